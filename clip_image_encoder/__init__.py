@@ -1,0 +1,96 @@
+"""Pictures to CLIP vectors: L2-normalised float32 numpy arrays, the same however a picture arrives.
+
+Example:
+    >>> from clip_image_encoder import ImageEncoder, TextEncoder
+    >>> from PIL import Image
+    >>> red, blue = Image.new("RGB", (64, 64), "red"), Image.new("RGB", (64, 64), "blue")
+    >>> vectors = ImageEncoder("tiny-shapes").encode([red, blue])
+    >>> query = TextEncoder("tiny-shapes").encode("something red")
+    >>> int((vectors @ query).argmax())
+    0
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clip_image_encoder.encoder import ImageEncoder
+    from clip_image_encoder.errors import (
+        BackendError,
+        CheckpointError,
+        ConfigurationError,
+        ContractError,
+        CorruptImageError,
+        EncoderError,
+        ImageError,
+        ImageFetchError,
+        ImageNotFoundError,
+        ImageTooLargeError,
+        MissingExtraError,
+        UnsupportedImageError,
+    )
+    from clip_image_encoder.images import ImageInput, ImageLoader
+    from clip_image_encoder.pipeline import EncodedBatch
+    from clip_image_encoder.pooling import ClassTokenPooling, MeanPatchesPooling, PretrainedPooling
+    from clip_image_encoder.preprocess import ClipPreprocess
+    from clip_image_encoder.protocols import Backend, Output, Pooling, Preprocess
+    from clip_image_encoder.text import TextEncoder
+
+__all__ = [
+    "Backend",
+    "BackendError",
+    "CheckpointError",
+    "ClassTokenPooling",
+    "ClipPreprocess",
+    "ConfigurationError",
+    "ContractError",
+    "CorruptImageError",
+    "EncodedBatch",
+    "EncoderError",
+    "ImageEncoder",
+    "ImageError",
+    "ImageFetchError",
+    "ImageInput",
+    "ImageLoader",
+    "ImageNotFoundError",
+    "ImageTooLargeError",
+    "MeanPatchesPooling",
+    "MissingExtraError",
+    "Output",
+    "Pooling",
+    "Preprocess",
+    "PretrainedPooling",
+    "TextEncoder",
+    "UnsupportedImageError",
+]
+
+_HOMES = {
+    "Backend": "protocols",
+    "ClassTokenPooling": "pooling",
+    "ClipPreprocess": "preprocess",
+    "EncodedBatch": "pipeline",
+    "ImageEncoder": "encoder",
+    "ImageInput": "images",
+    "ImageLoader": "images",
+    "MeanPatchesPooling": "pooling",
+    "Output": "protocols",
+    "Pooling": "protocols",
+    "Preprocess": "protocols",
+    "PretrainedPooling": "pooling",
+    "TextEncoder": "text",
+}
+
+
+def __getattr__(name: str) -> object:
+    # Torch takes seconds to import; it comes with the first name that needs it.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,37 @@
+"""What PyTorch can run on here, and in which numbers."""
+
+from __future__ import annotations
+
+import torch
+
+from clip_image_encoder.errors import ConfigurationError
+
+__all__ = ["DTYPES", "check_dtype", "dtype_on", "torch_devices"]
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def torch_devices() -> tuple[str, ...]:
+    """Return every CUDA device, then Apple's GPU, then the CPU."""
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    return (*cuda, *mps, "cpu")
+
+
+def check_dtype(dtype: str) -> str:
+    """Return the name of a dtype, "auto" included, given as a name or as torch's own.
+
+    Raises:
+        ConfigurationError: torch's towers can't compute in it.
+    """
+    name = str(dtype).removeprefix("torch.")
+    if name != "auto" and name not in DTYPES:
+        raise ConfigurationError(f"torch has no dtype {name!r} for this; it has auto, {', '.join(DTYPES)}")
+    return name
+
+
+def dtype_on(device: str, dtype: str) -> torch.dtype:
+    """Return the dtype to compute in; "auto" is float16 on CUDA and float32 elsewhere."""
+    if dtype != "auto":
+        return DTYPES[dtype]
+    return torch.float16 if device.startswith("cuda") else torch.float32

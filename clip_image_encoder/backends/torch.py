@@ -1,0 +1,175 @@
+"""The vision tower in PyTorch, on the CPU, on CUDA and on Apple's GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clip_image_encoder.arrays import Pixels, Tokens, Vectors
+from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, torch_devices
+from clip_image_encoder.backends._vision_towers import VisionTower, load_vision_tower
+from clip_image_encoder.checkpoint import Checkpoint
+from clip_image_encoder.devices import Devices, resolve_devices
+from clip_image_encoder.errors import ConfigurationError
+from clip_image_encoder.protocols import Output
+
+__all__ = ["TorchBackend", "load"]
+
+
+class TorchBackend:
+    """Runs a checkpoint's vision tower in PyTorch.
+
+    The weights are loaded once for each device that is used, and stay there. It may be called from
+    several threads. Pickled, it carries the checkpoint's name and commit, not the weights.
+
+    Args:
+        checkpoint: from `clip_image_encoder.checkpoint.open_checkpoint`.
+        image_size: `(height, width)` of the pixels; None is what the checkpoint was trained at.
+        mean: subtracted from uint8 pixels, scaled to 0..1.
+        std: divides them then.
+        dtype: "float32", "float16", "bfloat16"; "auto" is float16 on CUDA and float32 elsewhere.
+        device: where to load the weights now; None is the best there is.
+
+    Raises:
+        ConfigurationError: the device, the dtype or the size can't be had.
+        CheckpointError: the weights are missing, damaged or of another model.
+
+    Example:
+        >>> import numpy as np
+        >>> from clip_image_encoder.backends.torch import TorchBackend
+        >>> from clip_image_encoder.checkpoint import open_checkpoint
+        >>> half = (0.5, 0.5, 0.5)
+        >>> backend = TorchBackend(open_checkpoint("tiny-shapes"), mean=half, std=half)
+        >>> pixels = np.zeros((2, *backend.image_size, 3), np.uint8)
+        >>> backend(pixels, output="pooled", device="cpu").shape == (2, backend.dimension)
+        True
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        image_size: tuple[int, int] | None = None,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+        dtype: str = "auto",
+        device: Devices = None,
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._image_size = _checked_size(checkpoint, image_size)
+        self._mean = mean
+        self._std = std
+        self._dtype = check_dtype(dtype)
+        self._requested = device
+        self._device = resolve_devices(device, self.devices)[0]
+        self._towers: dict[str, VisionTower] = {}
+        self._lock = Lock()
+        self._dimension = self._tower(self._device).dimension
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self._dimension
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """`(height, width)` of the pixels that it takes."""
+        return self._image_size
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Every CUDA device, then Apple's GPU, then the CPU."""
+        return torch_devices()
+
+    @property
+    def outputs(self) -> frozenset[Output]:
+        """What the tower can give; a SigLIP tower without its head has tokens only."""
+        without_head = getattr(self._checkpoint.vision.config, "vision_use_head", True) is False
+        return frozenset({"tokens"}) if without_head else frozenset({"pooled", "tokens"})
+
+    @property
+    def fingerprint(self) -> str:
+        """Same string, same features: the weights, the normalisation, the size and the dtype."""
+        dtype = str(dtype_on(self._device, self._dtype)).removeprefix("torch.")
+        return f"torch({self._checkpoint.fingerprint}, {self._image_size}, {self._mean}, {self._std}, {dtype})"
+
+    def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
+        """Encode a batch.
+
+        Args:
+            pixels: `(n, H, W, 3)` uint8 RGB, or `(n, 3, H, W)` float32 that is normalised already.
+            output: "pooled" for `(n, d)`; "tokens" for `(n, 1 + patches, d)`, or `(n, patches, d)`
+                of a tower without a class token.
+            device: one of `devices`.
+
+        Returns:
+            float32 features on the CPU.
+        """
+        tower = self._tower(device)
+        with torch.inference_mode():
+            normalised = self._normalise(pixels, torch.device(device))
+            features: Tensor = tower(normalised.to(dtype_on(device, self._dtype)), output)
+            vectors: Vectors = features.to("cpu", torch.float32).numpy()
+        return vectors
+
+    def __repr__(self) -> str:
+        return f"TorchBackend({self._checkpoint.name!r}, dtype={self._dtype!r})"
+
+    def __reduce__(self) -> tuple[Callable[..., TorchBackend], tuple[Any, ...]]:
+        settings = {
+            "image_size": self._image_size,
+            "mean": self._mean,
+            "std": self._std,
+            "dtype": self._dtype,
+            "device": self._requested,
+        }
+        return _restore, (self._checkpoint, settings)
+
+    def _normalise(self, pixels: Pixels, device: torch.device) -> Tensor:
+        # torch warns of arrays that it could write to and must not, and takes no turned axes.
+        plain = np.require(pixels, requirements=["C", "W"])
+        moved = torch.from_numpy(plain).to(device, non_blocking=True)
+        if moved.dtype != torch.uint8:
+            return moved
+        scale = torch.tensor([1 / (255 * std) for std in self._std], device=device)
+        shift = torch.tensor([-mean / std for mean, std in zip(self._mean, self._std, strict=True)], device=device)
+        return (moved * scale + shift).permute(0, 3, 1, 2)
+
+    def _tower(self, device: str) -> VisionTower:
+        with self._lock:
+            if device not in self._towers:
+                self._towers[device] = load_vision_tower(self._checkpoint, dtype_on(device, self._dtype), device)
+            return self._towers[device]
+
+
+def load(
+    checkpoint: Checkpoint,
+    /,
+    *,
+    image_size: tuple[int, int],
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    dtype: str,
+    device: Devices,
+) -> TorchBackend:
+    """Load a checkpoint's vision tower, ready to run on `device`; see `TorchBackend`."""
+    return TorchBackend(checkpoint, image_size=image_size, mean=mean, std=std, dtype=dtype, device=device)
+
+
+def _restore(checkpoint: Checkpoint, settings: dict[str, Any]) -> TorchBackend:
+    return TorchBackend(checkpoint, **settings)
+
+
+def _checked_size(checkpoint: Checkpoint, image_size: tuple[int, int] | None) -> tuple[int, int]:
+    spec = checkpoint.vision
+    if image_size is None or image_size == spec.image_size:
+        return spec.image_size
+    if spec.any_size and all(side % spec.patch_size == 0 for side in image_size):
+        return image_size
+    wanted = f"multiples of {spec.patch_size}" if spec.any_size else f"{spec.image_size}"
+    raise ConfigurationError(f"{checkpoint.name} takes pixels of size {wanted}, the preprocess makes {image_size}")

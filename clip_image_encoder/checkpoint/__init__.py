@@ -1,0 +1,134 @@
+"""A model's name becomes files, what its config says, and a fingerprint of its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from clip_image_encoder.checkpoint.files import Files, find_files, read_json, weight_filenames
+from clip_image_encoder.checkpoint.spec import TextSpec, VisionSpec, text_spec, vision_spec
+from clip_image_encoder.errors import CheckpointError
+
+__all__ = ["Checkpoint", "TextSpec", "VisionSpec", "open_checkpoint"]
+
+_TOKENIZER_FILES = (
+    "added_tokens.json",
+    "config.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint in transformers' format, pinned to one folder or one commit of the hub.
+
+    Large files are fetched when they are asked for. It pickles as its name and commit, so that
+    another process, or another machine, reads the same weights for itself.
+    """
+
+    files: Files
+    config: dict[str, Any] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The checkpoint as messages call it."""
+        return self.files.name
+
+    @property
+    def vision(self) -> VisionSpec:
+        """The vision tower.
+
+        Raises:
+            CheckpointError: there is none, or its architecture is not supported.
+        """
+        return vision_spec(self.config, self.name)
+
+    @property
+    def text(self) -> TextSpec:
+        """The text tower.
+
+        Raises:
+            CheckpointError: there is none, or its architecture is not supported.
+        """
+        return text_spec(self.config, self.name)
+
+    @property
+    def preprocessor_config(self) -> dict[str, Any]:
+        """The image processor's configuration.
+
+        Raises:
+            CheckpointError: the checkpoint doesn't say how its pictures were prepared.
+        """
+        if "preprocessor_config.json" in self.files.listing:
+            return read_json(self.files, "preprocessor_config.json")
+        # transformers 5 keeps the parts of a whole processor in one file.
+        if "processor_config.json" in self.files.listing:
+            config = read_json(self.files, "processor_config.json").get("image_processor")
+            if isinstance(config, dict):
+                return config
+        raise CheckpointError(
+            f"{self.name}: preprocessor_config.json is missing, so that nothing says how its pictures were prepared; "
+            "add the file, or pass preprocess=ClipPreprocess(...)"
+        )
+
+    def tokenizer_folder(self) -> Path:
+        """Return a folder that holds the tokenizer's files.
+
+        Raises:
+            CheckpointError: the checkpoint has no tokenizer, or it can't be had.
+        """
+        names = [name for name in _TOKENIZER_FILES if name in self.files.listing]
+        if not {"tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model", "vocab.txt"} & set(names):
+            raise CheckpointError(f"{self.name}: the tokenizer's files are missing (tokenizer.json)")
+        paths = [self.files.path(name) for name in names]
+        return paths[0].parent
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the config and the weight files: the same wherever and under whatever name they lie."""
+        digest = hashlib.sha256()
+        for name in ("config.json", *weight_filenames(self.files)):
+            with self.files.path(name).open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        return digest.hexdigest()
+
+
+def open_checkpoint(
+    model: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+) -> Checkpoint:
+    """Find a checkpoint and read its config.
+
+    The arguments mean what they mean to transformers' `from_pretrained`, and the same cache and
+    environment variables (HF_HOME, HF_HUB_OFFLINE, HF_TOKEN) are honoured.
+
+    Args:
+        model: a hub id, a folder, or "tiny-shapes", which is bundled.
+        revision: branch, tag or commit on the hub.
+        token: for private and gated repositories.
+        cache_dir: where downloaded files are kept instead of the hub's own cache.
+        local_files_only: never ask the network.
+
+    Raises:
+        CheckpointError: it doesn't exist, can't be reached, or has no readable config.
+    """
+    files = find_files(model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only)
+    if "config.json" not in files.listing:
+        raise CheckpointError(f"{files.name}: config.json is missing; is it a checkpoint in transformers' format?")
+    return Checkpoint(files=files, config=read_json(files, "config.json"))

@@ -1,0 +1,342 @@
+"""ImageEncoder: composes loader, preprocess, backend and pooling into one call."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Generator, Iterable, Mapping, Set, Sized
+from contextlib import closing
+from typing import Any, Literal, cast
+
+import numpy as np
+from PIL.Image import Image
+
+from clip_image_encoder.arrays import Pixels, Vectors
+from clip_image_encoder.backends import find_backend
+from clip_image_encoder.checkpoint import open_checkpoint
+from clip_image_encoder.devices import Devices, resolve_devices
+from clip_image_encoder.errors import ConfigurationError, ContractError, ImageError
+from clip_image_encoder.fingerprint import fingerprint
+from clip_image_encoder.images import ImageInput, ImageLoader, is_single_image
+from clip_image_encoder.pipeline import EncodedBatch, LoadedBatch, check_batch_size, encode_batches, load_batches
+from clip_image_encoder.pooling import PretrainedPooling
+from clip_image_encoder.preprocess import ClipPreprocess
+from clip_image_encoder.progress import progress
+from clip_image_encoder.protocols import Backend, Pooling, Preprocess
+
+__all__ = ["ImageEncoder"]
+
+
+class ImageEncoder:
+    """Turns pictures into vectors of CLIP's space, where texts of the same checkpoint live too.
+
+    An encoder doesn't change once it is made: it may be called from several threads, and pickles
+    as its configuration, so that the other side loads the weights for itself.
+
+    Args:
+        model: a hub id, a folder, "tiny-shapes" (bundled, needs no network), or a `Backend`.
+        backend: name of the runtime, a file of `clip_image_encoder.backends`.
+        preprocess: a `Preprocess`, or any callable from a PIL image to normalised float32
+            `(3, H, W)`, such as open_clip's transform; None is what the checkpoint was trained with.
+        pooling: a `Pooling`; None is what the checkpoint was trained with.
+        loader: an `ImageLoader` with other limits, background or channel order.
+        device: name of a device, a list of them to split the work, or None for cuda, mps or cpu,
+            whichever is there first.
+        dtype: "float32", "float16", "bfloat16" and what else the backend has; "auto" is float16 on
+            cuda and float32 elsewhere.
+        num_workers: threads that load images ahead of the model; None is one for each core, 0
+            loads on the caller's thread.
+        revision: branch, tag or commit on the hub.
+        token: for private and gated repositories.
+        cache_dir: where downloaded files are kept instead of the hub's own cache.
+        local_files_only: never ask the network.
+
+    Raises:
+        ConfigurationError: something can't be had, or the components don't fit each other.
+        MissingExtraError: the backend's package is not installed.
+        CheckpointError: the checkpoint is missing, unreachable, damaged or unsafe.
+
+    Example:
+        >>> from PIL import Image
+        >>> from clip_image_encoder import ImageEncoder
+        >>> encoder = ImageEncoder("tiny-shapes")
+        >>> vectors = encoder.encode([Image.new("RGB", (64, 64), "red"), Image.new("RGB", (64, 64), "blue")])
+        >>> vectors.shape == (2, encoder.dimension)
+        True
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Backend = "openai/clip-vit-base-patch32",
+        *,
+        backend: str = "torch",
+        preprocess: Preprocess | Callable[[Image], Any] | None = None,
+        pooling: Pooling | None = None,
+        loader: ImageLoader | None = None,
+        device: Devices = None,
+        dtype: str = "auto",
+        num_workers: int | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+    ) -> None:
+        self._loader = ImageLoader() if loader is None else loader
+        self._pooling: Pooling = PretrainedPooling() if pooling is None else pooling
+        self._num_workers = _checked_workers(num_workers)
+        self._device = device
+        if isinstance(model, (str, os.PathLike)):
+            checkpoint = open_checkpoint(
+                model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
+            )
+            self._preprocess = preprocess or ClipPreprocess.from_config(checkpoint.preprocessor_config)
+            described = self._preprocess if isinstance(self._preprocess, Preprocess) else None
+            self._backend = find_backend(backend)(
+                checkpoint,
+                image_size=described.size if described else checkpoint.vision.image_size,
+                mean=described.mean if described else (0.0, 0.0, 0.0),
+                std=described.std if described else (1.0, 1.0, 1.0),
+                dtype=dtype,
+                device=device,
+            )
+        else:
+            if (backend, dtype, revision, token, cache_dir, local_files_only) != ("torch", "auto", *[None] * 3, False):
+                raise ConfigurationError(
+                    "a Backend instance is loaded already; leave out backend, dtype, revision, token, cache_dir "
+                    "and local_files_only"
+                )
+            self._backend = model
+            self._preprocess = preprocess or _resize_for(model)
+        self._check_fit()
+
+    @property
+    def loader(self) -> ImageLoader:
+        """Turns an input into an upright RGB picture."""
+        return self._loader
+
+    @property
+    def preprocess(self) -> Preprocess | Callable[[Image], Any]:
+        """Turns an upright RGB picture into pixels at the model's size."""
+        return self._preprocess
+
+    @property
+    def backend(self) -> Backend:
+        """Turns a batch of pixels into features."""
+        return self._backend
+
+    @property
+    def pooling(self) -> Pooling:
+        """Turns features into one vector a picture."""
+        return self._pooling
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self._backend.dimension
+
+    @property
+    def fingerprint(self) -> str:
+        """Same string, same vectors: a SHA-256 over the weights and the settings of every component.
+
+        The first time, the weight files are read whole.
+
+        Raises:
+            ConfigurationError: a component of yours does not say what it is.
+        """
+        return fingerprint(self._loader, self._preprocess, self._pooling, self._backend)
+
+    def __repr__(self) -> str:
+        parts = (self._loader, self._preprocess, self._backend, self._pooling)
+        return f"ImageEncoder({', '.join(map(repr, parts))})"
+
+    def encode(
+        self,
+        images: ImageInput | Iterable[ImageInput],
+        batch_size: int = 32,
+        device: Devices = None,
+        *,
+        normalize: bool = True,
+        on_error: Literal["raise", "nan"] = "raise",
+        show_progress: bool | None = None,
+    ) -> Vectors:
+        """Encode one image or many.
+
+        Args:
+            images: one image (a path, bytes, a file object, a PIL image, an array or tensor of 2 or
+                3 axes), or any iterable of them (a list, a generator, an array of 4 axes, a column
+                of a dataset).
+            batch_size: pictures that pass the model at a time.
+            device: for this call only, as in the constructor.
+            normalize: scale each vector to length 1; False gives the model's own numbers.
+            on_error: "raise" stops at the first bad image; "nan" gives it a row of NaN, encodes all
+                others and lists the failures in one warning.
+            show_progress: a progress bar; None shows one in interactive sessions, for long work.
+
+        Returns:
+            float32, C-contiguous: `(d,)` for one image; `(n, d)` for many, in their order, and
+            `(0, d)` for none.
+
+        Raises:
+            ImageError: an image can't be read; names its index and source.
+            ConfigurationError: an argument is wrong, or `images` is no image and no iterable.
+            BackendError: the device failed.
+            ContractError: a component of yours broke its protocol.
+        """
+        if on_error not in ("raise", "nan"):
+            raise ConfigurationError(f"on_error must be 'raise' or 'nan', not {on_error!r}")
+        stop = _stop_at_failure if on_error == "raise" else iter
+        batches = list(self._run(images, batch_size, device, normalize, stop, show_progress))
+        failures = [failure for batch in batches for failure in batch.failures]
+        if failures:
+            warnings.warn(_summary(failures), stacklevel=2)
+        empty = np.empty((0, self.dimension), dtype=np.float32)
+        vectors: Vectors = np.concatenate([empty, *(batch.embeddings for batch in batches)])
+        return vectors[0] if is_single_image(images) else vectors
+
+    def stream(
+        self,
+        images: ImageInput | Iterable[ImageInput],
+        batch_size: int = 32,
+        device: Devices = None,
+        *,
+        normalize: bool = True,
+        show_progress: bool | None = None,
+    ) -> Generator[EncodedBatch]:
+        """Encode any number of images in bounded memory, batch by batch, in order.
+
+        A bad image never stops the stream: its row is NaN and its error is in the batch's
+        `failures`. If `images` raises, the batches before come first, then its error. Threads end
+        with the generator.
+
+        Args:
+            images: as in `encode`; endless iterables too.
+            batch_size: inputs a batch.
+            device: for this call only, as in the constructor.
+            normalize: scale each vector to length 1.
+            show_progress: a progress bar; None shows one in interactive sessions, for long work.
+
+        Yields:
+            EncodedBatch: `start`, `embeddings` `(m, d)` float32 and `failures`.
+
+        Raises:
+            ConfigurationError: an argument is wrong; at the call, not at the first batch.
+            BackendError: the device failed.
+            ContractError: a component of yours broke its protocol.
+
+        Example:
+            >>> from PIL import Image
+            >>> from clip_image_encoder import ImageEncoder
+            >>> pictures = (Image.new("RGB", (64, 64), (shade, 0, 0)) for shade in range(5))
+            >>> [batch.embeddings.shape[0] for batch in ImageEncoder("tiny-shapes").stream(pictures, batch_size=2)]
+            [2, 2, 1]
+        """
+        return self._run(images, batch_size, device, normalize, iter, show_progress)
+
+    def _run(
+        self,
+        images: ImageInput | Iterable[ImageInput],
+        batch_size: int,
+        device: Devices,
+        normalize: bool,
+        select: Callable[[Iterable[LoadedBatch]], Iterable[LoadedBatch]],
+        show_progress: bool | None,
+    ) -> Generator[EncodedBatch]:
+        """Check the arguments now, and return the generator that does the work."""
+        size = check_batch_size(batch_size)
+        devices = resolve_devices(self._device if device is None else device, self._backend.devices)
+        inputs = _inputs(images)
+        total = len(inputs) if isinstance(inputs, Sized) else None
+        # Threads are not worth their start for a single picture, which is what a server sends.
+        workers = 0 if total == 1 else self._num_workers
+
+        def run() -> Generator[EncodedBatch]:
+            with closing(load_batches(inputs, self._load, batch_size=size, num_workers=workers)) as loaded:
+                encoded = encode_batches(
+                    select(loaded), backend=self._backend, pooling=self._pooling, devices=devices, normalize=normalize
+                )
+                with closing(encoded):
+                    yield from progress(encoded, total=total, show=show_progress)
+
+        return run()
+
+    def _load(self, item: object) -> Pixels:
+        """Turn one input into pixels; runs on the loading threads."""
+        height, width = self._backend.image_size
+        image = self._loader(item, model_size=(height, width))
+        name = getattr(self._preprocess, "__name__", type(self._preprocess).__name__)
+        try:
+            pixels = np.asarray(self._preprocess(image))
+        except ImageError:
+            raise
+        except Exception as error:
+            raise ContractError(f"preprocess {name} raised {type(error).__name__}: {error}") from error
+        if (pixels.dtype, pixels.shape) not in (
+            (np.dtype(np.uint8), (height, width, 3)),
+            (np.dtype(np.float32), (3, height, width)),
+        ):
+            raise ContractError(
+                f"preprocess {name} returned {pixels.dtype} {pixels.shape}; the backend takes uint8 "
+                f"({height}, {width}, 3) or float32 (3, {height}, {width})"
+            )
+        return pixels
+
+    def _check_fit(self) -> None:
+        """Check that the components are what they are called, and fit each other."""
+        if not isinstance(self._loader, ImageLoader):
+            raise ConfigurationError(f"loader must be an ImageLoader, not {self._loader!r}")
+        if not callable(self._preprocess) or isinstance(self._preprocess, type):
+            raise ConfigurationError(f"preprocess must be an instance or a function, not {self._preprocess!r}")
+        if not isinstance(self._pooling, Pooling) or isinstance(self._pooling, type):
+            raise ConfigurationError(f"pooling must be an instance of a Pooling, not {self._pooling!r}")
+        if isinstance(self._preprocess, Preprocess) and tuple(self._preprocess.size) != tuple(self._backend.image_size):
+            raise ConfigurationError(
+                f"the preprocess makes pixels of size {self._preprocess.size}, the backend takes "
+                f"{self._backend.image_size}"
+            )
+        if self._pooling.reads not in self._backend.outputs:
+            raise ConfigurationError(
+                f"{type(self._pooling).__name__} reads {self._pooling.reads!r}, the backend gives "
+                f"{sorted(self._backend.outputs)}; pass another pooling="
+            )
+        resolve_devices(self._device, self._backend.devices)
+
+
+def _resize_for(backend: object) -> ClipPreprocess:
+    """Return the preprocess for a backend that comes without a checkpoint: only its size is known."""
+    if not isinstance(backend, Backend) or isinstance(backend, type):
+        raise ConfigurationError(f"model must be a hub id, a folder or an instance of a Backend, not {backend!r}")
+    height, width = backend.image_size
+    return ClipPreprocess(resize=height if height == width else (height, width), crop=(height, width))
+
+
+def _inputs(images: ImageInput | Iterable[ImageInput]) -> Iterable[object]:
+    """Return the inputs, one by one, of one image or many."""
+    if is_single_image(images):
+        return [images]
+    if isinstance(images, (Mapping, Set)):
+        raise ConfigurationError(f"a {type(images).__name__} has no order of images; pass a list")
+    if not isinstance(images, Iterable):
+        raise ConfigurationError(f"images must be one image or an iterable of images, not {type(images).__name__}")
+    return cast("Iterable[object]", images)
+
+
+def _stop_at_failure(batches: Iterable[LoadedBatch]) -> Generator[LoadedBatch]:
+    for batch in batches:
+        if batch.failures:
+            raise batch.failures[0]
+        yield batch
+
+
+def _summary(failures: list[ImageError], most: int = 10) -> str:
+    lines = [f"{len(failures)} of the images could not be encoded; their rows are NaN:", *map(str, failures[:most])]
+    if len(failures) > most:
+        lines.append(f"and {len(failures) - most} more")
+    return "\n  ".join(lines)
+
+
+def _checked_workers(num_workers: int | None) -> int:
+    if num_workers is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 0:
+        raise ConfigurationError(f"num_workers must be None or an integer from 0, not {num_workers!r}")
+    return num_workers

@@ -1,0 +1,99 @@
+"""Arrays and tensors: one reading of the axes, or none."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from clip_image_encoder.errors import UnsupportedImageError
+from clip_image_encoder.images.depth import check_dtype, eight_bits
+from clip_image_encoder.images.describe import describe_array
+from clip_image_encoder.images.limits import check_pixels
+from clip_image_encoder.images.pillow_errors import pillow_errors
+
+__all__ = ["Channels", "SupportsArray", "image_from_array"]
+
+Channels = Literal["first", "last"]
+
+
+class SupportsArray(Protocol):
+    """Whatever turns into a numpy array: arrays, and the tensors of any framework."""
+
+    def __array__(self) -> NDArray[Any]:
+        """Return the values."""
+        ...
+
+
+def image_from_array(item: SupportsArray, *, channels: Channels | None, max_pixels: int) -> tuple[Image.Image, str]:
+    """Return the picture in an array, 8 bits deep, and the array's description.
+
+    Args:
+        item: `(H, W)`, `(H, W, C)` or `(C, H, W)`, with 1 channel (grey), 2 (grey and alpha), 3 (RGB)
+            or 4 (RGBA), of a dtype and range that `eight_bits` takes.
+        channels: which axis the channels are on, where there are three; None takes the one that is
+            possible.
+        max_pixels: height times width, at most.
+
+    Returns:
+        The picture, in mode L, LA, RGB or RGBA; it may share the array's memory.
+
+    Raises:
+        UnsupportedImageError: a shape, dtype or range that is no picture, or a shape that could be
+            read in both ways.
+        ImageTooLargeError: there are more than `max_pixels` pixels.
+    """
+    array = _as_numpy(item)
+    source = describe_array(array)
+    # Cheap questions first: a broadcast array can have more pixels than there is memory.
+    check_dtype(array.dtype, source=source)
+    array = _channels_last(array, channels, source=source)
+    height, width = array.shape[:2]
+    check_pixels(width, height, max_pixels=max_pixels, source=source)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    with pillow_errors(source=source, what="array"):
+        return Image.fromarray(np.ascontiguousarray(eight_bits(array, source=source))), source
+
+
+def _as_numpy(item: SupportsArray) -> NDArray[Any]:
+    if isinstance(item, np.ndarray):
+        return np.asarray(item)
+    tensor: Any = item
+    try:
+        # A torch tensor that takes part in training, or lies on a GPU, gives its values only so.
+        for step in ("detach", "cpu"):
+            if hasattr(tensor, step):
+                tensor = getattr(tensor, step)()
+        # numpy has no bfloat16; float32 holds all its values.
+        if "bfloat16" in str(getattr(tensor, "dtype", "")) and hasattr(tensor, "float"):
+            tensor = tensor.float()
+        return np.asarray(tensor.__array__())
+    except Exception as error:
+        # What becomes an array is the code of any framework, and may raise anything.
+        name = type(item).__name__
+        raise UnsupportedImageError(
+            f"can't be turned into a numpy array ({type(error).__name__})", source=name
+        ) from error
+
+
+def _channels_last(array: NDArray[Any], channels: Channels | None, *, source: str) -> NDArray[Any]:
+    """Return a view of the array as `(H, W)` or `(H, W, C)`."""
+    if array.ndim == 2:
+        return array
+    if array.ndim != 3:
+        raise UnsupportedImageError("one picture has 2 or 3 axes: (H, W), (H, W, C) or (C, H, W)", source=source)
+    first, last = (array.shape[axis] in (1, 2, 3, 4) for axis in (0, 2))
+    if channels is None:
+        if first and last:
+            raise UnsupportedImageError(
+                "could be (C, H, W) and (H, W, C); say which: ImageLoader(channels='first') or 'last'", source=source
+            )
+        channels = "first" if first else "last"
+    if not (first if channels == "first" else last):
+        raise UnsupportedImageError(
+            f"needs 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA) channels as its {channels} axis", source=source
+        )
+    return array.transpose(1, 2, 0) if channels == "first" else array

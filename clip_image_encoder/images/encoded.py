@@ -1,0 +1,173 @@
+"""Paths, bytes, file objects and data: URIs: from whatever holds an encoded picture to its bytes."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote_to_bytes
+
+from clip_image_encoder.errors import (
+    CorruptImageError,
+    ImageError,
+    ImageFetchError,
+    ImageNotFoundError,
+    UnsupportedImageError,
+)
+from clip_image_encoder.images.describe import describe_bytes, describe_data_uri, describe_url, short_text
+from clip_image_encoder.images.limits import check_bytes
+from clip_image_encoder.images.turns import turn_with
+
+__all__ = ["BinaryFile", "read_bytes", "read_file", "read_path", "read_text"]
+
+
+class BinaryFile(Protocol):
+    """Whatever has a `read` that gives bytes: open files, BytesIO, members of archives, responses."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most `size` bytes, none at the end."""
+        ...
+
+
+def read_text(text: str, *, max_bytes: int) -> tuple[bytes, str]:
+    """Return the data and the description of what a str names: a data: URI or a path.
+
+    Raises:
+        ImageFetchError: it is an http(s) URL.
+        ImageError: as `read_path`, or the URI is damaged or too long.
+    """
+    scheme = text[:8].lower()
+    if scheme.startswith(("http://", "https://")):
+        raise ImageFetchError(
+            "URLs are not enabled; download the picture and pass its bytes", source=describe_url(text)
+        )
+    if scheme.startswith("data:"):
+        return _read_data_uri(text, max_bytes=max_bytes)
+    return read_path(text, max_bytes=max_bytes)
+
+
+def read_bytes(item: bytes | bytearray | memoryview, *, max_bytes: int) -> tuple[bytes, str]:
+    """Return the data of a bytes-like object and its description.
+
+    Raises:
+        ImageTooLargeError: there are more than `max_bytes`.
+        UnsupportedImageError: it is a memoryview that has been released.
+    """
+    try:
+        count = item.nbytes if isinstance(item, memoryview) else len(item)
+        source = describe_bytes(count)
+        check_bytes(count, max_bytes=max_bytes, source=source)
+        return bytes(item), source
+    except ImageError:
+        raise
+    except ValueError as error:
+        raise UnsupportedImageError("it has been released", source="memoryview") from error
+
+
+def read_path(item: str | os.PathLike[str], *, max_bytes: int) -> tuple[bytes, str]:
+    """Return the data of a file and its description; only regular files are opened.
+
+    Raises:
+        ImageNotFoundError: there is nothing there.
+        UnsupportedImageError: a directory, a pipe, a device, or no possible path.
+        ImageTooLargeError: there are more than `max_bytes`; nothing is read.
+        ImageError: the file can't be read.
+    """
+    try:
+        name = os.fsdecode(item)
+    except Exception as error:  # a PathLike is the caller's own code
+        raise UnsupportedImageError("not a possible path", source=type(item).__name__) from error
+    source = short_text(name)
+    try:
+        path = Path(name)
+        # Opening a pipe waits for its other end, and a device never ends: asked before, not after.
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise UnsupportedImageError("a directory; pass the files in it", source=source)
+        if not stat.S_ISREG(status.st_mode):
+            raise UnsupportedImageError("not a regular file", source=source)
+        check_bytes(status.st_size, max_bytes=max_bytes, source=source)
+        with path.open("rb") as file:
+            return _read_at_most(file, max_bytes=max_bytes, source=source), source
+    except ImageError:
+        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ImageNotFoundError("no such file", source=source) from error
+    except PermissionError as error:
+        raise ImageError("no permission to read it", source=source) from error
+    except OSError as error:
+        raise ImageError(f"can't be read: {error.strerror or type(error).__name__}", source=source) from error
+    except ValueError as error:  # a NUL, or characters that the file system can't hold
+        raise UnsupportedImageError("not a possible path", source=source) from error
+
+
+def read_file(file: BinaryFile, *, max_bytes: int) -> tuple[bytes, str]:
+    """Return the data of a file object and its description; the object is neither closed nor moved.
+
+    One that can seek is read from its start, any other from where it is.
+
+    Raises:
+        UnsupportedImageError: it gives no bytes, such as a file that is open as text.
+        ImageTooLargeError: there are more than `max_bytes`.
+        ImageError: it can't be read.
+    """
+    name = getattr(file, "name", None)
+    source = f"file object ({short_text(name) if isinstance(name, str) else type(file).__name__})"
+    try:
+        with turn_with(file):
+            return _read_and_return(file, max_bytes=max_bytes, source=source), source
+    except ImageError:
+        raise
+    except Exception as error:
+        # A file object is the caller's own code, of any library, and may raise anything.
+        raise ImageError(f"can't be read ({type(error).__name__}); is it open?", source=source) from error
+
+
+def _read_and_return(file: BinaryFile, *, max_bytes: int, source: str) -> bytes:
+    """Read a file object from its start, if it can seek, and put it back to its position."""
+    tell, seek = getattr(file, "tell", None), getattr(file, "seek", None)
+    seekable = getattr(file, "seekable", lambda: tell is not None and seek is not None)
+    if tell is None or seek is None or not seekable():
+        return _read_at_most(file, max_bytes=max_bytes, source=source)
+    position = tell()
+    try:
+        seek(0)
+        return _read_at_most(file, max_bytes=max_bytes, source=source)
+    finally:
+        seek(position)
+
+
+def _read_at_most(file: BinaryFile, *, max_bytes: int, source: str) -> bytes:
+    chunks: list[bytes] = []
+    count = 0
+    # A pipe or a socket hands out less than it is asked for; only nothing means the end.
+    while count <= max_bytes and (chunk := file.read(max_bytes + 1 - count)) != b"":
+        if not isinstance(chunk, bytes):
+            raise UnsupportedImageError(
+                f"read() gave {type(chunk).__name__} instead of bytes; open the file in mode 'rb'", source=source
+            )
+        chunks.append(chunk)
+        count += len(chunk)
+    check_bytes(count, max_bytes=max_bytes, source=source)
+    return b"".join(chunks)
+
+
+def _read_data_uri(uri: str, *, max_bytes: int) -> tuple[bytes, str]:
+    source = describe_data_uri(uri)
+    comma = uri.find(",")
+    if comma < 0:
+        raise CorruptImageError("a data: URI needs a comma before its data", source=source)
+    if not uri[:comma].lower().endswith(";base64"):
+        # Three characters for each escaped byte, one for any other.
+        check_bytes(len(uri) - comma - 1 - 2 * uri.count("%", comma), max_bytes=max_bytes, source=source)
+        return unquote_to_bytes(uri[comma + 1 :]), source
+    # Written over several lines, or with its = escaped, base64 stays the same data.
+    payload = re.sub(r"\s+", "", uri[comma + 1 :].replace("%3D", "=").replace("%3d", "="))
+    check_bytes(len(payload) // 4 * 3 - payload.count("=", -2), max_bytes=max_bytes, source=source)
+    try:
+        return base64.b64decode(payload, validate=True), source
+    except ValueError as error:
+        raise CorruptImageError("the base64 data is damaged", source=source) from error

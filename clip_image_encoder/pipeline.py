@@ -1,0 +1,245 @@
+"""From many inputs to batches of vectors: loaded ahead on threads, in order, each failure kept in its place."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from clip_image_encoder.arrays import Pixels, Tokens, Vectors
+from clip_image_encoder.errors import BackendError, ConfigurationError, ContractError, EncoderError, ImageError
+from clip_image_encoder.protocols import Backend, Pooling
+
+__all__ = ["EncodedBatch", "LoadedBatch", "check_batch_size", "encode_batches", "in_order", "load_batches", "unit_rows"]
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedBatch:
+    """A run of inputs before the model sees them.
+
+    Attributes:
+        start: place of the first input among all, from 0.
+        items: an input's pixels, or the error that took their place.
+    """
+
+    start: int
+    items: Sequence[Pixels | ImageError]
+
+    @property
+    def failures(self) -> tuple[ImageError, ...]:
+        """The errors among the items, in order."""
+        return tuple(item for item in self.items if isinstance(item, ImageError))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedBatch:
+    """The vectors of a run of inputs.
+
+    Attributes:
+        start: place of the first input among all, from 0.
+        embeddings: `(m, d)` float32, a row an input; the row of an input that failed is NaN.
+        failures: the errors of those inputs, in order; each knows its `index` among all.
+    """
+
+    start: int
+    embeddings: Vectors
+    failures: tuple[ImageError, ...]
+
+
+def check_batch_size(batch_size: int) -> int:
+    """Return the batch size, if it is a positive integer.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise ConfigurationError(f"batch_size must be a positive integer, not {batch_size!r}")
+    return int(batch_size)
+
+
+def load_batches(
+    images: Iterable[object], load: Callable[[object], Pixels], *, batch_size: int, num_workers: int
+) -> Generator[LoadedBatch]:
+    """Load inputs on threads, up to a batch ahead of the model, and hand them on in order.
+
+    Inputs are drawn on the caller's thread; if that raises, what was drawn before is handed on
+    first. The threads are gone once the iterator is finished or closed.
+
+    Args:
+        images: any iterable, endless ones too.
+        load: makes pixels of one input, or raises ImageError; called on the threads.
+        batch_size: inputs a batch.
+        num_workers: number of threads; 0 loads on the caller's thread.
+    """
+
+    def load_or_fail(indexed: tuple[int, object]) -> Pixels | ImageError:
+        index, image = indexed
+        try:
+            return load(image)
+        except ImageError as error:
+            return error.at(index)
+
+    with closing(in_order(load_or_fail, enumerate(images), workers=num_workers, ahead=2 * batch_size)) as loaded:
+        for start in itertools.count(step=batch_size):
+            items: list[Pixels | ImageError] = []
+            source_error: Exception | None = None
+            try:
+                items.extend(itertools.islice(loaded, batch_size))
+            except Exception as error:  # the source's own: what came before it is handed on first
+                source_error = error
+            if items:
+                yield LoadedBatch(start=start, items=items)
+            if source_error is not None:
+                raise source_error
+            if len(items) < batch_size:
+                return
+
+
+def encode_batches(
+    batches: Iterable[LoadedBatch], *, backend: Backend, pooling: Pooling, devices: Sequence[str], normalize: bool
+) -> Generator[EncodedBatch]:
+    """Run the model over loaded batches, in order; several devices take batches in turn.
+
+    Raises:
+        BackendError: the device failed, ran out of memory with a single picture, or gave NaN, an
+            infinity or a zero vector.
+        ContractError: the backend or the pooling returned what its protocol does not allow.
+    """
+
+    def encode(assigned: tuple[LoadedBatch, str]) -> EncodedBatch:
+        batch, device = assigned
+        return _encode_batch(batch, backend=backend, pooling=pooling, device=device, normalize=normalize)
+
+    assigned = zip(batches, itertools.cycle(devices), strict=False)
+    workers = len(devices) if len(devices) > 1 else 0
+    return in_order(encode, assigned, workers=workers, ahead=len(devices))
+
+
+def in_order(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int, ahead: int
+) -> Generator[_Result]:
+    """Apply a function to each item on threads, and yield the results in the items' order.
+
+    Args:
+        function: called once for each item; what it raises is raised here, in its place.
+        items: drawn on the caller's thread, as results are taken. If drawing raises, the results of
+            the items before come first, then that error.
+        workers: number of threads; 0 calls the function on the caller's thread, with nothing ahead.
+        ahead: how many items are drawn before the first result is handed on.
+    """
+    if workers == 0:
+        yield from map(function, items)
+        return
+    source = iter(items)
+    source_error: Exception | None = None
+    pending: deque[Future[_Result]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="clip_image_encoder")
+    try:
+        while True:
+            try:
+                item = next(source)
+            except StopIteration:
+                break
+            except Exception as error:
+                source_error = error
+                break
+            pending.append(pool.submit(function, item))
+            if len(pending) >= ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+        if source_error is not None:
+            raise source_error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def unit_rows(vectors: Vectors) -> Vectors:
+    """Return the rows of `(n, d)` finite float32 vectors scaled to length 1, as float32.
+
+    Raises:
+        BackendError: a row is zero, and has no direction.
+    """
+    # In float64 the squares of float32 numbers neither overflow nor vanish.
+    exact = vectors.astype(np.float64)
+    norms = np.linalg.norm(exact, axis=1, keepdims=True)
+    if not norms.all():
+        raise BackendError("the model gave a zero vector, which has no direction; is the checkpoint sound?")
+    unit: Vectors = (exact / norms).astype(np.float32)
+    return unit
+
+
+def _encode_batch(
+    batch: LoadedBatch, *, backend: Backend, pooling: Pooling, device: str, normalize: bool
+) -> EncodedBatch:
+    embeddings = np.full((len(batch.items), backend.dimension), np.nan, dtype=np.float32)
+    rows = [row for row, item in enumerate(batch.items) if not isinstance(item, ImageError)]
+    pixels = [item for item in batch.items if not isinstance(item, ImageError)]
+    if rows:
+        features = _features(np.stack(pixels), backend=backend, pooling=pooling, device=device)
+        vectors = _pooled(features, backend=backend, pooling=pooling)
+        if not np.isfinite(vectors).all():
+            first = batch.start + rows[int(np.argmin(np.isfinite(vectors).all(axis=1)))]
+            raise BackendError(f"the model gave NaN or infinity for image {first}; try dtype='float32'")
+        embeddings[rows] = unit_rows(vectors) if normalize else vectors
+    return EncodedBatch(start=batch.start, embeddings=embeddings, failures=batch.failures)
+
+
+def _features(pixels: Pixels, *, backend: Backend, pooling: Pooling, device: str) -> Tokens | Vectors:
+    """Run the backend, with half as many pictures at a time when the device's memory runs out."""
+    name, count = type(backend).__name__, len(pixels)
+    try:
+        features = backend(pixels, output=pooling.reads, device=device)
+    except EncoderError:
+        raise
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise BackendError(f"{name} failed on {device}: {type(error).__name__}: {error}") from error
+        if count == 1:
+            raise BackendError(f"{name}: {device} is out of memory with a single image; try another dtype") from error
+    else:
+        axes = 2 if pooling.reads == "pooled" else 3
+        _check(name, features, axes=axes, count=count, dimension=backend.dimension)
+        return features
+    # Out of the except block, so that the error and with it the failed call's memory are gone.
+    half = (count + 1) // 2
+    parts = [
+        _features(part, backend=backend, pooling=pooling, device=device) for part in (pixels[:half], pixels[half:])
+    ]
+    return np.concatenate(parts)
+
+
+def _pooled(features: Tokens | Vectors, *, backend: Backend, pooling: Pooling) -> Vectors:
+    name = type(pooling).__name__
+    try:
+        vectors = pooling(features)
+    except EncoderError:
+        raise
+    except Exception as error:
+        raise ContractError(f"{name} raised {type(error).__name__}: {error}") from error
+    _check(name, vectors, axes=2, count=len(features), dimension=backend.dimension)
+    return vectors
+
+
+def _check(name: str, values: object, *, axes: int, count: int, dimension: int) -> None:
+    shape = f"({count}, tokens, {dimension})" if axes == 3 else f"({count}, {dimension})"
+    if not isinstance(values, np.ndarray):
+        raise ContractError(f"{name} returned {type(values).__name__}, not a numpy array {shape}")
+    right_shape = values.ndim == axes and values.shape[0] == count and values.shape[-1] == dimension
+    if values.dtype != np.float32 or not right_shape:
+        raise ContractError(f"{name} returned {values.dtype} {values.shape}, not float32 {shape}")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # Each runtime has an error class of its own; importing them all to ask would load them all.
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"OutOfMemoryError", "MemoryError"}) or "out of memory" in str(error).lower()

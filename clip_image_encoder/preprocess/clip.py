@@ -1,0 +1,213 @@
+"""The preprocessing of CLIP and its relatives: resize, centre crop, uint8 pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image, Resampling
+
+from clip_image_encoder.arrays import Pixels
+from clip_image_encoder.errors import ConfigurationError
+
+__all__ = ["ClipPreprocess"]
+
+# Past this aspect ratio the resized picture would be mostly thrown away by the crop, and cost
+# memory without bound, so that only the part which the crop keeps is resized.
+_THIN = 16
+
+_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipPreprocess:
+    """Resizes and centre-crops an RGB picture the way CLIP's reference processor does.
+
+    For ordinary pictures the pixels are those of transformers' `CLIPImageProcessorPil`, one by one:
+    Pillow's resampling on 8 bits, then a centre crop. Normalisation is left to the backend, which
+    applies `mean` and `std` on its device.
+
+    Args:
+        resize: an int scales the short side to so many pixels and keeps the aspect ratio;
+            `(height, width)` scales to exactly that; None leaves the size alone.
+        crop: `(height, width)` of the centre crop after resizing; None keeps everything, and then
+            `resize` must be `(height, width)`.
+        resample: Pillow's filter.
+        mean: of each channel, for pixels in 0..1.
+        std: of each channel, for pixels in 0..1.
+
+    Raises:
+        ConfigurationError: the sizes don't lead to one fixed size, or a `std` is not positive.
+
+    Example:
+        >>> from PIL import Image
+        >>> preprocess = ClipPreprocess(resize=224, crop=(224, 224))
+        >>> preprocess(Image.new("RGB", (640, 480), "teal")).shape
+        (224, 224, 3)
+    """
+
+    resize: int | tuple[int, int] | None = 224
+    crop: tuple[int, int] | None = (224, 224)
+    resample: Resampling = Resampling.BICUBIC
+    mean: tuple[float, float, float] = _CLIP_MEAN
+    std: tuple[float, float, float] = _CLIP_STD
+
+    def __post_init__(self) -> None:
+        if self.crop is None and not isinstance(self.resize, tuple):
+            raise ConfigurationError("without crop=(height, width), resize must be (height, width)")
+        if min(self.size) < 1 or (isinstance(self.resize, int) and self.resize < 1):
+            raise ConfigurationError(f"sizes must be positive, not resize={self.resize}, crop={self.crop}")
+        if not all(value > 0 for value in self.std):
+            raise ConfigurationError(f"std must be positive, not {self.std}")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> ClipPreprocess:
+        """Build it from a checkpoint's `preprocessor_config.json`.
+
+        Args:
+            config: the parsed file, written by any CLIP, SigLIP, SigLIP2, ViT or BiT (DINOv2) image
+                processor of transformers, of any age.
+
+        Raises:
+            ConfigurationError: the file asks for a step that this class does not know.
+        """
+        resize = _resize(config) if config.get("do_resize", True) else None
+        crop = None
+        if config.get("do_center_crop", _crops_by_default(config)):
+            crop = _height_width(config.get("crop_size", 224), "crop_size")
+        # Rescaling by anything but 1/255 is the same as another mean and std of pixels in 0..1.
+        scale = 255 * float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 255.0
+        if not config.get("do_normalize", True):
+            mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+        else:
+            default_mean, default_std = _default_statistics(config)
+            mean = _triple(config.get("image_mean") or default_mean, "image_mean")
+            std = _triple(config.get("image_std") or default_std, "image_std")
+        return cls(
+            resize=resize,
+            crop=crop,
+            resample=Resampling(config.get("resample", _default_resample(config))),
+            mean=mean if abs(scale - 1) < 1e-6 else _divided(mean, scale),
+            std=std if abs(scale - 1) < 1e-6 else _divided(std, scale),
+        )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """`(height, width)` of the pixels that it returns."""
+        if self.crop is not None:
+            return self.crop
+        assert isinstance(self.resize, tuple)
+        return self.resize
+
+    def __call__(self, image: Image, /) -> Pixels:
+        """Return the picture's pixels, `(height, width, 3)` uint8.
+
+        Args:
+            image: an upright RGB picture of any size; it is not changed.
+        """
+        width, height = self._resized(image)
+        if self.crop is None:
+            resized = image.resize((width, height), self.resample)
+        elif max(width, height) > _THIN * min(width, height):
+            resized = self._resize_centre(image, width, height)
+        else:
+            resized = self._crop_centre(image.resize((width, height), self.resample))
+        return np.array(resized, dtype=np.uint8)
+
+    def _resized(self, image: Image) -> tuple[int, int]:
+        """Return the width and height after resizing, before the crop."""
+        if self.resize is None:
+            return image.size
+        if isinstance(self.resize, tuple):
+            return self.resize[1], self.resize[0]
+        # The long side is cut, not rounded: so does the reference (torchvision's Resize, too).
+        width, height = image.size
+        if width <= height:
+            return self.resize, int(self.resize * height / width)
+        return int(self.resize * width / height), self.resize
+
+    def _crop_centre(self, image: Image) -> Image:
+        height, width = self.size
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        return image.crop((left, top, left + width, top + height))
+
+    def _resize_centre(self, image: Image, resized_width: int, resized_height: int) -> Image:
+        """Resize only what the centre crop keeps, so that a thin picture costs no more than another.
+
+        The numbers are those of resizing first, up to the rounding of a few pixels by 1.
+        """
+        height, width = self.size
+        if resized_width < width or resized_height < height:
+            return self._crop_centre(image.resize((resized_width, resized_height), self.resample))
+        left, top = (resized_width - width) // 2, (resized_height - height) // 2
+        across, down = image.width / resized_width, image.height / resized_height
+        box = (left * across, top * down, (left + width) * across, (top + height) * down)
+        # Pillow's filters reach past the box only inside of the picture, so that first the part
+        # they can reach is cut out: the passes over it then cost no more than what is kept.
+        reach = 4
+        outer = (
+            max(0, int(box[0] - reach * max(1, across))),
+            max(0, int(box[1] - reach * max(1, down))),
+            min(image.width, int(box[2] + reach * max(1, across)) + 1),
+            min(image.height, int(box[3] + reach * max(1, down)) + 1),
+        )
+        inner = (box[0] - outer[0], box[1] - outer[1], box[2] - outer[0], box[3] - outer[1])
+        return image.crop(outer).resize((width, height), self.resample, box=inner)
+
+
+def _resize(config: Mapping[str, Any]) -> int | tuple[int, int]:
+    size = config.get("size")
+    if "max_num_patches" in config:  # SigLIP2 at any aspect ratio: its square grid is what fits one batch
+        side = int(int(config["max_num_patches"]) ** 0.5) * int(config.get("patch_size", 16))
+        return side, side
+    if size is None:
+        return 224 if _crops_by_default(config) else (224, 224)
+    if isinstance(size, Mapping):
+        if "shortest_edge" in size and "longest_edge" not in size:
+            return int(size["shortest_edge"])
+        return _height_width(size, "size")
+    # Before 2022 the processors wrote one number: the short side where a crop follows, else both sides.
+    if isinstance(size, int) and config.get("do_center_crop", _crops_by_default(config)):
+        return size
+    return _height_width(size, "size")
+
+
+def _height_width(size: object, name: str) -> tuple[int, int]:
+    if isinstance(size, int):
+        return size, size
+    if isinstance(size, Mapping) and "height" in size and "width" in size:
+        return int(size["height"]), int(size["width"])
+    if isinstance(size, (list, tuple)) and len(size) == 2:
+        return int(size[0]), int(size[1])
+    raise ConfigurationError(f"preprocessor_config.json: can't read {name}={size!r}; pass preprocess= instead")
+
+
+def _kind(config: Mapping[str, Any]) -> str:
+    return str(config.get("image_processor_type") or config.get("feature_extractor_type") or "CLIP")
+
+
+def _crops_by_default(config: Mapping[str, Any]) -> bool:
+    return _kind(config).startswith(("CLIP", "Bit"))
+
+
+def _default_resample(config: Mapping[str, Any]) -> Resampling:
+    return Resampling.BILINEAR if _kind(config).startswith(("ViT", "Siglip2")) else Resampling.BICUBIC
+
+
+def _default_statistics(config: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if _kind(config).startswith(("ViT", "Siglip")):
+        return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    return _CLIP_MEAN, _CLIP_STD
+
+
+def _triple(values: object, name: str) -> tuple[float, float, float]:
+    if isinstance(values, (list, tuple)) and len(values) == 3:
+        return float(values[0]), float(values[1]), float(values[2])
+    raise ConfigurationError(f"preprocessor_config.json: {name} must be three numbers, not {values!r}")
+
+
+def _divided(values: tuple[float, float, float], scale: float) -> tuple[float, float, float]:
+    return values[0] / scale, values[1] / scale, values[2] / scale

@@ -1,0 +1,47 @@
+"""The progress bar of long work."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Iterable
+
+from clip_image_encoder.pipeline import EncodedBatch
+
+__all__ = ["progress"]
+
+# Work that is done after so few batches needs no bar.
+_FEW = 3
+
+
+def progress(batches: Iterable[EncodedBatch], *, total: int | None, show: bool | None) -> Generator[EncodedBatch]:
+    """Hand batches on and show on stderr how many images they were.
+
+    Args:
+        batches: what is counted.
+        total: number of images, where it is known.
+        show: None shows a bar in a terminal or a notebook, once the work turns out to be long.
+    """
+    wanted = _is_interactive() if show is None else show
+    if not wanted:
+        yield from batches
+        return
+    from tqdm.auto import tqdm
+
+    done = 0
+    bar = tqdm(total=total, unit="image") if show else None
+    try:
+        for number, batch in enumerate(batches, start=1):
+            yield batch
+            done += len(batch.embeddings)
+            if bar is None and number == _FEW and done != total:
+                bar = tqdm(total=total, unit="image", initial=done)
+            elif bar is not None:
+                bar.update(len(batch.embeddings))
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def _is_interactive() -> bool:
+    # Python's prompt, IPython and notebooks set ps1; a script in a terminal writes to a tty.
+    return hasattr(sys, "ps1") or (sys.stderr is not None and sys.stderr.isatty())

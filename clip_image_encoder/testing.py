@@ -1,0 +1,168 @@
+"""What a component must do, as checks for everybody who writes one.
+
+Call them in a test of your own, with an instance; they raise AssertionError with what is wrong.
+
+```python
+from clip_image_encoder.testing import check_pooling
+
+def test_my_pooling_keeps_the_contract():
+    check_pooling(MyPooling())
+```
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from PIL import Image
+
+from clip_image_encoder.arrays import Pixels, Tokens, Vectors
+from clip_image_encoder.protocols import Backend, Output, Pooling, Preprocess
+
+__all__ = ["ToyBackend", "check_backend", "check_pooling", "check_preprocess"]
+
+_SIZES = ((1, 1), (1, 40), (40, 1), (64, 48), (48, 64), (300, 300), (2, 900))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyBackend:
+    """A backend without a model: each token is a fixed random projection of a patch's mean colour.
+
+    Fast, deterministic, and independent of the batch size: for tests of whatever goes around a
+    backend. Similar pictures get similar vectors; there is no text tower that goes with it.
+
+    Args:
+        dimension: length of a vector.
+        image_size: `(height, width)` that it takes.
+        grid: patches on each side.
+
+    Example:
+        >>> from PIL import Image
+        >>> from clip_image_encoder import ImageEncoder
+        >>> ImageEncoder(ToyBackend(dimension=8)).encode(Image.new("RGB", (32, 32), "red")).shape
+        (8,)
+    """
+
+    dimension: int = 16
+    image_size: tuple[int, int] = (32, 32)
+    grid: int = 4
+
+    @property
+    def devices(self) -> Sequence[str]:
+        """The CPU alone."""
+        return ("cpu",)
+
+    @property
+    def outputs(self) -> frozenset[Output]:
+        """Both of them."""
+        return frozenset({"pooled", "tokens"})
+
+    def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
+        """Return `(n, d)` or `(n, 1 + grid * grid, d)` float32 for a batch of pixels."""
+        if pixels.dtype == np.uint8:
+            colours = pixels.astype(np.float64) / 255 - 0.5
+        else:
+            colours = pixels.astype(np.float64).transpose(0, 2, 3, 1)
+        bands = np.array_split(colours, self.grid, axis=1)
+        cells = [cell.mean(axis=(1, 2)) for band in bands for cell in np.array_split(band, self.grid, axis=2)]
+        # The constant keeps a grey picture from the zero vector, which has no direction.
+        patches = np.stack([np.append(cell, np.ones((len(cell), 1)), axis=1) for cell in cells], axis=1)
+        weights = np.random.default_rng(0).normal(size=(1 + self.grid**2, 4, self.dimension))
+        class_token = np.einsum("npc,pcd->nd", patches, weights[1:])[:, None]
+        tokens = np.concatenate([class_token, patches @ weights[0]], axis=1).astype(np.float32)
+        return cast("Vectors", np.ascontiguousarray(tokens[:, 0])) if output == "pooled" else tokens
+
+
+def check_preprocess(preprocess: Preprocess) -> None:
+    """Check that a preprocess keeps its protocol, on pictures of several shapes.
+
+    Raises:
+        AssertionError: it does not; the message says where.
+    """
+    height, width = preprocess.size
+    assert height > 0 and width > 0, f"size must be positive, not {preprocess.size}"
+    assert len(preprocess.mean) == len(preprocess.std) == 3, "mean and std must be three numbers each"
+    assert all(value > 0 for value in preprocess.std), f"std must be positive, not {preprocess.std}"
+    for size in _SIZES:
+        image = _picture(size)
+        before = image.tobytes()
+        pixels = preprocess(image)
+        expected = {(np.dtype(np.uint8), (height, width, 3)), (np.dtype(np.float32), (3, height, width))}
+        assert (pixels.dtype, pixels.shape) in expected, f"a {size} picture became {pixels.dtype} {pixels.shape}"
+        assert image.tobytes() == before and image.size == size, "the picture was changed"
+        assert np.array_equal(pixels, preprocess(image)), "the same picture gave other pixels the second time"
+    _check_pickles(preprocess)
+
+
+def check_backend(backend: Backend) -> None:
+    """Check that a backend keeps its protocol, on each output and on its best device.
+
+    Raises:
+        AssertionError: it does not; the message says where.
+    """
+    height, width = backend.image_size
+    assert backend.dimension > 0, f"dimension must be positive, not {backend.dimension}"
+    assert backend.devices, "devices must not be empty"
+    assert backend.outputs and backend.outputs <= {"pooled", "tokens"}, f"unknown outputs {backend.outputs}"
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (5, height, width, 3), dtype=np.uint8)
+    for output in sorted(backend.outputs):
+        features = backend(pixels, output=output, device=backend.devices[0])
+        assert isinstance(features, np.ndarray), f"{output}: {type(features).__name__}, not a numpy array"
+        assert features.dtype == np.float32, f"{output}: {features.dtype}, not float32"
+        assert features.ndim == (2 if output == "pooled" else 3), f"{output}: shape {features.shape}"
+        assert features.shape[0] == 5 and features.shape[-1] == backend.dimension, f"{output}: shape {features.shape}"
+        assert np.isfinite(features).all(), f"{output}: NaN or infinity"
+        scale = np.abs(features).max()
+        alone = [backend(pixels[row : row + 1], output=output, device=backend.devices[0])[0] for row in range(5)]
+        difference = np.abs(np.stack(alone) - features).max() / scale
+        assert difference < 1e-2, f"{output}: a picture's features depend on its batch (by {difference:.1e})"
+        assert np.abs(features - features[:1]).max() > 0, f"{output}: the same features for different pictures"
+    untouched = np.random.default_rng(0).integers(0, 256, pixels.shape, dtype=np.uint8)
+    assert np.array_equal(pixels, untouched), "the pixels were changed"
+    _check_normalised_pixels(backend, pixels)
+    _check_pickles(backend)
+
+
+def check_pooling(pooling: Pooling) -> None:
+    """Check that a pooling keeps its protocol.
+
+    Raises:
+        AssertionError: it does not; the message says where.
+    """
+    assert pooling.reads in ("pooled", "tokens"), f"reads must be 'pooled' or 'tokens', not {pooling.reads!r}"
+    generator = np.random.default_rng(0)
+    for count in (1, 3):
+        shape = (count, 8) if pooling.reads == "pooled" else (count, 1 + 16, 8)
+        features = generator.normal(size=shape).astype(np.float32)
+        before = features.copy()
+        vectors = pooling(features)
+        assert vectors.dtype == np.float32, f"{vectors.dtype}, not float32"
+        assert vectors.shape == (count, 8), f"{features.shape} became {vectors.shape}, not {(count, 8)}"
+        assert np.array_equal(features, before), "the features were changed"
+        rows = np.concatenate([pooling(features[row : row + 1]) for row in range(count)])
+        assert np.allclose(rows, vectors, atol=1e-6), "a picture's vector depends on its batch"
+    _check_pickles(pooling)
+
+
+def _check_normalised_pixels(backend: Backend, pixels: Pixels) -> None:
+    normalised = np.ascontiguousarray((pixels.astype(np.float32) / 255 - 0.5).transpose(0, 3, 1, 2))
+    output = sorted(backend.outputs)[0]
+    features = backend(normalised, output=output, device=backend.devices[0])
+    assert features.shape[0] == len(pixels), "float32 (n, 3, H, W) pixels were not taken"
+    assert features.dtype == np.float32, f"float32 pixels gave {features.dtype}, not float32"
+
+
+def _check_pickles(component: object) -> None:
+    restored = pickle.loads(pickle.dumps(component))
+    assert type(restored) is type(component), "it does not pickle to its own kind"
+
+
+def _picture(size: tuple[int, int]) -> Image.Image:
+    width, height = size
+    noise = np.random.default_rng(width * 1000 + height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(noise)

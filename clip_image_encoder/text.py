@@ -1,0 +1,224 @@
+"""TextEncoder: the other tower of a checkpoint, for searching pictures by words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Set
+from threading import Lock
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import AutoTokenizer, CLIPTextModelWithProjection, Siglip2TextModel, SiglipTextModel
+
+from clip_image_encoder.arrays import Vectors
+from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, torch_devices
+from clip_image_encoder.checkpoint import Checkpoint, open_checkpoint
+from clip_image_encoder.checkpoint.files import first_line
+from clip_image_encoder.checkpoint.weights import build, load_weights
+from clip_image_encoder.devices import Devices, resolve_devices
+from clip_image_encoder.errors import BackendError, CheckpointError, ConfigurationError
+from clip_image_encoder.fingerprint import fingerprint
+from clip_image_encoder.pipeline import check_batch_size, unit_rows
+
+__all__ = ["TextEncoder"]
+
+
+class TextEncoder:
+    """Turns texts into vectors of the space where pictures of the same checkpoint live.
+
+    The dot product of a text's vector and a picture's is their cosine: the higher, the better they
+    go together. An encoder may be called from several threads, and pickles as its configuration.
+
+    Args:
+        model: a hub id, a folder, or "tiny-shapes"; CLIP, SigLIP and SigLIP2 have a text tower.
+        device: name of a device, or None for cuda, mps or cpu, whichever is there first.
+        dtype: "float32", "float16", "bfloat16"; "auto" is float16 on cuda and float32 elsewhere.
+        revision: branch, tag or commit on the hub.
+        token: for private and gated repositories.
+        cache_dir: where downloaded files are kept instead of the hub's own cache.
+        local_files_only: never ask the network.
+
+    Raises:
+        ConfigurationError: the device or the dtype can't be had.
+        CheckpointError: the checkpoint is missing, unreachable, damaged, or has no text tower.
+
+    Example:
+        >>> from clip_image_encoder import TextEncoder
+        >>> encoder = TextEncoder("tiny-shapes")
+        >>> encoder.encode(["a red circle", "a blue star"]).shape == (2, encoder.dimension)
+        True
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = "openai/clip-vit-base-patch32",
+        *,
+        device: Devices = None,
+        dtype: str = "auto",
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+    ) -> None:
+        self._dtype = check_dtype(dtype)
+        resolve_devices(device, torch_devices())
+        self._device = device
+        self._checkpoint = open_checkpoint(
+            model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
+        )
+        self._load()
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self._dimension
+
+    @property
+    def fingerprint(self) -> str:
+        """Same string, same vectors: a SHA-256 over the weights and the dtype."""
+        device = resolve_devices(self._device, torch_devices())[0]
+        return fingerprint(f"text({self._checkpoint.fingerprint}, {dtype_on(device, self._dtype)})")
+
+    def __repr__(self) -> str:
+        return f"TextEncoder({self._checkpoint.name!r}, dtype={self._dtype!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_checkpoint": self._checkpoint, "_dtype": self._dtype, "_device": self._device}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._load()
+
+    def encode(
+        self, texts: str | Iterable[str], batch_size: int = 32, device: Devices = None, *, normalize: bool = True
+    ) -> Vectors:
+        """Encode one text or many.
+
+        Texts that are longer than the tower reads are cut at its end.
+
+        Args:
+            texts: a string, or any iterable of strings.
+            batch_size: texts that pass the model at a time.
+            device: for this call only, as in the constructor.
+            normalize: scale each vector to length 1; False gives the model's own numbers.
+
+        Returns:
+            float32, C-contiguous: `(d,)` for a string; `(n, d)` for many, in their order, and
+            `(0, d)` for none.
+
+        Raises:
+            ConfigurationError: an argument is wrong, or an item is not a string.
+            BackendError: the device failed.
+        """
+        size = check_batch_size(batch_size)
+        place = resolve_devices(self._device if device is None else device, torch_devices())[0]
+        strings = _strings(texts)
+        batches = [np.empty((0, self.dimension), dtype=np.float32)]
+        for start in range(0, len(strings), size):
+            vectors = self._encode_batch(strings[start : start + size], place)
+            batches.append(unit_rows(vectors) if normalize else vectors)
+        encoded: Vectors = np.concatenate(batches)
+        return encoded[0] if isinstance(texts, str) else encoded
+
+    def _load(self) -> None:
+        """Load the tokenizer, and the tower onto the device that it will run on first."""
+        self._lock = Lock()
+        self._tokenizer = _load_tokenizer(self._checkpoint)
+        self._towers: dict[str, TextTower] = {}
+        self._dimension = self._tower(resolve_devices(self._device, torch_devices())[0]).dimension
+
+    def _tower(self, device: str) -> TextTower:
+        with self._lock:
+            if device not in self._towers:
+                self._towers[device] = _load_text_tower(self._checkpoint, dtype_on(device, self._dtype), device)
+            return self._towers[device]
+
+    def _encode_batch(self, texts: list[str], device: str) -> Vectors:
+        spec = self._checkpoint.text
+        # Fast tokenizers keep padding and truncation as state, which threads would fight over.
+        with self._lock:
+            tokens = self._tokenizer(
+                texts,
+                # SigLIP was trained on texts padded to their full length, and attends to the padding.
+                padding="longest" if spec.family == "clip" else "max_length",
+                truncation=True,
+                max_length=spec.max_length,
+                return_tensors="pt",
+            )
+        tower = self._tower(device)
+        try:
+            with torch.inference_mode():
+                mask = tokens.get("attention_mask")
+                features = tower(tokens["input_ids"].to(device), None if mask is None else mask.to(device))
+                vectors: Vectors = features.to("cpu", torch.float32).numpy()
+        except RuntimeError as error:
+            raise BackendError(f"the text tower failed on {device}: {error}") from error
+        if not np.isfinite(vectors).all():
+            raise BackendError("the text tower gave NaN or infinity; try dtype='float32'")
+        return vectors
+
+
+class _ClipTextTower(nn.Module):
+    """CLIP (Radford et al. 2021): the end-of-text token, normalised and projected."""
+
+    def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype) -> None:
+        super().__init__()
+        config: Any = checkpoint.text.config
+        self.model = build(lambda: CLIPTextModelWithProjection(config))
+        self.dimension: int = config.projection_dim
+        load_weights(self.model.text_model, checkpoint.files, prefixes=("text_model.", ""), dtype=dtype)
+        load_weights(self.model.text_projection, checkpoint.files, prefixes=("text_projection.",), dtype=dtype)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """Return `(n, d)` for token ids `(n, length)`."""
+        return cast("Tensor", self.model(input_ids=input_ids, attention_mask=attention_mask).text_embeds)
+
+
+class _SiglipTextTower(nn.Module):
+    """SigLIP and SigLIP 2 (Zhai et al. 2023, Tschannen et al. 2025): the last token through a linear head."""
+
+    def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype) -> None:
+        super().__init__()
+        config: Any = checkpoint.text.config
+        kind = SiglipTextModel if checkpoint.text.family == "siglip" else Siglip2TextModel
+        self.model = build(lambda: kind(config))
+        self.dimension: int = config.projection_size
+        tower = getattr(self.model, "text_model", self.model)
+        load_weights(tower, checkpoint.files, prefixes=("text_model.", ""), dtype=dtype)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """Return `(n, d)` for token ids `(n, length)`."""
+        return cast("Tensor", self.model(input_ids=input_ids, attention_mask=attention_mask).pooler_output)
+
+
+TextTower = _ClipTextTower | _SiglipTextTower
+
+
+def _load_text_tower(checkpoint: Checkpoint, dtype: torch.dtype, device: str) -> TextTower:
+    tower: type[TextTower] = _ClipTextTower if checkpoint.text.family == "clip" else _SiglipTextTower
+    return tower(checkpoint, dtype).to(device)
+
+
+def _load_tokenizer(checkpoint: Checkpoint) -> Callable[..., Mapping[str, Tensor]]:
+    load: Callable[..., Callable[..., Mapping[str, Tensor]]] = AutoTokenizer.from_pretrained
+    folder = checkpoint.tokenizer_folder()
+    try:
+        return load(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # the tokenizers' compiled part raises bare Exceptions
+        raise CheckpointError(f"{checkpoint.name}: the tokenizer can't be loaded: {first_line(error)}") from error
+
+
+def _strings(texts: str | Iterable[str]) -> list[str]:
+    if isinstance(texts, (bytes, Mapping, Set)) or not isinstance(texts, Iterable):
+        raise ConfigurationError(f"texts must be a string or an iterable of strings, not {type(texts).__name__}")
+    strings = [texts] if isinstance(texts, str) else list(texts)
+    for index, text in enumerate(strings):
+        if not isinstance(text, str):
+            raise ConfigurationError(f"text {index} must be a string, not {type(text).__name__}")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigurationError(f"text {index} has a surrogate, half of a character, in it") from error
+    return strings

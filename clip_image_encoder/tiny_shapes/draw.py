@@ -1,0 +1,308 @@
+"""Pictures of one coloured shape each, varied in everything that a caption does not name.
+
+>>> for scene in random_scenes(2, seed=3):
+...     image = draw(scene)
+...     print(scene.colour, scene.shape, image.size)
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from . import backdrops
+from .colours import COLOURS, RGB, SHADES, as_rgb, contrasting, distance, shade
+from .shapes import SHAPES, Contours, contours
+
+__all__ = ["COLOURS", "HELD_OUT", "SHAPES", "Scene", "draw", "random_scene", "random_scenes", "silhouette"]
+
+HELD_OUT: tuple[tuple[str, str], ...] = (
+    ("black", "star"),
+    ("white", "heart"),
+    ("red", "square"),
+    ("green", "ring"),
+    ("yellow", "triangle"),
+    ("blue", "diamond"),
+    ("brown", "circle"),
+    ("orange", "cross"),
+    ("pink", "star"),
+    ("purple", "circle"),
+    ("grey", "heart"),
+    ("blue", "triangle"),
+)
+"""Pairs of colour and shape that the checkpoint never saw in training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """What a picture shows.
+
+    Attributes:
+        colour: The shape's colour, one of `COLOURS`.
+        shape: One of `SHAPES`.
+        background: A colour that fills the background plainly, or None for any backdrop at all.
+        size: The longer side of the shape's box, as a part of the picture's shorter side.
+        centre: The middle of that box, (x, y) in 0..1 of the picture's central square.
+        canvas: The picture's (width, height) in pixels.
+        seed: Decides everything else: the exact shade and form, the turn, edges, light, noise. None draws the textbook
+            form: pure colours, upright, nothing added.
+
+    Raises:
+        ValueError: A colour or shape is unknown, or the background is None and so is the seed.
+
+    >>> draw(Scene(colour="red", shape="circle")).getpixel((112, 112))
+    (255, 0, 0)
+    """
+
+    colour: str
+    shape: str
+    background: str | None = "white"
+    size: float = 0.6
+    centre: tuple[float, float] = (0.5, 0.5)
+    canvas: tuple[int, int] = (224, 224)
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse names that are not ours."""
+        if self.colour not in COLOURS or self.background not in (*COLOURS, None):
+            raise ValueError(f"colours are {', '.join(COLOURS)}; got {self.colour!r} on {self.background!r}")
+        if self.shape not in SHAPES:
+            raise ValueError(f"shapes are {', '.join(SHAPES)}; got {self.shape!r}")
+        if self.background is None and self.seed is None:
+            raise ValueError("a scene without a seed needs the name of its background colour")
+
+
+def random_scene(
+    generator: np.random.Generator,
+    *,
+    colour: str | None = None,
+    shape: str | None = None,
+    canvas: tuple[int, int] | None = None,
+) -> Scene:
+    """Make up a scene.
+
+    Args:
+        generator: Where the chance comes from; the same state gives the same scene.
+        colour: The shape's colour; None chooses one.
+        shape: The shape; None chooses one.
+        canvas: The picture's (width, height) in pixels; None chooses 160 to 320 a side.
+
+    Returns:
+        A scene whose shape stands out from its background.
+    """
+    colour = colour or COLOURS[generator.integers(len(COLOURS))]
+    shape = shape or SHAPES[generator.integers(len(SHAPES))]
+    if canvas is None:
+        width, height = (int(side) for side in generator.integers(160, 321, 2))
+        canvas = (width, height)
+    size = float(generator.uniform(0.2, 0.95))
+    # A twentieth of the shape's box may lie outside the central square.
+    play = 0.5 - size * 0.45
+    x, y = (0.5 + generator.uniform(-1, 1, 2) * play * generator.random(2) ** 0.5).tolist()
+    others = [name for name in COLOURS if name != colour]
+    background = others[generator.integers(len(others))] if generator.random() < 0.4 else None
+    return Scene(
+        colour=colour,
+        shape=shape,
+        background=background,
+        size=size,
+        centre=(x, y),
+        canvas=canvas,
+        seed=int(generator.integers(2**63)),
+    )
+
+
+def random_scenes(
+    count: int, *, seed: int = 0, pairs: Sequence[tuple[str, str]] = (), canvas: tuple[int, int] | None = None
+) -> Iterator[Scene]:
+    """Make up scenes, the same ones for the same seed.
+
+    Args:
+        count: How many.
+        seed: Any integer that is not negative.
+        pairs: The pairs of colour and shape to choose from; none given means all 88.
+        canvas: As for `random_scene`.
+
+    Yields:
+        Scenes that differ in everything.
+    """
+    generator = np.random.default_rng(seed)
+    for _ in range(count):
+        colour, shape = pairs[generator.integers(len(pairs))] if pairs else (None, None)
+        yield random_scene(generator, colour=colour, shape=shape, canvas=canvas)
+
+
+def draw(scene: Scene) -> Image.Image:
+    """Draw a scene.
+
+    Returns:
+        An RGB picture of `scene.canvas` pixels; the same scene always gives the same picture.
+    """
+    if scene.seed is None:
+        return _textbook(scene)
+    generator = np.random.default_rng(scene.seed)
+    paint, ground = _paints(scene, generator)
+    width, height = scene.canvas
+    if scene.background is None:
+        canvas = backdrops.varied(paint, ground, width, height, generator)
+        if generator.random() < 0.25:
+            canvas = _with_marks(canvas, generator)
+    else:
+        canvas = backdrops.plain(ground, width, height)
+    placed = _placed(_form(scene), scene)
+    mask = _mask(placed, scene, generator)
+    if generator.random() < 0.2:
+        canvas = _with_shadow(canvas, mask, scene, generator)
+    outline = generator.random()
+    if outline < 0.12:
+        canvas = _with_outline(canvas, placed, paint, scene, generator)
+    canvas += (_fill(paint, scene, generator) - canvas) * mask[..., None]
+    if outline > 0.88 and scene.shape != "ring":  # on top, half of it lies within the shape and would hide a thin ring
+        canvas = _with_outline(canvas, placed, paint, scene, generator)
+    return _photographed(canvas, generator)
+
+
+def silhouette(scene: Scene) -> Image.Image:
+    """Show where the shape is.
+
+    Returns:
+        A picture of mode L and `scene.canvas` pixels, 255 within the shape of `draw(scene)` and 0 around it.
+    """
+    return Image.fromarray(np.rint(_filled(_placed(_form(scene), scene), scene.canvas, 2) * 255).astype(np.uint8))
+
+
+def _form(scene: Scene) -> Contours:
+    """The contours of a scene's shape, from a generator of their own: the silhouette needs no other drawing."""
+    return contours(scene.shape, None if scene.seed is None else np.random.default_rng((scene.seed, 1)))
+
+
+def _textbook(scene: Scene) -> Image.Image:
+    """Draw a scene with pure colours, upright, with smooth edges."""
+    assert scene.background is not None
+    canvas = backdrops.plain(SHADES[scene.background][0], *scene.canvas)
+    mask = _filled(_placed(_form(scene), scene), scene.canvas, 4)
+    canvas += (backdrops.plain(SHADES[scene.colour][0], *scene.canvas) - canvas) * mask[..., None]
+    return Image.fromarray(np.rint(canvas).astype(np.uint8))
+
+
+def _paints(scene: Scene, generator: np.random.Generator) -> tuple[RGB, RGB]:
+    """Draw the shape's shade and a background shade on which it is easy to see."""
+    paint = shade(scene.colour, generator)
+    if scene.background is None:
+        return paint, contrasting(paint, generator)
+    tries = [(shade(scene.colour, generator), shade(scene.background, generator)) for _ in range(6)]
+    return next((pair for pair in tries if distance(*pair) > 32.0), max(tries, key=lambda pair: distance(*pair)))
+
+
+def _placed(unit: Contours, scene: Scene) -> Contours:
+    """Move contours from -1..1 to the pixels of a scene."""
+    width, height = scene.canvas
+    side = min(width, height)
+    corner = np.array([width - side, height - side]) / 2
+    return [corner + side * (np.array(scene.centre) + scene.size / 2 * contour) for contour in unit]
+
+
+def _filled(placed: Contours, canvas: tuple[int, int], scale: int) -> np.ndarray:
+    """Fill contours, the second one as a hole: (H, W) float32 in 0..1, with edges `scale` times finer than a pixel."""
+    width, height = canvas
+    stencil = Image.new("L", (width * scale, height * scale))
+    pencil = ImageDraw.Draw(stencil)
+    for contour, level in zip(placed, (255, 0), strict=False):
+        pencil.polygon([(x, y) for x, y in (contour * scale).tolist()], fill=level)
+    return np.asarray(stencil.reduce(scale) if scale > 1 else stencil, dtype=np.float32) / 255
+
+
+def _mask(placed: Contours, scene: Scene, generator: np.random.Generator) -> np.ndarray:
+    """Fill contours with hard, smooth, rounded or soft edges: (H, W) float32 in 0..1."""
+    kind = generator.random()
+    mask = _filled(placed, scene.canvas, 1 if kind < 0.25 else 3)
+    pixels = scene.size * min(scene.canvas)
+    if 0.6 < kind < 0.8:  # a blur, then a steep rise where half was covered, rounds the corners
+        mask = np.clip((_blurred(mask, pixels * generator.uniform(0.01, 0.035)) - 0.5) * 4 + 0.5, 0, 1)
+    elif kind >= 0.8:
+        mask = _blurred(mask, pixels * generator.uniform(0.01, 0.04))
+    return mask
+
+
+def _blurred(mask: np.ndarray, radius: float) -> np.ndarray:
+    image = Image.fromarray(np.rint(mask * 255).astype(np.uint8))
+    return np.asarray(image.filter(ImageFilter.GaussianBlur(radius)), dtype=np.float32) / 255
+
+
+def _fill(paint: RGB, scene: Scene, generator: np.random.Generator) -> np.ndarray:
+    """Paint a whole canvas: evenly, graded, or grained, always within what people call the colour."""
+    width, height = scene.canvas
+    kind = generator.random()
+    if kind < 0.5:
+        return backdrops.plain(paint, width, height)
+    darker, lighter = generator.uniform(0.8, 1.0), generator.uniform(0.0, 0.12)
+    dark, light = as_rgb(np.array(paint) * darker), as_rgb(paint + (255 - np.array(paint)) * lighter)
+    if kind < 0.75:
+        return backdrops.mixed(dark, light, backdrops.ramp(width, height, generator.uniform(0, 2 * np.pi)))
+    if kind < 0.88:
+        return backdrops.mixed(dark, light, backdrops.clouds(width, height, int(generator.integers(4, 24)), generator))
+    return backdrops.mixed(dark, light, generator.random((height, width)))
+
+
+def _with_marks(canvas: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Scatter small marks over a backdrop: specks and scratches of any colour."""
+    height, width = canvas.shape[:2]
+    image = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
+    pencil = ImageDraw.Draw(image)
+    small = 0.05 * min(width, height)
+    for _ in range(generator.integers(1, 9)):
+        colour = tuple(generator.integers(0, 256, 3).tolist())
+        x, y = generator.random(2) * (width, height)
+        dx, dy = generator.uniform(-small, small, 2)
+        if generator.random() < 0.5:
+            pencil.line((x, y, x + 3 * dx, y + 3 * dy), fill=colour, width=max(1, int(small / 5)))
+        else:
+            pencil.ellipse((x, y, x + abs(dx), y + abs(dy)), fill=colour)
+    return np.array(image, dtype=np.float32)
+
+
+def _with_shadow(canvas: np.ndarray, mask: np.ndarray, scene: Scene, generator: np.random.Generator) -> np.ndarray:
+    """Darken a backdrop where the shape throws its shadow."""
+    pixels = scene.size * min(scene.canvas)
+    dx, dy = np.rint(generator.uniform(-0.07, 0.07, 2) * pixels).astype(int).tolist()
+    shadow = np.roll(_blurred(mask, pixels * generator.uniform(0.0, 0.05)), (dy, dx), (0, 1))
+    return canvas * (1 - generator.uniform(0.2, 0.6) * shadow[..., None])
+
+
+def _with_outline(
+    canvas: np.ndarray, placed: Contours, paint: RGB, scene: Scene, generator: np.random.Generator
+) -> np.ndarray:
+    """Draw a thin line of another colour around a shape."""
+    colour = generator.choice([(0, 0, 0), (255, 255, 255), contrasting(paint, generator)], p=[0.5, 0.2, 0.3])
+    scale = 2
+    broad = max(1, round(scale * scene.size * min(scene.canvas) * generator.uniform(0.012, 0.05)))
+    line = Image.new("L", (scene.canvas[0] * scale, scene.canvas[1] * scale))
+    pencil = ImageDraw.Draw(line)
+    for contour in placed:
+        closed = np.concatenate([contour, contour[:2]]) * scale
+        pencil.line([(x, y) for x, y in closed.tolist()], fill=255, width=broad, joint="curve")
+    share = np.asarray(line.reduce(scale), dtype=np.float32)[..., None] / 255
+    return canvas + (np.asarray(colour, dtype=np.float32) - canvas) * share
+
+
+def _photographed(canvas: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Change light and contrast a little, blur, add sensor noise and JPEG artefacts; each only sometimes."""
+    if generator.random() < 0.35:
+        contrast, light, tint = generator.uniform(0.88, 1.1), generator.uniform(-12, 12), generator.normal(0, 3, 3)
+        canvas = (canvas - 128) * contrast + 128 + light + tint
+    if generator.random() < 0.15:
+        height, width = canvas.shape[:2]
+        side_light = backdrops.ramp(width, height, generator.uniform(0, 2 * np.pi)) - 0.5
+        canvas = canvas * (1 + generator.uniform(0.05, 0.25) * side_light[..., None])
+    if generator.random() < 0.25:
+        canvas = canvas + generator.normal(0.0, generator.uniform(2, 14), canvas.shape)
+    image = Image.fromarray(np.clip(np.rint(canvas), 0, 255).astype(np.uint8))
+    if generator.random() < 0.15:
+        image = image.filter(ImageFilter.GaussianBlur(generator.uniform(0.3, 0.012 * min(image.size))))
+    if generator.random() < 0.25:
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=int(generator.integers(30, 96)))
+        image = Image.open(file).convert("RGB")
+    return image

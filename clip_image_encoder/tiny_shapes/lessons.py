@@ -1,0 +1,83 @@
+"""What a batch teaches: sets of captions that name the same things, and of which pictures each caption is true."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .captions import (
+    background_wording,
+    caption,
+    colour_wording,
+    pair_wording,
+    shape_wording,
+    size_word,
+    size_wording,
+)
+from .colours import COLOURS
+from .draw import Scene
+from .pictures import TRAINED
+from .shapes import SHAPES
+
+Generator = np.random.Generator
+
+_MOST = 48
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """Captions, which pictures they are true of, (pictures, captions) bool, and how much the lesson counts."""
+
+    texts: list[str]
+    truth: np.ndarray
+    weight: float
+
+
+def lesson(scenes: Sequence[Scene], generator: Generator) -> list[Lesson]:
+    """Make up the captions for a batch of pictures."""
+    return [
+        _pairs(scenes, generator),
+        _colours(scenes, generator),
+        _shapes(scenes, generator),
+        *_backgrounds(scenes, generator),
+        *_sizes(scenes, generator),
+    ]
+
+
+def _pairs(scenes: Sequence[Scene], generator: Generator) -> Lesson:
+    """Every trained pair twice: once in the plain wording, once in any."""
+    texts = [caption(*pair) for pair in TRAINED] + [pair_wording(*pair, generator) for pair in TRAINED]
+    truth = np.array([[(scene.colour, scene.shape) == pair for pair in TRAINED] for scene in scenes])
+    return Lesson(texts=texts, truth=np.tile(truth, 2), weight=1.0)
+
+
+def _colours(scenes: Sequence[Scene], generator: Generator) -> Lesson:
+    truth = np.array([[scene.colour == colour for colour in COLOURS] for scene in scenes])
+    return Lesson(texts=[colour_wording(colour, generator) for colour in COLOURS], truth=truth, weight=0.3)
+
+
+def _shapes(scenes: Sequence[Scene], generator: Generator) -> Lesson:
+    truth = np.array([[scene.shape == shape for shape in SHAPES] for scene in scenes])
+    return Lesson(texts=[shape_wording(shape, generator) for shape in SHAPES], truth=truth, weight=1.0)
+
+
+def _backgrounds(scenes: Sequence[Scene], generator: Generator) -> list[Lesson]:
+    """Captions of pictures on a plain background; they compete with each other for those pictures."""
+    named = np.array([scene.background is not None for scene in scenes])
+    described = [scene for scene in scenes if scene.background][:_MOST]
+    if not described:
+        return []
+    kinds = {(scene.colour, scene.shape, scene.background): scene for scene in described}
+    truth = np.array([[(s.colour, s.shape, s.background) == kind for kind in kinds] for s in scenes])
+    texts = [background_wording(scene, generator) for scene in kinds.values()]
+    return [Lesson(texts=texts, truth=truth & named[:, None], weight=0.15)]
+
+
+def _sizes(scenes: Sequence[Scene], generator: Generator) -> list[Lesson]:
+    """Captions of pictures whose shape is small or big."""
+    described = [scene for scene in scenes if size_word(scene)][:_MOST]
+    if not described:
+        return []
+    kinds = {(scene.colour, scene.shape, size_word(scene)): scene for scene in described}
+    truth = np.array([[(s.colour, s.shape, size_word(s)) == kind for kind in kinds] for s in scenes])
+    return [Lesson(texts=[size_wording(scene, generator) for scene in kinds.values()], truth=truth, weight=0.15)]

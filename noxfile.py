@@ -1,0 +1,67 @@
+"""The one list of what can be run here: `nox -l` shows it."""
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.sessions = ["lint", "types", "architecture", "tests"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the package in place, with the dependency groups it is needed with."""
+    # In one command: with torch pinned beside it, nothing pulls another build of torch.
+    session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, *groups))
+
+
+@nox.session
+def quickstart(session: nox.Session) -> None:
+    """Search a gallery, or your own photos, by words: nox -s quickstart [-- FOLDER "a query" ... --model NAME]."""
+    install(session, "torch")
+    session.run("python", "docs/quickstart.py", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests, with the newest transformers."""
+    install(session, "tests")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def tests_transformers4(session: nox.Session) -> None:
+    """Run the tests with the last transformers 4, which names and returns things differently."""
+    install(session, "tests")
+    session.install("transformers==4.57.*")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types, strictly."""
+    install(session, "types")
+    session.install("nox")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def architecture(session: nox.Session) -> None:
+    """Check which part may import which."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "architecture"))
+    session.run("lint-imports", env={"PYTHONPATH": "."})
+
+
+@nox.session(default=False)
+def train(session: nox.Session) -> None:
+    """Train the bundled checkpoint anew: about 20 minutes on two cores."""
+    install(session, "torch")
+    session.run("python", "-m", "clip_image_encoder.tiny_shapes.train", *session.posargs)

@@ -1,0 +1,73 @@
+"""What the tests of backends share: a saved checkpoint of each family, and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from clip_image_encoder.backends.torch import TorchBackend
+from clip_image_encoder.checkpoint import open_checkpoint
+
+from .families import FAMILIES, IMAGE_SIZE, MEAN, STD, Family, scramble
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A model of transformers, and the folder that it saved itself to."""
+
+    family: Family
+    model: Any
+    folder: Path
+
+    def backend(self, **settings: Any) -> TorchBackend:
+        """Load the folder with our own code."""
+        return TorchBackend(open_checkpoint(self.folder), **{"mean": MEAN, "std": STD, "device": "cpu"} | settings)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """On models as small as these, more threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def save(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Saved]:
+    """Saves a random model of the family with a name, to a folder of its own."""
+
+    def save_family(name: str, *, seed: int = 0, **options: Any) -> Saved:
+        family = next(family for family in FAMILIES if family.name == name)
+        model = family.make()
+        scramble(model, seed)
+        folder = tmp_path_factory.mktemp(name)
+        model.save_pretrained(folder, **options)
+        return Saved(family=family, model=model, folder=folder)
+
+    return save_family
+
+
+@pytest.fixture(scope="session", params=[family.name for family in FAMILIES])
+def each(request: pytest.FixtureRequest, save: Callable[..., Saved]) -> Saved:
+    """Each family in turn; the folder is not to be changed."""
+    return save(request.param)
+
+
+@pytest.fixture(scope="session")
+def clip(save: Callable[..., Saved]) -> Saved:
+    """A whole CLIP, both towers; the folder is not to be changed."""
+    return save("clip")
+
+
+@pytest.fixture
+def pixels() -> NDArray[np.uint8]:
+    """Five pictures of noise at the models' size."""
+    return np.random.default_rng(0).integers(0, 256, (5, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)

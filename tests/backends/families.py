@@ -1,0 +1,190 @@
+"""A small random model of each supported architecture, and what transformers itself computes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    CLIPVisionModelWithProjection,
+    Dinov2Config,
+    Dinov2ForImageClassification,
+    Dinov2Model,
+    Siglip2Config,
+    Siglip2Model,
+    Siglip2VisionConfig,
+    Siglip2VisionModel,
+    SiglipConfig,
+    SiglipModel,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTModel,
+)
+
+IMAGE_SIZE, PATCH_SIZE, PATCHES = 32, 8, 16
+MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
+
+_TRANSFORMER: dict[str, Any] = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
+_SHAPE = _TRANSFORMER | {"intermediate_size": 40}
+_VISION = _SHAPE | {"image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE}
+_VISION2 = _SHAPE | {"num_patches": PATCHES, "patch_size": PATCH_SIZE}
+_DINO = _TRANSFORMER | {"image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE, "mlp_ratio": 2}
+_LABELS: dict[str, Any] = {"num_labels": 3}
+_TEXT = _SHAPE | {
+    "vocab_size": 60,
+    "max_position_embeddings": 8,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of checkpoint.
+
+    Attributes:
+        name: what the test is called.
+        make: makes the model, with transformers' own random weights.
+        pooled: computes its pooled features from normalised pixels `(n, 3, H, W)`.
+        dimension: length of a vector.
+        tokens: number of tokens of a picture.
+    """
+
+    name: str
+    make: Callable[[], Any]
+    pooled: Callable[[Any, Tensor], Tensor]
+    dimension: int = 24
+    tokens: int = 1 + PATCHES
+
+    def reference(self, model: nn.Module, pixels: Tensor) -> NDArray[np.float32]:
+        """Return what transformers' own model makes of normalised pixels."""
+        with torch.inference_mode():
+            features: NDArray[np.float32] = self.pooled(model, pixels).numpy()
+        return features
+
+
+def patches_of(pixels: Tensor) -> dict[str, Tensor]:
+    """Cut normalised pixels `(n, 3, H, W)` into what SigLIP 2 takes, a patch at a time."""
+    rows, columns = pixels.shape[2] // PATCH_SIZE, pixels.shape[3] // PATCH_SIZE
+    patches = [
+        pixels[:, :, top : top + PATCH_SIZE, left : left + PATCH_SIZE].permute(0, 2, 3, 1).flatten(1)
+        for top in range(0, rows * PATCH_SIZE, PATCH_SIZE)
+        for left in range(0, columns * PATCH_SIZE, PATCH_SIZE)
+    ]
+    return {
+        "pixel_values": torch.stack(patches, dim=1),
+        "pixel_attention_mask": torch.ones(len(pixels), rows * columns, dtype=torch.int64),
+        "spatial_shapes": torch.tensor([[rows, columns]] * len(pixels)),
+    }
+
+
+def normalise(pixels: NDArray[np.uint8]) -> Tensor:
+    """Return `(n, H, W, 3)` uint8 as normalised `(n, 3, H, W)` float32."""
+    scaled = (pixels.astype(np.float64) / 255 - np.array(MEAN)) / np.array(STD)
+    return torch.from_numpy(scaled.astype(np.float32).transpose(0, 3, 1, 2).copy())
+
+
+def scramble(model: nn.Module, seed: int = 0) -> None:
+    """Give every weight a number of its own, norms and biases too, so that no two can be mistaken."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator) * 0.2
+            parameter.copy_(noise + 1 if name.endswith("norm.weight") else noise)
+    model.eval()
+
+
+def _clip_vision() -> CLIPVisionConfig:
+    return CLIPVisionConfig(**_VISION, projection_dim=16)
+
+
+FAMILIES = [
+    Family(
+        "clip",
+        lambda: CLIPModel(CLIPConfig(text_config=_TEXT, vision_config=_VISION, projection_dim=16)),
+        lambda model, pixels: model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output),
+        dimension=16,
+    ),
+    Family(
+        "clip_vision_with_projection",
+        lambda: CLIPVisionModelWithProjection(_clip_vision()),
+        lambda model, pixels: model(pixel_values=pixels).image_embeds,
+        dimension=16,
+    ),
+    Family(
+        "clip_vision",
+        lambda: CLIPVisionModel(_clip_vision()),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
+    ),
+    Family(
+        "siglip",
+        lambda: SiglipModel(SiglipConfig(text_config=_TEXT, vision_config=_VISION)),
+        lambda model, pixels: model.vision_model(pixel_values=pixels).pooler_output,
+        tokens=PATCHES,
+    ),
+    Family(
+        "siglip_vision",
+        lambda: SiglipVisionModel(SiglipVisionConfig(**_VISION)),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
+        tokens=PATCHES,
+    ),
+    Family(
+        "siglip2",
+        lambda: Siglip2Model(Siglip2Config(text_config=_TEXT, vision_config=_VISION2)),
+        lambda model, pixels: _siglip2_tower(model)(**patches_of(pixels)).pooler_output,
+        tokens=PATCHES,
+    ),
+    Family(
+        "siglip2_vision",
+        lambda: Siglip2VisionModel(Siglip2VisionConfig(**_VISION2)),
+        lambda model, pixels: model(**patches_of(pixels)).pooler_output,
+        tokens=PATCHES,
+    ),
+    Family(
+        "dinov2",
+        lambda: Dinov2Model(Dinov2Config(**_DINO)),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
+    ),
+    Family(
+        "dinov2_swiglu",
+        lambda: Dinov2Model(Dinov2Config(**_DINO, use_swiglu_ffn=True)),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
+    ),
+    Family(
+        "dinov2_classifier",
+        lambda: Dinov2ForImageClassification(Dinov2Config(**_DINO, **_LABELS)),
+        lambda model, pixels: model.dinov2(pixel_values=pixels).pooler_output,
+    ),
+    Family(
+        "vit",
+        lambda: ViTModel(ViTConfig(**_VISION)),
+        lambda model, pixels: model(pixel_values=pixels).last_hidden_state[:, 0],
+    ),
+    Family(
+        "vit_classifier",
+        lambda: ViTForImageClassification(ViTConfig(**_VISION, **_LABELS)),
+        lambda model, pixels: model.vit(pixel_values=pixels).last_hidden_state[:, 0],
+    ),
+]
+
+
+def _siglip2_tower(model: Siglip2Model) -> Callable[..., Any]:
+    """Return the tower by the names of its arguments, which the two major versions spell differently."""
+    tower: Any = model.vision_model
+
+    def run(pixel_values: Tensor, pixel_attention_mask: Tensor, spatial_shapes: Tensor) -> Any:
+        return tower(pixel_values, pixel_attention_mask, spatial_shapes)
+
+    return run

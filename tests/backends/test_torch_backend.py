@@ -1,0 +1,163 @@
+"""TorchBackend as a component: its numbers, devices, threads, pickles and fingerprint."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from clip_image_encoder.backends.torch import TorchBackend
+from clip_image_encoder.checkpoint import open_checkpoint
+from clip_image_encoder.errors import ConfigurationError
+
+from .conftest import Saved
+from .families import MEAN, STD, normalise
+
+
+def cosines(one: NDArray[np.float32], two: NDArray[np.float32]) -> NDArray[np.float32]:
+    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
+    product: NDArray[np.float32] = (one * two).sum(axis=1) / norms
+    return product
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_points_the_same_way(clip: Saved, dtype: str, pixels: NDArray[np.uint8]) -> None:
+    exact = clip.backend()(pixels, output="pooled", device="cpu")
+    vectors = clip.backend(dtype=dtype)(pixels, output="pooled", device="cpu")
+    assert vectors.dtype == np.float32
+    assert not np.array_equal(vectors, exact)
+    assert cosines(vectors, exact).min() > 0.999
+
+
+def test_auto_is_float32_on_the_cpu(clip: Saved, pixels: NDArray[np.uint8]) -> None:
+    automatic, exact = (
+        clip.backend(dtype=dtype)(pixels, output="pooled", device="cpu") for dtype in ("auto", "float32")
+    )
+    np.testing.assert_array_equal(automatic, exact)
+
+
+def test_a_dtype_may_be_torchs_own(clip: Saved) -> None:
+    assert clip.backend(dtype=torch.bfloat16).fingerprint == clip.backend(dtype="bfloat16").fingerprint
+
+
+@pytest.mark.parametrize("dtype", ["int8", "floaty", "", None])
+def test_a_dtype_that_torch_has_not_is_refused_with_those_it_has(clip: Saved, dtype: str) -> None:
+    with pytest.raises(ConfigurationError, match="auto, float32, float16, bfloat16"):
+        clip.backend(dtype=dtype)
+
+
+def test_an_unknown_device_is_refused_with_those_that_are_there(clip: Saved) -> None:
+    with pytest.raises(ConfigurationError, match=r"no device 'gpu7'.*cpu"):
+        clip.backend(device="gpu7")
+
+
+def test_a_device_may_be_torchs_own(clip: Saved) -> None:
+    assert clip.backend(device=torch.device("cpu")).dimension == 16
+
+
+def test_the_cpu_is_always_among_the_devices_and_last(clip: Saved) -> None:
+    assert clip.backend().devices[-1] == "cpu"
+
+
+def test_normalised_float_pixels_pass_as_they_are(clip: Saved, pixels: NDArray[np.uint8]) -> None:
+    expected = clip.backend()(pixels, output="pooled", device="cpu")
+    # Another mean and std, which must not be applied.
+    backend = clip.backend(mean=(0.0, 0.0, 0.0), std=(9.0, 9.0, 9.0))
+    vectors = backend(normalise(pixels).numpy(), output="pooled", device="cpu")
+    np.testing.assert_allclose(vectors, expected, atol=1e-5)
+
+
+def test_read_only_pixels_are_taken_and_left_as_they_are(clip: Saved, pixels: NDArray[np.uint8]) -> None:
+    backend = clip.backend()
+    expected = backend(pixels, output="pooled", device="cpu")
+    before = pixels.copy()
+    pixels.flags.writeable = False
+    np.testing.assert_array_equal(backend(pixels, output="pooled", device="cpu"), expected)
+    np.testing.assert_array_equal(pixels, before)
+
+
+@pytest.mark.parametrize("view", [np.s_[::-1], np.s_[:, ::-1], np.s_[..., ::-1]], ids=["batch", "rows", "colours"])
+def test_views_with_turned_axes_are_taken(clip: Saved, view: tuple[slice], pixels: NDArray[np.uint8]) -> None:
+    backend = clip.backend()
+    expected = backend(pixels[view].copy(), output="pooled", device="cpu")
+    np.testing.assert_array_equal(backend(pixels[view], output="pooled", device="cpu"), expected)
+
+
+def test_several_threads_get_what_one_gets(clip: Saved, pixels: NDArray[np.uint8]) -> None:
+    backend = clip.backend()
+    expected = backend(pixels, output="tokens", device="cpu")
+    with ThreadPoolExecutor(8) as pool:
+        for tokens in pool.map(lambda _: backend(pixels, output="tokens", device="cpu"), range(32)):
+            np.testing.assert_array_equal(tokens, expected)
+
+
+def test_several_threads_load_at_once(each: Saved, pixels: NDArray[np.uint8]) -> None:
+    expected = each.backend()(pixels, output="pooled", device="cpu")
+    with ThreadPoolExecutor(4) as pool:
+        for backend in pool.map(lambda _: each.backend(), range(8)):
+            np.testing.assert_array_equal(backend(pixels, output="pooled", device="cpu"), expected)
+
+
+def test_a_pickle_gives_the_same_vectors_and_carries_no_weights(each: Saved, pixels: NDArray[np.uint8]) -> None:
+    backend = each.backend()
+    pickled = pickle.dumps(backend)
+    assert len(pickled) < 10_000 < (each.folder / "model.safetensors").stat().st_size
+    restored = pickle.loads(pickled)
+    expected = backend(pixels, output="pooled", device="cpu")
+    np.testing.assert_array_equal(restored(pixels, output="pooled", device="cpu"), expected)
+
+
+def test_a_pickle_keeps_every_setting(save: Callable[..., Saved]) -> None:
+    backend = save("dinov2").backend(image_size=(48, 32), dtype="bfloat16", mean=(0.1, 0.2, 0.3))
+    assert pickle.loads(pickle.dumps(backend)).fingerprint == backend.fingerprint
+
+
+def test_another_process_makes_the_same_vectors_of_a_pickle(
+    clip: Saved, tmp_path: Path, pixels: NDArray[np.uint8]
+) -> None:
+    backend = clip.backend()
+    (tmp_path / "backend.pickle").write_bytes(pickle.dumps(backend))
+    np.save(tmp_path / "pixels.npy", pixels)
+    program = (
+        "import pickle, numpy\n"
+        "backend = pickle.load(open('backend.pickle', 'rb'))\n"
+        "vectors = backend(numpy.load('pixels.npy'), output='pooled', device='cpu')\n"
+        "numpy.save('vectors.npy', vectors)\n"
+        "print(backend.fingerprint)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == backend.fingerprint
+    expected = backend(pixels, output="pooled", device="cpu")
+    np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), expected, atol=1e-6)
+
+
+def test_the_same_files_elsewhere_have_the_same_fingerprint(clip: Saved, tmp_path: Path) -> None:
+    shutil.copytree(clip.folder, tmp_path / "copy")
+    copied = TorchBackend(open_checkpoint(tmp_path / "copy"), mean=MEAN, std=STD, device="cpu")
+    assert copied.fingerprint == clip.backend().fingerprint
+
+
+def test_auto_has_the_fingerprint_of_the_dtype_that_it_means(clip: Saved) -> None:
+    assert clip.backend(dtype="auto").fingerprint == clip.backend(dtype="float32").fingerprint
+
+
+def test_whatever_changes_the_vectors_changes_the_fingerprint(save: Callable[..., Saved]) -> None:
+    saved = save("dinov2")
+    backends = [
+        saved.backend(),
+        saved.backend(dtype="float16"),
+        saved.backend(mean=(0.0, 0.46, 0.41)),
+        saved.backend(std=(0.27, 0.26, 1.0)),
+        saved.backend(image_size=(48, 32)),
+        save("dinov2", seed=1).backend(),
+    ]
+    assert len({backend.fingerprint for backend in backends}) == len(backends)

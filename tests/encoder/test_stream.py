@@ -1,0 +1,70 @@
+"""`stream`: the same vectors in bounded memory, and nothing left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clip_image_encoder import ConfigurationError, ImageEncoder
+
+
+def _own_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("clip_image_encoder")]
+
+
+def test_batches_join_to_what_encode_gives(toy: ImageEncoder, photos: list[Image.Image]) -> None:
+    batches = list(toy.stream(iter(photos), batch_size=4))
+    assert [batch.start for batch in batches] == [0, 4, 8]
+    np.testing.assert_array_equal(
+        np.concatenate([batch.embeddings for batch in batches]), toy.encode(photos, batch_size=4)
+    )
+
+
+def test_wrong_arguments_raise_at_the_call(toy: ImageEncoder) -> None:
+    with pytest.raises(ConfigurationError):
+        toy.stream([], batch_size=0)
+
+
+def test_an_error_of_the_source_comes_after_the_rows_before_it(toy: ImageEncoder, photos: list[Image.Image]) -> None:
+    trouble = LookupError("the database went away")
+
+    def source() -> Iterator[Image.Image]:
+        yield from photos[:5]
+        raise trouble
+
+    rows = []
+    with pytest.raises(LookupError) as caught:
+        rows.extend(len(batch.embeddings) for batch in toy.stream(source(), batch_size=2))
+    assert caught.value is trouble
+    assert rows == [2, 2, 1]
+
+
+def test_an_abandoned_stream_stops_drawing_and_leaves_no_thread(toy: ImageEncoder, photos: list[Image.Image]) -> None:
+    drawn: list[Image.Image] = []
+
+    def source() -> Iterator[Image.Image]:
+        for photo in photos * 100:
+            drawn.append(photo)
+            yield photo
+
+    stream = ImageEncoder(toy.backend, num_workers=3).stream(source(), batch_size=2)
+    next(stream)
+    assert _own_threads()
+    stream.close()
+    assert not _own_threads()
+    assert len(drawn) < 20
+
+
+def test_a_finished_encode_leaves_no_thread(toy: ImageEncoder, photos: list[Image.Image]) -> None:
+    toy.encode(photos, device=["cpu", "cpu"])
+    assert not _own_threads()
+
+
+def test_a_failed_encode_leaves_no_thread(toy: ImageEncoder, photos: list[Image.Image]) -> None:
+    with pytest.raises(FileNotFoundError):
+        toy.encode([*photos, "missing.png"])
+    assert not _own_threads()

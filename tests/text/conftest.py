@@ -1,0 +1,150 @@
+"""What the tests of the text tower share: small models with a tokenizer, saved to disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from transformers import (
+    AutoTokenizer,
+    CLIPConfig,
+    CLIPModel,
+    CLIPTextConfig,
+    CLIPTextModelWithProjection,
+    Dinov2Config,
+    Dinov2Model,
+    Siglip2Config,
+    Siglip2Model,
+    Siglip2TextConfig,
+    Siglip2TextModel,
+    SiglipConfig,
+    SiglipModel,
+    SiglipTextConfig,
+    SiglipTextModel,
+    ViTConfig,
+    ViTModel,
+)
+
+from clip_image_encoder.text import TextEncoder
+from clip_image_encoder.tiny_shapes import tokenizer
+
+WORDS = ["a", "red", "blue", "circle", "star", "on", "the"]
+LENGTH = 12
+
+_TOKENIZER = tokenizer.build(WORDS)
+_SIZE = _TOKENIZER.get_vocab_size()
+_SHAPE: dict[str, Any] = {
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 40,
+}
+_VISION = _SHAPE | {"image_size": 16, "patch_size": 8}
+_TEXT = _SHAPE | {
+    "vocab_size": _SIZE,
+    "max_position_embeddings": LENGTH,
+    "bos_token_id": _SIZE - 2,
+    "eos_token_id": _SIZE - 1,
+    "pad_token_id": _SIZE - 1,
+}
+
+_MODELS: dict[str, Callable[[], Any]] = {
+    "clip": lambda: CLIPModel(CLIPConfig(text_config=_TEXT, vision_config=_VISION, projection_dim=16)),
+    "clip_text": lambda: CLIPTextModelWithProjection(CLIPTextConfig(**_TEXT, projection_dim=16)),
+    "siglip": lambda: SiglipModel(SiglipConfig(text_config=_TEXT, vision_config=_VISION)),
+    "siglip_text": lambda: SiglipTextModel(SiglipTextConfig(**_TEXT)),
+    "siglip2": lambda: Siglip2Model(
+        Siglip2Config(text_config=_TEXT, vision_config=_SHAPE | {"num_patches": 4, "patch_size": 8})
+    ),
+    "siglip2_text": lambda: Siglip2TextModel(Siglip2TextConfig(**_TEXT)),
+    "dinov2": lambda: Dinov2Model(Dinov2Config(hidden_size=24, num_hidden_layers=1, num_attention_heads=3)),
+    "vit": lambda: ViTModel(ViTConfig(**_VISION)),
+}
+TEXT_MODELS = [name for name in _MODELS if name not in ("dinov2", "vit")]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A model of transformers, and the folder that holds it and its tokenizer."""
+
+    name: str
+    model: Any
+    folder: Path
+
+    def reference(self, texts: list[str]) -> NDArray[np.float32]:
+        """Return the unit vectors that transformers' own model and tokenizer make of texts, one at a time."""
+        load: Callable[..., Any] = AutoTokenizer.from_pretrained
+        tokens_of = load(self.folder)
+        return np.concatenate([self._vector(tokens_of, text) for text in texts])
+
+    def _vector(self, tokens_of: Any, text: str) -> NDArray[np.float32]:
+        padding = False if self.name.startswith("clip") else "max_length"
+        tokens = tokens_of(text, padding=padding, truncation=True, max_length=LENGTH, return_tensors="pt")
+        with torch.inference_mode():
+            if self.name == "clip":
+                vector = self.model.text_projection(self.model.text_model(**tokens).pooler_output)
+            elif self.name == "clip_text":
+                vector = self.model(**tokens).text_embeds
+            else:
+                vector = getattr(self.model, "text_model", self.model)(**tokens).pooler_output
+            unit: NDArray[np.float32] = torch.nn.functional.normalize(vector).numpy()
+        return unit
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """On models as small as these, more threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def save(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Saved]:
+    """Saves a random model of a kind, with a tokenizer, to a folder of its own."""
+
+    def save_model(name: str, **options: Any) -> Saved:
+        folder = tmp_path_factory.mktemp(name)
+        model = _MODELS[name]().eval()
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
+        model.save_pretrained(folder, **options)
+        tokenizer.save(_TOKENIZER, folder)
+        if not name.startswith("clip"):
+            file = folder / "tokenizer_config.json"
+            settings = json.loads(file.read_text()) | {
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "model_input_names": ["input_ids"],
+            }
+            file.write_text(json.dumps(settings))
+        return Saved(name=name, model=model, folder=folder)
+
+    return save_model
+
+
+@pytest.fixture(scope="session", params=TEXT_MODELS)
+def each(request: pytest.FixtureRequest, save: Callable[..., Saved]) -> Saved:
+    """Each model with a text tower in turn; the folder is not to be changed."""
+    return save(request.param)
+
+
+@pytest.fixture(scope="session")
+def clip(save: Callable[..., Saved]) -> Saved:
+    """A whole CLIP, both towers; the folder is not to be changed."""
+    return save("clip")
+
+
+@pytest.fixture(scope="session")
+def encoder(clip: Saved) -> TextEncoder:
+    """The text tower of that CLIP."""
+    return TextEncoder(clip.folder, device="cpu")

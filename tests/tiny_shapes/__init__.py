@@ -1,0 +1,1 @@
+"""The bundled checkpoint: its drawings, its captions, its training, its files."""

@@ -1,0 +1,13 @@
+"""What the tests of the bundled checkpoint share."""
+
+from pathlib import Path
+
+import pytest
+
+from clip_image_encoder.tiny_shapes.train import CHECKPOINT
+
+
+@pytest.fixture(name="checkpoint", scope="session")
+def _checkpoint() -> Path:
+    """The folder of the bundled files."""
+    return CHECKPOINT
