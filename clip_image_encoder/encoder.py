@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Generator, Iterable, Mapping, Set, Sized
+from collections.abc import Callable, Generator, Iterable, Sized
 from contextlib import closing
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 from PIL.Image import Image
@@ -17,8 +17,17 @@ from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.devices import Devices, resolve_devices
 from clip_image_encoder.errors import ConfigurationError, ContractError, ImageError
 from clip_image_encoder.fingerprint import fingerprint
-from clip_image_encoder.images import ImageInput, ImageLoader, is_single_image
-from clip_image_encoder.pipeline import EncodedBatch, LoadedBatch, check_batch_size, encode_batches, load_batches
+from clip_image_encoder.fit import check_fit, resize_for
+from clip_image_encoder.images import ImageInput, ImageLoader
+from clip_image_encoder.images.several import each_image, is_single_image
+from clip_image_encoder.pipeline import (
+    EncodedBatch,
+    LoadedBatch,
+    check_batch_size,
+    check_num_workers,
+    encode_batches,
+    load_batches,
+)
 from clip_image_encoder.pooling import PretrainedPooling
 from clip_image_encoder.preprocess import ClipPreprocess
 from clip_image_encoder.progress import progress
@@ -83,7 +92,7 @@ class ImageEncoder:
     ) -> None:
         self._loader = ImageLoader() if loader is None else loader
         self._pooling: Pooling = PretrainedPooling() if pooling is None else pooling
-        self._num_workers = _checked_workers(num_workers)
+        self._num_workers = check_num_workers(num_workers)
         self._device = device
         if isinstance(model, (str, os.PathLike)):
             checkpoint = open_checkpoint(
@@ -106,8 +115,9 @@ class ImageEncoder:
                     "and local_files_only"
                 )
             self._backend = model
-            self._preprocess = preprocess or _resize_for(model)
-        self._check_fit()
+            self._preprocess = preprocess or resize_for(model)
+        check_fit(self._loader, self._preprocess, self._backend, self._pooling)
+        resolve_devices(device, self._backend.devices)
 
     @property
     def loader(self) -> ImageLoader:
@@ -244,7 +254,7 @@ class ImageEncoder:
         """Check the arguments now, and return the generator that does the work."""
         size = check_batch_size(batch_size)
         devices = resolve_devices(self._device if device is None else device, self._backend.devices)
-        inputs = _inputs(images)
+        inputs = each_image(images)
         total = len(inputs) if isinstance(inputs, Sized) else None
         # Threads are not worth their start for a single picture, which is what a server sends.
         workers = 0 if total == 1 else self._num_workers
@@ -280,45 +290,6 @@ class ImageEncoder:
             )
         return pixels
 
-    def _check_fit(self) -> None:
-        """Check that the components are what they are called, and fit each other."""
-        if not isinstance(self._loader, ImageLoader):
-            raise ConfigurationError(f"loader must be an ImageLoader, not {self._loader!r}")
-        if not callable(self._preprocess) or isinstance(self._preprocess, type):
-            raise ConfigurationError(f"preprocess must be an instance or a function, not {self._preprocess!r}")
-        if not isinstance(self._pooling, Pooling) or isinstance(self._pooling, type):
-            raise ConfigurationError(f"pooling must be an instance of a Pooling, not {self._pooling!r}")
-        if isinstance(self._preprocess, Preprocess) and tuple(self._preprocess.size) != tuple(self._backend.image_size):
-            raise ConfigurationError(
-                f"the preprocess makes pixels of size {self._preprocess.size}, the backend takes "
-                f"{self._backend.image_size}"
-            )
-        if self._pooling.reads not in self._backend.outputs:
-            raise ConfigurationError(
-                f"{type(self._pooling).__name__} reads {self._pooling.reads!r}, the backend gives "
-                f"{sorted(self._backend.outputs)}; pass another pooling="
-            )
-        resolve_devices(self._device, self._backend.devices)
-
-
-def _resize_for(backend: object) -> ClipPreprocess:
-    """Return the preprocess for a backend that comes without a checkpoint: only its size is known."""
-    if not isinstance(backend, Backend) or isinstance(backend, type):
-        raise ConfigurationError(f"model must be a hub id, a folder or an instance of a Backend, not {backend!r}")
-    height, width = backend.image_size
-    return ClipPreprocess(resize=height if height == width else (height, width), crop=(height, width))
-
-
-def _inputs(images: ImageInput | Iterable[ImageInput]) -> Iterable[object]:
-    """Return the inputs, one by one, of one image or many."""
-    if is_single_image(images):
-        return [images]
-    if isinstance(images, (Mapping, Set)):
-        raise ConfigurationError(f"a {type(images).__name__} has no order of images; pass a list")
-    if not isinstance(images, Iterable):
-        raise ConfigurationError(f"images must be one image or an iterable of images, not {type(images).__name__}")
-    return cast("Iterable[object]", images)
-
 
 def _stop_at_failure(batches: Iterable[LoadedBatch]) -> Generator[LoadedBatch]:
     for batch in batches:
@@ -332,11 +303,3 @@ def _summary(failures: list[ImageError], most: int = 10) -> str:
     if len(failures) > most:
         lines.append(f"and {len(failures) - most} more")
     return "\n  ".join(lines)
-
-
-def _checked_workers(num_workers: int | None) -> int:
-    if num_workers is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 0:
-        raise ConfigurationError(f"num_workers must be None or an integer from 0, not {num_workers!r}")
-    return num_workers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +17,16 @@ from clip_image_encoder.arrays import Pixels, Tokens, Vectors
 from clip_image_encoder.errors import BackendError, ConfigurationError, ContractError, EncoderError, ImageError
 from clip_image_encoder.protocols import Backend, Pooling
 
-__all__ = ["EncodedBatch", "LoadedBatch", "check_batch_size", "encode_batches", "in_order", "load_batches", "unit_rows"]
+__all__ = [
+    "EncodedBatch",
+    "LoadedBatch",
+    "check_batch_size",
+    "check_num_workers",
+    "encode_batches",
+    "in_order",
+    "load_batches",
+    "unit_rows",
+]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -61,9 +71,24 @@ def check_batch_size(batch_size: int) -> int:
     Raises:
         ConfigurationError: it is not.
     """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise ConfigurationError(f"batch_size must be a positive integer, not {batch_size!r}")
-    return int(batch_size)
+    given: object = batch_size
+    if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 1:
+        raise ConfigurationError(f"batch_size must be a positive integer, not {given!r}")
+    return int(given)
+
+
+def check_num_workers(num_workers: int | None) -> int:
+    """Return the number of loading threads: the one asked for, or one for each core that this process may use.
+
+    Raises:
+        ConfigurationError: it is neither None nor an integer from 0.
+    """
+    if num_workers is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given: object = num_workers
+    if isinstance(given, bool) or not isinstance(given, int) or given < 0:
+        raise ConfigurationError(f"num_workers must be None or an integer from 0, not {given!r}")
+    return given
 
 
 def load_batches(
@@ -94,7 +119,7 @@ def load_batches(
             source_error: Exception | None = None
             try:
                 items.extend(itertools.islice(loaded, batch_size))
-            except Exception as error:  # the source's own: what came before it is handed on first
+            except Exception as error:  # noqa: BLE001 - the source's own: what came before it is handed on first
                 source_error = error
             if items:
                 yield LoadedBatch(start=start, items=items)
@@ -149,7 +174,7 @@ def in_order(
                 item = next(source)
             except StopIteration:
                 break
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever the source raises, after the results before it
                 source_error = error
                 break
             pending.append(pool.submit(function, item))
@@ -184,8 +209,11 @@ def _encode_batch(
     embeddings = np.full((len(batch.items), backend.dimension), np.nan, dtype=np.float32)
     rows = [row for row, item in enumerate(batch.items) if not isinstance(item, ImageError)]
     pixels = [item for item in batch.items if not isinstance(item, ImageError)]
+    if len({item.dtype for item in pixels}) > 1:
+        raise ContractError("the preprocess returned uint8 and float32 pixels in one batch; it must keep to one")
     if rows:
-        features = _features(np.stack(pixels), backend=backend, pooling=pooling, device=device)
+        stacked: Pixels = np.stack(pixels)  # type: ignore[assignment]  # of one dtype, which mypy can't follow
+        features = _features(stacked, backend=backend, pooling=pooling, device=device)
         vectors = _pooled(features, backend=backend, pooling=pooling)
         if not np.isfinite(vectors).all():
             first = batch.start + rows[int(np.argmin(np.isfinite(vectors).all(axis=1)))]

@@ -61,7 +61,7 @@ class ToyBackend:
         """Both of them."""
         return frozenset({"pooled", "tokens"})
 
-    def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
+    def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:  # noqa: ARG002
         """Return `(n, d)` or `(n, 1 + grid * grid, d)` float32 for a batch of pixels."""
         if pixels.dtype == np.uint8:
             colours = pixels.astype(np.float64) / 255 - 0.5
@@ -150,15 +150,16 @@ def check_pooling(pooling: Pooling) -> None:
 
 
 def _check_normalised_pixels(backend: Backend, pixels: Pixels) -> None:
-    normalised = np.ascontiguousarray((pixels.astype(np.float32) / 255 - 0.5).transpose(0, 3, 1, 2))
-    output = sorted(backend.outputs)[0]
+    scaled = pixels.astype(np.float32) / np.float32(255) - np.float32(0.5)
+    normalised = np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+    output = min(backend.outputs)
     features = backend(normalised, output=output, device=backend.devices[0])
     assert features.shape[0] == len(pixels), "float32 (n, 3, H, W) pixels were not taken"
     assert features.dtype == np.float32, f"float32 pixels gave {features.dtype}, not float32"
 
 
 def _check_pickles(component: object) -> None:
-    restored = pickle.loads(pickle.dumps(component))
+    restored = pickle.loads(pickle.dumps(component))  # noqa: S301 - what was pickled just now
     assert type(restored) is type(component), "it does not pickle to its own kind"
 
 

@@ -1,7 +1,7 @@
 """Search pictures by words: a drawn gallery, or any folder of photos.
 
-    python docs/quickstart.py
-    python docs/quickstart.py FOLDER "a query" "another query" --model openai/clip-vit-base-patch32
+python docs/quickstart.py
+python docs/quickstart.py FOLDER "a query" "another query" --model openai/clip-vit-base-patch32
 """
 
 import argparse
@@ -64,7 +64,9 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, help="of photos; a gallery of shapes is drawn without it")
     parser.add_argument("queries", nargs="*", metavar="query", help="what to look for")
     parser.add_argument("--model", default="tiny-shapes", help="a hub id or a folder (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=Path("quickstart"), help="folder to save in (default: %(default)s)")
+    parser.add_argument(
+        "--output", type=Path, default=Path("quickstart"), help="folder to save in (default: %(default)s)"
+    )
     arguments = parser.parse_args()
 
     folder = arguments.folder or draw_gallery(arguments.output / "gallery")

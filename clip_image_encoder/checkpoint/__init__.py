@@ -9,9 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from clip_image_encoder.checkpoint.files import Files, find_files, read_json, weight_filenames
+from clip_image_encoder.checkpoint.files import BUNDLED, Files, Folder, read_json, weight_filenames
+from clip_image_encoder.checkpoint.hub import find_snapshot, is_repository_id
 from clip_image_encoder.checkpoint.spec import TextSpec, VisionSpec, text_spec, vision_spec
-from clip_image_encoder.errors import CheckpointError
+from clip_image_encoder.errors import CheckpointError, ConfigurationError
 
 __all__ = ["Checkpoint", "TextSpec", "VisionSpec", "open_checkpoint"]
 
@@ -126,9 +127,35 @@ def open_checkpoint(
         local_files_only: never ask the network.
 
     Raises:
+        ConfigurationError: `model` is neither a name nor a path.
         CheckpointError: it doesn't exist, can't be reached, or has no readable config.
     """
-    files = find_files(model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only)
+    files: Files | None = _find_folder(model, revision)
+    if files is None:
+        files = find_snapshot(
+            os.fspath(model),
+            revision=revision,
+            token=token,
+            cache_dir=None if cache_dir is None else os.fspath(cache_dir),
+            local_files_only=local_files_only,
+        )
     if "config.json" not in files.listing:
         raise CheckpointError(f"{files.name}: config.json is missing; is it a checkpoint in transformers' format?")
     return Checkpoint(files=files, config=read_json(files, "config.json"))
+
+
+def _find_folder(model: str | os.PathLike[str], revision: str | None) -> Folder | None:
+    """Return the folder that a model's name means, or None if it is a name on the hub."""
+    given: object = model
+    if not isinstance(given, (str, os.PathLike)) or not os.fspath(given):
+        raise ConfigurationError(f"model must be a hub id, a folder or {BUNDLED!r}, not {model!r}")
+    folder = Path(__file__).parents[1] / "tiny_shapes" / "checkpoint" if model == BUNDLED else Path(model)
+    if folder.is_dir():
+        if revision is not None:
+            raise CheckpointError(f"{model} is a folder and has no revisions; leave out revision={revision!r}")
+        return Folder(root=folder.absolute())
+    if folder.exists():
+        raise CheckpointError(f"{model} is a file; pass the folder that holds config.json and model.safetensors")
+    if isinstance(model, os.PathLike) or not is_repository_id(model):
+        raise CheckpointError(f"{os.fspath(model)}: no such folder, and not a hub id like 'owner/name' either")
+    return None

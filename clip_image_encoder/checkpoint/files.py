@@ -1,34 +1,28 @@
-"""Where a checkpoint's files are: a folder, or the Hugging Face hub and its cache."""
+"""The files of a checkpoint: a folder's, and what can be asked of any."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from clip_image_encoder.errors import CheckpointError, ConfigurationError
-
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
+from clip_image_encoder.errors import CheckpointError
 
 __all__ = [
     "BUNDLED",
     "Files",
     "Folder",
-    "HubSnapshot",
-    "find_files",
     "first_line",
+    "has_safetensors",
     "read_json",
     "weight_filenames",
     "weight_map",
 ]
 
 BUNDLED = "tiny-shapes"
-_MAIN = "main"
-_CONVERSION_BOT = "SFconvertbot"
+"""The name of the checkpoint that comes with the package."""
+
 _PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -78,224 +72,14 @@ class Folder:
         return path
 
 
-@dataclass(frozen=True, kw_only=True)
-class HubSnapshot:
-    """One commit of a repository on the hub; files come from the cache or are downloaded into it."""
-
-    repository: str
-    commit: str
-    listing: frozenset[str]
-    token: str | bool | None = field(repr=False)
-    cache_dir: str | None
-    local_files_only: bool
-
-    @property
-    def name(self) -> str:
-        """The repository's id."""
-        return self.repository
-
-    def path(self, filename: str) -> Path:
-        """Return the path of `filename` in the cache, after downloading it if it isn't there."""
-        return _download(self, filename, self.commit)
-
-
-def find_files(
-    model: str | os.PathLike[str],
-    *,
-    revision: str | None,
-    token: str | bool | None,
-    cache_dir: str | os.PathLike[str] | None,
-    local_files_only: bool,
-) -> Folder | HubSnapshot:
-    """Find a checkpoint by its name: "tiny-shapes", a folder, or a hub id.
-
-    The hub is asked once, with no retries, which commit `revision` is. When it can't be reached,
-    the cache that transformers and huggingface_hub share is used as it is.
-
-    Raises:
-        ConfigurationError: `model` is neither a name nor a path.
-        CheckpointError: there is no such checkpoint, or it can't be reached.
-    """
-    given: object = model
-    if not isinstance(given, (str, os.PathLike)) or not os.fspath(given):
-        raise ConfigurationError(f"model must be a hub id, a folder or {BUNDLED!r}, not {model!r}")
-    folder = Path(__file__).parents[1] / "tiny_shapes" / "checkpoint" if model == BUNDLED else Path(model)
-    if folder.is_dir():
-        if revision is not None:
-            raise CheckpointError(f"{model} is a folder and has no revisions; leave out revision={revision!r}")
-        return Folder(root=folder.absolute())
-    if folder.exists():
-        raise CheckpointError(f"{model} is a file; pass the folder that holds config.json and model.safetensors")
-    if isinstance(model, os.PathLike) or not _is_repository_id(model):
-        raise CheckpointError(f"{os.fspath(model)}: no such folder, and not a hub id like 'owner/name' either")
-    query = HubSnapshot(
-        repository=model,
-        commit=revision or _MAIN,
-        listing=frozenset(),
-        token=token,
-        cache_dir=None if cache_dir is None else os.fspath(cache_dir),
-        local_files_only=local_files_only or _is_offline(),
-    )
-    if query.local_files_only:
-        cached = _cached(query, revision)
-        if cached is None:
-            raise CheckpointError(_not_cached(query, "local_files_only or HF_HUB_OFFLINE is set"))
-        return cached
-    return _current(query, revision)
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its kind if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def has_safetensors(listing: frozenset[str]) -> bool:
     """Tell whether weights in safetensors format are among the files."""
     return "model.safetensors" in listing or "model.safetensors.index.json" in listing
-
-
-def _is_repository_id(model: str) -> bool:
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils._validators import validate_repo_id
-
-    try:
-        validate_repo_id(model)
-    except HFValidationError:
-        return False
-    return not model.startswith(".") and not Path(model).is_absolute()
-
-
-def _is_offline() -> bool:
-    from huggingface_hub import constants
-
-    return bool(constants.HF_HUB_OFFLINE)
-
-
-def _current(query: HubSnapshot, revision: str | None) -> HubSnapshot:
-    """Return the snapshot that the hub has now, or the cached one if the hub can't be reached."""
-    from huggingface_hub import HfApi
-
-    api = HfApi(token=query.token)
-    try:
-        reference, listing = query.commit, _remote_listing(api, query.repository, query.commit)
-        if revision is None and not has_safetensors(listing):
-            reference, listing = _converted(api, query.repository) or (reference, listing)
-    except _request_errors() as error:
-        cached = _cached(query, revision)
-        if cached is None:
-            refusal = _refusal(error, query.commit)
-            why = f"the hub can't be reached ({first_line(error)})"
-            raise CheckpointError(f"{query.name}: {refusal}" if refusal else _not_cached(query, why)) from error
-        return cached
-    # Asking by the reference's name, once, lets the cache remember which commit it is.
-    config = _download(query, "config.json", reference) if "config.json" in listing else None
-    commit = config.parent.name if config else reference
-    return replace(query, commit=commit, listing=listing)
-
-
-def _remote_listing(api: HfApi, repository: str, reference: str) -> frozenset[str]:
-    info = api.model_info(repository, revision=reference, timeout=10)
-    return frozenset(sibling.rfilename for sibling in info.siblings or ())
-
-
-def _converted(api: HfApi, repository: str) -> tuple[str, frozenset[str]] | None:
-    """Return the hub's own safetensors conversion of a repository that has none, as (reference, listing).
-
-    A service of the hub opens a pull request with the converted weights; transformers reads it, too.
-    """
-    for discussion in api.get_repo_discussions(repository, author=_CONVERSION_BOT):
-        if discussion.is_pull_request and discussion.status == "open" and discussion.git_reference:
-            listing = _remote_listing(api, repository, discussion.git_reference)
-            if has_safetensors(listing):
-                return discussion.git_reference, listing
-    return None
-
-
-def _cached(query: HubSnapshot, revision: str | None) -> HubSnapshot | None:
-    """Return the snapshot that lies in the cache, preferring one with safetensors, or None."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = None
-    for reference in [query.commit, *(_cached_pull_requests(query) if revision is None else ())]:
-        config = try_to_load_from_cache(query.repository, "config.json", query.cache_dir, reference)
-        if not isinstance(config, str):
-            continue
-        snapshot = Path(config).parent
-        listing = frozenset(entry.name for entry in snapshot.iterdir())
-        cached = replace(query, commit=snapshot.name, listing=listing, local_files_only=True)
-        if has_safetensors(listing):
-            return cached
-        found = found or cached
-    return found
-
-
-def _not_cached(query: HubSnapshot, why: str) -> str:
-    from huggingface_hub import constants
-
-    cache = query.cache_dir or constants.HF_HUB_CACHE
-    return (
-        f"{query.name} is not in the cache ({cache}) and was not downloaded: {why}. "
-        f"Connect once, copy the checkpoint here and pass its folder, or use model={BUNDLED!r}, which is bundled"
-    )
-
-
-def _cached_pull_requests(query: HubSnapshot) -> list[str]:
-    from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
-
-    cache = Path(query.cache_dir or constants.HF_HUB_CACHE)
-    references = cache / repo_folder_name(repo_id=query.repository, repo_type="model") / "refs"
-    return sorted(str(path.relative_to(references)) for path in references.glob("refs/pr/*"))
-
-
-def _download(snapshot: HubSnapshot, filename: str, reference: str) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    fetch: Callable[..., str] = hf_hub_download
-    try:
-        return Path(
-            fetch(
-                snapshot.repository,
-                filename,
-                revision=reference,
-                token=snapshot.token,
-                cache_dir=snapshot.cache_dir,
-                local_files_only=snapshot.local_files_only,
-            )
-        )
-    except _request_errors() as error:
-        reason = _refusal(error, reference) or f"{filename} can't be had: {first_line(error)}"
-        raise CheckpointError(f"{snapshot.name}: {reason}") from error
-
-
-def _request_errors() -> tuple[type[Exception], ...]:
-    """Return what the hub's client raises when a request fails; missing files and statuses are among it."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    # The client has been requests, httpx and httpx2; the root of its errors is a base of the hub's own.
-    # A ValueError comes of a page that is no JSON, such as a hotel's.
-    return (OSError, ValueError, *(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)))
-
-
-def _refusal(error: Exception, revision: str) -> str | None:
-    """Say why the hub refuses a request, or return None if it wasn't the hub that answered."""
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    if isinstance(error, GatedRepoError):
-        return "access is gated; accept its terms on the hub, then log in with `hf auth login` or pass token="
-    if isinstance(error, RevisionNotFoundError):
-        return f"no revision {revision!r} on the hub"
-    if isinstance(error, RepositoryNotFoundError):
-        return "no such repository on the hub, nor such a folder here; if it is private, pass token="
-    # Before version 1, a file missing from the cache was such an error too, without a response.
-    if isinstance(error, HfHubHTTPError) and getattr(error.response, "status_code", None) in (401, 403):
-        return "the hub refuses access; check token=, HF_TOKEN or `hf auth login`"
-    return None
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its kind if it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def weight_filenames(files: Files) -> list[str]:

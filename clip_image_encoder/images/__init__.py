@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
-import numpy as np
 from PIL import Image
 
 from clip_image_encoder.errors import ConfigurationError, UnsupportedImageError
@@ -14,10 +13,11 @@ from clip_image_encoder.images.array import SupportsArray, image_from_array
 from clip_image_encoder.images.encoded import BinaryFile, read_bytes, read_file, read_path, read_text
 from clip_image_encoder.images.formats import DEFAULT_FORMATS, check_format_names, open_encoded
 from clip_image_encoder.images.pil import check_pil_image
+from clip_image_encoder.images.several import has_method
 from clip_image_encoder.images.turns import turn_with
 from clip_image_encoder.images.upright import upright_rgb
 
-__all__ = ["DEFAULT_FORMATS", "ImageInput", "ImageLoader", "is_single_image"]
+__all__ = ["DEFAULT_FORMATS", "ImageInput", "ImageLoader"]
 
 ImageInput: TypeAlias = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryFile | Image.Image | SupportsArray
@@ -124,10 +124,10 @@ class ImageLoader:
             return self._decode(*read_path(item, max_bytes=self.max_bytes), model_size)
         if isinstance(item, (bytes, bytearray, memoryview)):
             return self._decode(*read_bytes(item, max_bytes=self.max_bytes), model_size)
-        if _has_method(item, "__array__"):
+        if has_method(item, "__array__"):
             array = cast("SupportsArray", item)
             return self._upright(*image_from_array(array, channels=self.channels, max_pixels=self.max_pixels))
-        if _has_method(item, "read"):
+        if has_method(item, "read"):
             return self._decode(*read_file(cast("BinaryFile", item), max_bytes=self.max_bytes), model_size)
         raise UnsupportedImageError(f"not an image; pass {_ACCEPTED}", source=type(item).__name__)
 
@@ -140,32 +140,6 @@ class ImageLoader:
 
     def _upright(self, image: Image.Image, source: str) -> Image.Image:
         return upright_rgb(image, background=self.background, colour_profile=self.colour_profile, source=source)
-
-
-def is_single_image(images: object) -> bool:
-    """Tell one image from many, by its type alone.
-
-    One are paths and other str, bytes, file objects, PIL images, and arrays of 2 or 3 axes. Arrays
-    of 4 axes, lists, generators and everything else are many, or nothing that can be encoded.
-
-    Example:
-        >>> is_single_image("cat.jpg"), is_single_image(["cat.jpg"])
-        (True, False)
-    """
-    if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)):
-        return True
-    if _has_method(images, "__array__"):
-        try:
-            return np.ndim(cast("Any", images)) in (2, 3)
-        except Exception:  # noqa: BLE001
-            # One broken array or tensor of some framework; the loader says what is wrong with it.
-            return True
-    return _has_method(images, "read")
-
-
-def _has_method(item: object, name: str) -> bool:
-    # A class has the methods of its instances, but is none of them.
-    return not isinstance(item, type) and callable(getattr(item, name, None))
 
 
 def _is_colour(value: object) -> bool:

@@ -42,4 +42,5 @@ class MeanPatchesPooling:
             ConfigurationError: the number of tokens tells nothing about a class token.
         """
         patches = features[:, 1:] if starts_with_class_token(features) else features
-        return patches.mean(axis=1, dtype=np.float32)
+        mean: Vectors = patches.mean(axis=1, dtype=np.float32)
+        return mean

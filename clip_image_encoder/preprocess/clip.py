@@ -74,25 +74,14 @@ class ClipPreprocess:
         Raises:
             ConfigurationError: the file asks for a step that this class does not know.
         """
-        resize = _resize(config) if config.get("do_resize", True) else None
-        crop = None
-        if config.get("do_center_crop", _crops_by_default(config)):
-            crop = _height_width(config.get("crop_size", 224), "crop_size")
-        # Rescaling by anything but 1/255 is the same as another mean and std of pixels in 0..1.
-        scale = 255 * float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 255.0
-        if not config.get("do_normalize", True):
-            mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-        else:
-            default_mean, default_std = _default_statistics(config)
-            mean = _triple(config.get("image_mean") or default_mean, "image_mean")
-            std = _triple(config.get("image_std") or default_std, "image_std")
-        return cls(
-            resize=resize,
-            crop=crop,
-            resample=Resampling(config.get("resample", _default_resample(config))),
-            mean=mean if abs(scale - 1) < 1e-6 else _divided(mean, scale),
-            std=std if abs(scale - 1) < 1e-6 else _divided(std, scale),
-        )
+        try:
+            return cls(**_settings(config))
+        except ConfigurationError:
+            raise
+        except (TypeError, ValueError, ZeroDivisionError) as error:
+            raise ConfigurationError(
+                f"preprocessor_config.json makes no sense ({error}); pass preprocess= instead"
+            ) from error
 
     @property
     def size(self) -> tuple[int, int]:
@@ -137,7 +126,7 @@ class ClipPreprocess:
     def _resize_centre(self, image: Image, resized_width: int, resized_height: int) -> Image:
         """Resize only what the centre crop keeps, so that a thin picture costs no more than another.
 
-        The numbers are those of resizing first, up to the rounding of a few pixels by 1.
+        The numbers are those of resizing first, but for rounding: single values differ by 1, rarely 2.
         """
         height, width = self.size
         if resized_width < width or resized_height < height:
@@ -156,6 +145,28 @@ class ClipPreprocess:
         )
         inner = (box[0] - outer[0], box[1] - outer[1], box[2] - outer[0], box[3] - outer[1])
         return image.crop(outer).resize((width, height), self.resample, box=inner)
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a `ClipPreprocess` that does what a processor's file says."""
+    crop = None
+    if config.get("do_center_crop", _crops_by_default(config)):
+        crop = _height_width(config.get("crop_size", 224), "crop_size")
+    mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    if config.get("do_normalize", True):
+        default_mean, default_std = _default_statistics(config)
+        mean = _triple(config.get("image_mean") or default_mean, "image_mean")
+        std = _triple(config.get("image_std") or default_std, "image_std")
+    # Rescaling by anything but 1/255 is the same as another mean and std of pixels in 0..1.
+    scale = 255 * float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 255.0
+    plain = abs(scale - 1) < 1e-6
+    return {
+        "resize": _resize(config) if config.get("do_resize", True) else None,
+        "crop": crop,
+        "resample": Resampling(config.get("resample", _default_resample(config))),
+        "mean": mean if plain else _divided(mean, scale),
+        "std": std if plain else _divided(std, scale),
+    }
 
 
 def _resize(config: Mapping[str, Any]) -> int | tuple[int, int]:

@@ -110,12 +110,12 @@ def _grain(base: RGB, other: RGB, width: int, height: int, generator: Generator)
     return canvas
 
 
-def _static(base: RGB, other: RGB, width: int, height: int, generator: Generator) -> Canvas:
+def _static(base: RGB, other: RGB, width: int, height: int, generator: Generator) -> Canvas:  # noqa: ARG001
     """Specks of every colour, some pixels wide."""
     speck = int(generator.integers(1, max(2, min(width, height) // 24)))
     cells = generator.uniform(-1, 1, (-(-height // speck), -(-width // speck), 3)).astype(np.float32)
     specks = cells.repeat(speck, axis=0).repeat(speck, axis=1)[:height, :width]
-    return plain(base, width, height) + generator.uniform(20, 130) * specks
+    return np.asarray(plain(base, width, height) + generator.uniform(20, 130) * specks)
 
 
 def _mosaic(base: RGB, other: RGB, width: int, height: int, generator: Generator) -> Canvas:

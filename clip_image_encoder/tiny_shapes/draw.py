@@ -130,7 +130,7 @@ def random_scenes(
     """
     generator = np.random.default_rng(seed)
     for _ in range(count):
-        colour, shape = pairs[generator.integers(len(pairs))] if pairs else (None, None)
+        colour, shape = pairs[int(generator.integers(len(pairs)))] if pairs else (None, None)
         yield random_scene(generator, colour=colour, shape=shape, canvas=canvas)
 
 
@@ -284,10 +284,10 @@ def _with_outline(
         closed = np.concatenate([contour, contour[:2]]) * scale
         pencil.line([(x, y) for x, y in closed.tolist()], fill=255, width=broad, joint="curve")
     share = np.asarray(line.reduce(scale), dtype=np.float32)[..., None] / 255
-    return canvas + (np.asarray(colour, dtype=np.float32) - canvas) * share
+    return np.asarray(canvas + (np.asarray(colour, dtype=np.float32) - canvas) * share)
 
 
-def _photographed(canvas: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def _photographed(canvas: np.ndarray, generator: np.random.Generator) -> Image.Image:
     """Change light and contrast a little, blur, add sensor noise and JPEG artefacts; each only sometimes."""
     if generator.random() < 0.35:
         contrast, light, tint = generator.uniform(0.88, 1.1), generator.uniform(-12, 12), generator.normal(0, 3, 3)

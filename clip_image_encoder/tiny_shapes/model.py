@@ -104,7 +104,7 @@ def contrast(model: CLIPModel, seen: torch.Tensor, lessons: Sequence[Lesson], to
     ids = torch.tensor([one.ids for one in encoded])
     mask = torch.tensor([one.attention_mask for one in encoded])
     read = model.text_projection(model.text_model(input_ids=ids, attention_mask=mask).pooler_output)
-    read = functional.normalize(read, dim=-1).split([len(each.texts) for each in lessons])
+    read = torch.split(functional.normalize(read, dim=-1), [len(each.texts) for each in lessons])
     scale = model.logit_scale.exp()
     losses = []
     for each, texts in zip(lessons, read, strict=True):

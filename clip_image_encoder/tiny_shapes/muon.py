@@ -20,7 +20,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """Take one step; every matrix needs its gradient."""
         for group in self.param_groups:
             for matrix in group["params"]:
@@ -35,8 +35,8 @@ class Muon(torch.optim.Optimizer):
 
 def _orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     """Bring all singular values near 1 by five Newton-Schulz steps, whose coefficients favour speed over exactness."""
-    flat = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    flat = flat / (flat.norm() + 1e-7)
+    wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    flat: torch.Tensor = wide / (wide.norm() + 1e-7)
     for _ in range(5):
         gram = flat @ flat.T
         flat = 3.4445 * flat + (-4.7750 * gram + 2.0315 * gram @ gram) @ flat

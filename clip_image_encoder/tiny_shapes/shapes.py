@@ -40,11 +40,11 @@ def contours(shape: str, generator: Generator | None = None) -> Contours:
     return _fitted(turned)
 
 
-def _circle(generator: Generator | None) -> Contours:
+def _circle(_: Generator | None) -> Contours:
     return [_regular(72)]
 
 
-def _square(generator: Generator | None) -> Contours:
+def _square(_: Generator | None) -> Contours:
     return [np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float64)]
 
 

@@ -59,17 +59,19 @@ def train(output: Path, *, steps: int = STEPS, seed: int = 0) -> None:
         loss = _loss(model, figure, pictures[chosen], [scenes[index] for index in chosen], tokenizer, generator)
         loss.backward()
         torch.nn.utils.clip_grad_norm_([*model.parameters(), *figure.parameters()], 1.0)
-        for each in (*optimisers, *schedules):
-            each.step()
-        for each in optimisers:
-            each.zero_grad()
+        for optimiser, schedule in zip(optimisers, schedules, strict=True):
+            optimiser.step()
+            optimiser.zero_grad()
+            schedule.step()
         with torch.no_grad():
             model.logit_scale.clamp_(max=math.log(100))
         average.update_parameters(model)
         if step % 50 == 0 or step == steps - 1:
             print(f"step {step:5d}  loss {loss.item():.4f}  {time.monotonic() - started:5.0f} s", flush=True)
     tokenizer.no_padding()
-    save(average.module, tokenizer, output)
+    averaged = average.module
+    assert isinstance(averaged, CLIPModel)
+    save(averaged, tokenizer, output)
     print(f"held-out accuracy {accuracy(output):.2%} after {time.monotonic() - started:.0f} s")
 
 
@@ -137,7 +139,8 @@ def _loss(
     output = model.vision_model(pixel_values=images[:, :3], output_hidden_states=True)
     seen = model.visual_projection(output.pooler_output)
     where = figure(output.hidden_states[2], images[:, 3:])
-    return contrast(model, seen, lesson(scenes, generator), tokenizer) + 3 * where
+    loss: torch.Tensor = contrast(model, seen, lesson(scenes, generator), tokenizer) + 3 * where
+    return loss
 
 
 def _turned(images: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:

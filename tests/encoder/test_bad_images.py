@@ -41,7 +41,9 @@ def test_with_nan_a_bad_image_gets_a_row_of_nan_and_the_others_their_vectors(
     toy: ImageEncoder, photos: list[Image.Image]
 ) -> None:
     with pytest.warns(UserWarning, match="2 of the images"):
-        vectors = toy.encode([photos[0], "missing.png", photos[1], b"no image", photos[2]], on_error="nan", batch_size=2)
+        vectors = toy.encode(
+            [photos[0], "missing.png", photos[1], b"no image", photos[2]], on_error="nan", batch_size=2
+        )
     assert np.isnan(vectors).all(axis=1).tolist() == [False, True, False, True, False]
     np.testing.assert_allclose(vectors[[0, 2, 4]], toy.encode(photos[:3]), atol=1e-6)
 

@@ -56,7 +56,8 @@ def test_a_model_that_is_no_name_and_no_backend_is_refused(model: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "extra", [{"revision": "main"}, {"backend": "onnx"}, {"dtype": "float16"}, {"token": "x"}, {"local_files_only": True}]
+    "extra",
+    [{"revision": "main"}, {"backend": "onnx"}, {"dtype": "float16"}, {"token": "x"}, {"local_files_only": True}],
 )
 def test_a_backend_instance_refuses_what_would_load_another(extra: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="loaded already"):

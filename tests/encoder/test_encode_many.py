@@ -23,7 +23,7 @@ def test_a_list_of_one_image_keeps_two_axes(toy: ImageEncoder, noise: Image.Imag
 @pytest.mark.parametrize("nothing", [[], (), iter(()), np.empty((0, 8, 8, 3), np.uint8)], ids=repr)
 def test_no_images_become_no_rows(toy: ImageEncoder, nothing: Iterable[object]) -> None:
     vectors = toy.encode(nothing)  # type: ignore[arg-type]  # an iterator of nothing has no type of image
-    assert (vectors.shape, vectors.dtype) == ((0, toy.dimension), np.float32)
+    assert (vectors.shape, vectors.dtype.name) == ((0, toy.dimension), "float32")
 
 
 def test_vectors_are_unit_float32_rows_in_c_order(toy: ImageEncoder, photos: list[Image.Image]) -> None:
@@ -58,7 +58,9 @@ def test_the_number_of_workers_changes_no_vector(
     np.testing.assert_array_equal(other.encode(photos, batch_size=3), toy.encode(photos, batch_size=3))
 
 
-def test_tuples_generators_and_arrays_of_four_axes_are_many_images(toy: ImageEncoder, photos: list[Image.Image]) -> None:
+def test_tuples_generators_and_arrays_of_four_axes_are_many_images(
+    toy: ImageEncoder, photos: list[Image.Image]
+) -> None:
     same_size = [photo.resize((48, 32)) for photo in photos]
     expected = toy.encode(same_size)
     stacked = np.stack([np.asarray(photo) for photo in same_size])
@@ -89,19 +91,19 @@ def test_an_endless_iterable_is_not_drawn_further_than_needed(toy: ImageEncoder,
 @pytest.mark.parametrize("images", [None, 3, 2.5, object()], ids=repr)
 def test_what_is_no_image_and_no_iterable_is_refused(toy: ImageEncoder, images: object) -> None:
     with pytest.raises(ConfigurationError, match="one image or an iterable"):
-        toy.encode(images)  # type: ignore[call-overload]
+        toy.encode(images)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("images", [{"a.png": 1}, {"a.png"}], ids=repr)
 def test_collections_without_an_order_of_images_are_refused(toy: ImageEncoder, images: object) -> None:
     with pytest.raises(ConfigurationError, match="pass a list"):
-        toy.encode(images)  # type: ignore[call-overload]
+        toy.encode(images)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 1.5, True, "32", None], ids=repr)
 def test_a_batch_size_that_is_no_positive_integer_is_refused(toy: ImageEncoder, batch_size: object) -> None:
     with pytest.raises(ConfigurationError, match="batch_size"):
-        toy.encode([], batch_size=batch_size)  # type: ignore[call-overload]
+        toy.encode([], batch_size=batch_size)  # type: ignore[arg-type]
 
 
 def test_an_unknown_device_is_refused_with_a_list_of_those_there(toy: ImageEncoder) -> None:
@@ -111,7 +113,7 @@ def test_an_unknown_device_is_refused_with_a_list_of_those_there(toy: ImageEncod
 
 def test_an_unknown_on_error_is_refused(toy: ImageEncoder) -> None:
     with pytest.raises(ConfigurationError, match="on_error"):
-        toy.encode([], on_error="skip")  # type: ignore[call-overload]
+        toy.encode([], on_error="skip")  # type: ignore[arg-type]
 
 
 def test_several_devices_share_the_work_and_keep_the_order(toy: ImageEncoder, photos: list[Image.Image]) -> None:

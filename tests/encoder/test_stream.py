@@ -36,7 +36,7 @@ def test_an_error_of_the_source_comes_after_the_rows_before_it(toy: ImageEncoder
         yield from photos[:5]
         raise trouble
 
-    rows = []
+    rows: list[int] = []
     with pytest.raises(LookupError) as caught:
         rows.extend(len(batch.embeddings) for batch in toy.stream(source(), batch_size=2))
     assert caught.value is trouble

@@ -21,7 +21,8 @@ import torch
 from PIL import Image
 
 from clip_image_encoder.errors import ConfigurationError
-from clip_image_encoder.images import DEFAULT_FORMATS, ImageLoader, is_single_image
+from clip_image_encoder.images import DEFAULT_FORMATS, ImageLoader
+from clip_image_encoder.images.several import is_single_image
 
 
 def same(image: Image.Image, expected: Image.Image) -> bool:

@@ -24,7 +24,9 @@ dtypes: Any = st.one_of(
     numpy_strategies.floating_dtypes(sizes=(16, 32, 64)),
     numpy_strategies.boolean_dtypes(),
 )
-any_array = numpy_strategies.arrays(dtypes, numpy_strategies.array_shapes(min_dims=2, max_dims=3, min_side=0, max_side=24))
+any_array = numpy_strategies.arrays(
+    dtypes, numpy_strategies.array_shapes(min_dims=2, max_dims=3, min_side=0, max_side=24)
+)
 
 
 @settings(max_examples=60, deadline=None)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,8 +32,12 @@ def _named(
 @pytest.fixture(name="named", scope="module")
 def _namer(checkpoint: Path) -> Namer:
     """What the checkpoint sees in pictures, by transformers alone: one of the 88 pairs for each."""
-    parts = (kind.from_pretrained(checkpoint) for kind in (CLIPModel, CLIPTokenizer, CLIPImageProcessor))
-    return partial(_named, *parts)
+    return partial(
+        _named,
+        CLIPModel.from_pretrained(checkpoint),
+        CLIPTokenizer.from_pretrained(checkpoint),
+        CLIPImageProcessor.from_pretrained(checkpoint),
+    )
 
 
 def test_the_files_are_small(checkpoint: Path) -> None:
@@ -66,7 +71,8 @@ def test_pictures_drawn_by_somebody_else_are_named_right(named: Namer) -> None:
 def test_the_text_tower_reads_to_the_end_token(checkpoint: Path) -> None:
     """Padding after it changes nothing, which a wrong end-of-text id would."""
     model, tokenizer = CLIPModel.from_pretrained(checkpoint), CLIPTokenizer.from_pretrained(checkpoint)
-    assert model.config.text_config.eos_token_id == tokenizer.eos_token_id
+    config: Any = model.config.text_config
+    assert config.eos_token_id == tokenizer.eos_token_id
     alone = model.text_model(**tokenizer(["a red star"], return_tensors="pt")).pooler_output
     texts = ["a red star", "a photo of a red star on a blue background"]
     padded = model.text_model(**tokenizer(texts, padding=True, return_tensors="pt")).pooler_output

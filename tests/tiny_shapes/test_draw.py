@@ -24,8 +24,9 @@ class TestNames:
 
     def test_eleven_colours_and_eight_shapes(self) -> None:
         """The basic colour terms of English, and the eight shapes."""
-        assert set(COLOURS) == set("black white red green yellow blue brown orange pink purple grey".split())
-        assert set(SHAPES) == set("circle square triangle star cross ring diamond heart".split())
+        colours = {"black", "white", "red", "green", "yellow", "blue", "brown", "orange", "pink", "purple", "grey"}
+        assert set(COLOURS) == colours
+        assert set(SHAPES) == {"circle", "square", "triangle", "star", "cross", "ring", "diamond", "heart"}
 
     def test_held_out_pairs_cover_every_colour_and_every_shape(self) -> None:
         """Each name is tested in a pair that training never saw, and still seen in most of its others."""

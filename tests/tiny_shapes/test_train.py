@@ -1,6 +1,7 @@
 """Training: a folder that loads, and the same one again."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,8 @@ def test_a_trained_folder_loads(folder: Path) -> None:
     """Model, tokenizer and processor, in plain transformers."""
     model = CLIPModel.from_pretrained(folder)
     assert model.config.projection_dim == model.visual_projection.out_features
-    assert len(CLIPTokenizer.from_pretrained(folder)) == model.config.text_config.vocab_size
+    config: Any = model.config.text_config
+    assert len(CLIPTokenizer.from_pretrained(folder)) == config.vocab_size
     assert CLIPImageProcessor.from_pretrained(folder).crop_size["height"] == 64
 
 

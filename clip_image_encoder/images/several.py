@@ -1,0 +1,56 @@
+"""One image or several: told apart by type alone, never by a guess at what is inside."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Set
+from typing import Any, cast
+
+import numpy as np
+from PIL import Image
+
+from clip_image_encoder.errors import ConfigurationError
+
+__all__ = ["each_image", "has_method", "is_single_image"]
+
+
+def is_single_image(images: object) -> bool:
+    """Tell one image from many, by its type alone.
+
+    One are paths and other str, bytes, file objects, PIL images, and arrays of 2 or 3 axes. Arrays
+    of 4 axes, lists, generators and everything else are many, or nothing that can be encoded.
+
+    Example:
+        >>> is_single_image("cat.jpg"), is_single_image(["cat.jpg"])
+        (True, False)
+    """
+    if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)):
+        return True
+    if has_method(images, "__array__"):
+        try:
+            return np.ndim(cast("Any", images)) in (2, 3)
+        except Exception:  # noqa: BLE001
+            # One broken array or tensor of some framework; the loader says what is wrong with it.
+            return True
+    return has_method(images, "read")
+
+
+def each_image(images: object) -> Iterable[object]:
+    """Return the inputs, one by one, of one image or several.
+
+    Raises:
+        ConfigurationError: they have no order, or it is neither an image nor an iterable.
+    """
+    if is_single_image(images):
+        return [images]
+    if isinstance(images, (Mapping, Set)):
+        raise ConfigurationError(f"a {type(images).__name__} has no order of images; pass a list")
+    if not isinstance(images, Iterable):
+        raise ConfigurationError(f"images must be one image or an iterable of images, not {type(images).__name__}")
+    return images
+
+
+def has_method(item: object, name: str) -> bool:
+    """Tell whether an object, and not a class, can be asked for something by that name."""
+    # A class has the methods of its instances, but is none of them.
+    return not isinstance(item, type) and callable(getattr(item, name, None))
