@@ -83,13 +83,17 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> object:
+def _import(name: str) -> object:
     # Torch takes seconds to import; it comes with the first name that needs it.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value: object = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
     globals()[name] = value
     return value
+
+
+if not TYPE_CHECKING:  # which would take any misspelt name for an object
+    __getattr__ = _import
 
 
 def __dir__() -> list[str]:

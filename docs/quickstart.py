@@ -8,9 +8,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
-from clip_image_encoder import ImageEncoder, TextEncoder
+from clip_image_encoder import ImageEncoder, ImageLoader, TextEncoder
 from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
 
 SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -20,14 +20,14 @@ SIDE, MARGIN = 160, 12
 
 def search(
     photos: list[Path], queries: list[str], model: str = "tiny-shapes"
-) -> tuple[np.ndarray, list[list[tuple[Path, float]]]]:
+) -> tuple[np.ndarray, list[list[tuple[float, Path]]]]:
     """Return the photos' vectors, and for each query its five best photos with their scores."""
     vectors = ImageEncoder(model).encode(photos, on_error="nan")
     scores = TextEncoder(model).encode(queries) @ vectors.T
-    # The row of a photo that can't be read is NaN, and sorts last.
-    ranking = np.argsort(-scores, axis=1)[:, :5]
+    # The score of a photo that can't be read is NaN, and sorts last.
     return vectors, [
-        [(photos[column], float(row[column])) for column in best] for row, best in zip(scores, ranking, strict=True)
+        [(float(row[place]), photos[place]) for place in np.argsort(-row)[:5] if np.isfinite(row[place])]
+        for row in scores
     ]
 
 
@@ -39,21 +39,21 @@ def draw_gallery(folder: Path, count: int = 120) -> Path:
     return folder
 
 
-def draw_contact_sheet(queries: list[str], results: list[list[tuple[Path, float]]]) -> Image.Image:
+def draw_contact_sheet(queries: list[str], results: list[list[tuple[float, Path]]]) -> Image.Image:
     """Draw each query above its best photos."""
-    font, small = ImageFont.load_default(20), ImageFont.load_default(14)
+    load, large, small = ImageLoader(), ImageFont.load_default(20), ImageFont.load_default(14)
     row_height = SIDE + 70
     width = MARGIN + max(map(len, results)) * (SIDE + MARGIN)
     sheet = Image.new("RGB", (width, len(queries) * row_height + MARGIN), "white")
     pen = ImageDraw.Draw(sheet)
     for row, (query, best) in enumerate(zip(queries, results, strict=True)):
         top = MARGIN + row * row_height
-        pen.text((MARGIN, top), f"“{query}”", fill="black", font=font)
-        for column, (photo, score) in enumerate(best):
+        pen.text((MARGIN, top), query, fill="black", font=large)
+        for column, (score, photo) in enumerate(best):
             left = MARGIN + column * (SIDE + MARGIN)
-            with Image.open(photo) as image:
-                thumbnail = ImageOps.pad(ImageOps.exif_transpose(image).convert("RGB"), (SIDE, SIDE), color="#f0f0f0")
-            sheet.paste(thumbnail, (left, top + 30))
+            thumbnail = load(photo, model_size=(SIDE, SIDE))
+            thumbnail.thumbnail((SIDE, SIDE))
+            sheet.paste(thumbnail, (left + (SIDE - thumbnail.width) // 2, top + 30 + (SIDE - thumbnail.height) // 2))
             pen.text((left, top + 34 + SIDE), f"{score:.3f}", fill="dimgrey", font=small)
     return sheet
 
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("quickstart"), help="folder to save in (default: %(default)s)"
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
 
     folder = arguments.folder or draw_gallery(arguments.output / "gallery")
     queries = arguments.queries or QUERIES
@@ -79,7 +79,7 @@ def main() -> None:
     print(f"{len(photos)} pictures in {folder} -> {vectors.dtype} {vectors.shape}")
     for query, best in zip(queries, results, strict=True):
         print(f"\n{query}")
-        for photo, score in best:
+        for score, photo in best:
             print(f"  {score:6.3f}  {photo.relative_to(folder)}")
 
     arguments.output.mkdir(parents=True, exist_ok=True)
