@@ -9,10 +9,10 @@ nox.options.sessions = ["lint", "types", "architecture", "tests"]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 
-def install(session: nox.Session, *groups: str) -> None:
-    """Install the package in place, with the dependency groups it is needed with."""
+def install(session: nox.Session, *groups: str, besides: tuple[str, ...] = ()) -> None:
+    """Install the package in place, with the dependency groups it is needed with and other requirements."""
     # In one command: with torch pinned beside it, nothing pulls another build of torch.
-    session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, *groups))
+    session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, *groups), *besides)
 
 
 @nox.session
@@ -32,8 +32,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def tests_transformers4(session: nox.Session) -> None:
     """Run the tests with the last transformers 4, which names and returns things differently."""
-    install(session, "tests")
-    session.install("transformers==4.57.*")
+    install(session, "tests", besides=("transformers==4.57.*",))
     session.run("pytest", *session.posargs)
 
 
@@ -48,8 +47,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types, strictly."""
-    install(session, "types")
-    session.install("nox")
+    install(session, "types", besides=("nox",))
     session.run("mypy", *session.posargs)
 
 

@@ -1,0 +1,222 @@
+"""One GET over one connection, spoken by httpcore2: only to addresses that were checked, and never for too long.
+
+httpcore2 follows no redirects, knows no proxies, and lets its caller open the connection: what else
+would have to be switched off is not there. The one file that imports it.
+"""
+
+from __future__ import annotations
+
+import io
+import ssl
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from http import HTTPStatus
+from typing import Any
+
+import httpcore2
+
+from clip_image_encoder.errors import ImageFetchError
+from clip_image_encoder.images.addresses import is_public, resolve
+from clip_image_encoder.images.limits import check_bytes
+from clip_image_encoder.images.url import Target, UrlPolicy
+
+__all__ = ["Moved", "fetch"]
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The server says that the picture is elsewhere: at `location`, as it was sent."""
+
+    location: bytes
+
+
+def fetch(target: Target, *, policy: UrlPolicy, max_bytes: int, ends: float) -> bytes | Moved:
+    """Ask once, and return the body or where to ask instead.
+
+    Args:
+        target: what to ask for.
+        policy: hosts that may be private, and how long to wait.
+        max_bytes: in the body, at most.
+        ends: when to give up, on the clock of `time.monotonic`.
+
+    Raises:
+        ImageFetchError: the host is not public, or did not deliver in time.
+        ImageTooLargeError: there are more than `max_bytes`.
+    """
+    url = httpcore2.URL(
+        scheme=target.scheme.encode(), host=target.host.encode(), port=target.port, target=target.resource.encode()
+    )
+    headers = {
+        "Host": target.netloc,
+        "User-Agent": "clip-image-encoder",
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+        "Connection": "close",
+    }
+    timeouts = {"connect": policy.connect_timeout, "read": policy.read_timeout, "write": policy.read_timeout}
+    connection = httpcore2.HTTPConnection(
+        url.origin,
+        ssl_context=_THREAD.tls_context if target.scheme == "https" else None,
+        network_backend=_CheckedNetwork(target, policy=policy, ends=ends),
+    )
+    try:
+        with connection, connection.stream("GET", url, headers=headers, extensions={"timeout": timeouts}) as response:
+            return _read(response, max_bytes=max_bytes, source=target.source)
+    except httpcore2.TimeoutException as error:
+        raise ImageFetchError(_what_took_long(error, policy, ends), source=target.source) from error
+    except httpcore2.NetworkError as error:
+        raise ImageFetchError(_what_broke(error), source=target.source) from error
+    except httpcore2.ProtocolError:  # which quotes what was sent
+        raise ImageFetchError("its server broke off, or does not speak HTTP", source=target.source) from None
+
+
+def _read(response: httpcore2.Response, *, max_bytes: int, source: str) -> bytes | Moved:
+    headers = {name.lower(): value for name, value in response.headers}
+    if response.status in _REDIRECTS:
+        return Moved(headers.get(b"location", b""))
+    if response.status != HTTPStatus.OK:
+        raise ImageFetchError(f"its server answered {_name_of(response.status)}", source=source)
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise ImageFetchError("its server sends it compressed, which was not asked for", source=source)
+    check_bytes(int(headers.get(b"content-length", b"0")), max_bytes=max_bytes, source=source)
+    body = io.BytesIO()  # a list would need fifty bytes for each that arrives alone
+    for chunk in response.iter_stream():
+        body.write(chunk)
+        check_bytes(body.tell(), max_bytes=max_bytes, source=source)
+    return body.getvalue()
+
+
+def _name_of(status: int) -> str:
+    return f"{status} {HTTPStatus(status).phrase}" if status in HTTPStatus._value2member_map_ else str(status)
+
+
+def _what_took_long(error: Exception, policy: UrlPolicy, ends: float) -> str:
+    if time.monotonic() >= ends:
+        return f"not here within total_timeout={policy.total_timeout:g} seconds"
+    if isinstance(error, httpcore2.ConnectTimeout):
+        return f"its host did not answer within connect_timeout={policy.connect_timeout:g} seconds"
+    return f"its server was silent for read_timeout={policy.read_timeout:g} seconds"
+
+
+def _what_broke(error: Exception) -> str:
+    cause = error.__cause__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"the certificate of its host is not valid ({cause.verify_message.rstrip('.')})"
+    if isinstance(cause, ssl.SSLError):
+        return "its host does not speak TLS; is it http instead of https?"
+    if isinstance(error, httpcore2.ConnectError):
+        return "its host can't be reached"
+    return "its server broke off"
+
+
+class _Deadline:
+    """A time that nothing may wait beyond."""
+
+    def __init__(self, ends: float) -> None:
+        self._ends = ends
+
+    def within(self, seconds: float | None) -> float:
+        """Return so many seconds, or how many are left if that is less.
+
+        Raises:
+            httpcore2.ReadTimeout: none is left.
+        """
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise httpcore2.ReadTimeout
+        return left if seconds is None else min(seconds, left)
+
+
+class _CheckedNetwork(httpcore2.NetworkBackend):
+    """Connects to an address only after it was checked: the name is not resolved a second time."""
+
+    def __init__(self, target: Target, *, policy: UrlPolicy, ends: float) -> None:
+        self._target = target
+        self._private = policy.allows_private(target.host)
+        self._ends = ends
+        self._network = httpcore2.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.NetworkStream:
+        deadline = _Deadline(time.monotonic() + _Deadline(self._ends).within(timeout))
+        addresses = self._addresses(host, deadline)
+        # Each gets its share of the time: the first may be one that swallows everything.
+        for others, address in reversed(list(enumerate(reversed(addresses)))):
+            share = deadline.within(None) / (others + 1)
+            try:
+                stream = self._network.connect_tcp(address, port, share, local_address, socket_options)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                if not others:
+                    raise
+            else:
+                return _TimedStream(stream, ends=self._ends)
+        raise httpcore2.ConnectError
+
+    def _addresses(self, host: str, deadline: _Deadline) -> list[str]:
+        try:
+            addresses = resolve(host, timeout=deadline.within(None))
+        except TimeoutError as error:
+            raise httpcore2.ConnectTimeout from error
+        except OSError as error:
+            raise ImageFetchError("its host name is not known; is it spelt right?", source=self._target.source) from error
+        # The addresses are not named: whoever sent the URL may see the error, and must not learn them.
+        if not self._private and not all(map(is_public, addresses)):
+            raise ImageFetchError(
+                "its host is not on the public internet; if that is right, list it in private_hosts",
+                source=self._target.source,
+            )
+        return addresses
+
+
+class _TimedStream(httpcore2.NetworkStream):
+    """A connection on which many short waits don't add up to a long one."""
+
+    def __init__(self, stream: httpcore2.NetworkStream, *, ends: float) -> None:
+        self._stream = stream
+        self._ends = ends
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _Deadline(self._ends).within(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _Deadline(self._ends).within(timeout))
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.NetworkStream:
+        try:
+            stream = self._stream.start_tls(ssl_context, server_hostname, _Deadline(self._ends).within(timeout))
+        except BaseException:
+            self.close()  # until TLS stands, httpcore2 doesn't know that there is something to close
+            raise
+        return _TimedStream(stream, ends=self._ends)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _OfThread(threading.local):
+    """What each thread has for itself."""
+
+    @cached_property
+    def tls_context(self) -> ssl.SSLContext:
+        # Reading the system's certificates takes 50 ms. httpcore2 changes the context at each
+        # connection, while OpenSSL copies it without a lock: threads must not share it.
+        return httpcore2.default_ssl_context()
+
+
+_THREAD = _OfThread()
