@@ -59,6 +59,20 @@ def architecture(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Encode 20,000 images and watch the memory: minutes."""
+    install(session, "torch")
+    session.run("python", "tests/soak/endless.py")
+
+
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Fuzz the loader and the preprocess for five minutes, or so many seconds: nox -s fuzz [-- SECONDS]."""
+    install(session, "torch", besides=("atheris",))
+    session.run("python", "-m", "tests.fuzz.fuzz_images", *session.posargs)
+
+
+@nox.session(default=False)
 def train(session: nox.Session) -> None:
     """Train the bundled checkpoint anew: about 20 minutes on two cores."""
     install(session, "torch")

@@ -46,7 +46,8 @@ _NOT_PUBLIC_6 = tuple(
 # The usual way from a network without IPv4 to a server without IPv6.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
-_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
+_LONGEST = 253
+_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 
 
 def canonical_host(host: str) -> str | None:
@@ -63,10 +64,10 @@ def canonical_host(host: str) -> str | None:
             return None if address.scope_id else str(address)
         name = host.encode("idna").decode("ascii")
         # Some characters are others in disguise, such as wide digits, and some change with the standard.
-        same = name.encode("ascii").decode("idna") == host or name == host
+        same = name == host or name.encode("ascii").decode("idna") == host
     except ValueError:
         return None
-    return name if same and _NAME.fullmatch(name) else None
+    return name if same and _NAME.fullmatch(name) and len(name) <= _LONGEST else None
 
 
 def is_public(address: str) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 import httpcore2
 
 from clip_image_encoder.errors import ImageFetchError
-from clip_image_encoder.images.addresses import is_public, resolve
+from clip_image_encoder.images.addresses import canonical_host, is_public, resolve
 from clip_image_encoder.images.limits import check_bytes
 from clip_image_encoder.images.url import Target, UrlPolicy
 
@@ -51,8 +51,8 @@ def fetch(target: Target, *, policy: UrlPolicy, max_bytes: int, ends: float) -> 
     url = httpcore2.URL(
         scheme=target.scheme.encode(), host=target.host.encode(), port=target.port, target=target.resource.encode()
     )
-    headers = {
-        "Host": target.netloc,
+    headers: dict[bytes | str, bytes | str] = {
+        "Host": target.authority,
         "User-Agent": "clip-image-encoder",
         "Accept": "*/*",
         "Accept-Encoding": "identity",
@@ -108,28 +108,18 @@ def _what_broke(error: Exception) -> str:
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"the certificate of its host is not valid ({cause.verify_message.rstrip('.')})"
     if isinstance(cause, ssl.SSLError):
-        return "its host does not speak TLS; is it http instead of https?"
+        return "TLS with its host failed; is it http instead of https?"
     if isinstance(error, httpcore2.ConnectError):
         return "its host can't be reached"
     return "its server broke off"
 
 
-class _Deadline:
-    """A time that nothing may wait beyond."""
-
-    def __init__(self, ends: float) -> None:
-        self._ends = ends
-
-    def within(self, seconds: float | None) -> float:
-        """Return so many seconds, or how many are left if that is less.
-
-        Raises:
-            httpcore2.ReadTimeout: none is left.
-        """
-        left = self._ends - time.monotonic()
-        if left <= 0:
-            raise httpcore2.ReadTimeout
-        return left if seconds is None else min(seconds, left)
+def _within(seconds: float | None, ends: float) -> float:
+    """Return so many seconds, or how many are left until `ends` if that is less."""
+    left = ends - time.monotonic()
+    if left <= 0:
+        raise httpcore2.ConnectTimeout  # once connected, `ends` is that of total_timeout, whatever the class
+    return left if seconds is None else min(seconds, left)
 
 
 class _CheckedNetwork(httpcore2.NetworkBackend):
@@ -137,7 +127,7 @@ class _CheckedNetwork(httpcore2.NetworkBackend):
 
     def __init__(self, target: Target, *, policy: UrlPolicy, ends: float) -> None:
         self._target = target
-        self._private = policy.allows_private(target.host)
+        self._private = target.host in map(canonical_host, policy.private_hosts)
         self._ends = ends
         self._network = httpcore2.SyncBackend()
 
@@ -149,11 +139,11 @@ class _CheckedNetwork(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
-        deadline = _Deadline(time.monotonic() + _Deadline(self._ends).within(timeout))
-        addresses = self._addresses(host, deadline)
+        ends = time.monotonic() + _within(timeout, self._ends)
+        addresses = self._addresses(host, ends)
         # Each gets its share of the time: the first may be one that swallows everything.
         for others, address in reversed(list(enumerate(reversed(addresses)))):
-            share = deadline.within(None) / (others + 1)
+            share = _within(None, ends) / (others + 1)
             try:
                 stream = self._network.connect_tcp(address, port, share, local_address, socket_options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
@@ -163,19 +153,18 @@ class _CheckedNetwork(httpcore2.NetworkBackend):
                 return _TimedStream(stream, ends=self._ends)
         raise httpcore2.ConnectError
 
-    def _addresses(self, host: str, deadline: _Deadline) -> list[str]:
+    def _addresses(self, host: str, ends: float) -> list[str]:
         try:
-            addresses = resolve(host, timeout=deadline.within(None))
+            addresses = resolve(host, timeout=_within(None, ends))
         except TimeoutError as error:
             raise httpcore2.ConnectTimeout from error
         except OSError as error:
-            raise ImageFetchError("its host name is not known; is it spelt right?", source=self._target.source) from error
+            raise ImageFetchError(
+                "its host name is not known; is it spelt right?", source=self._target.source
+            ) from error
         # The addresses are not named: whoever sent the URL may see the error, and must not learn them.
         if not self._private and not all(map(is_public, addresses)):
-            raise ImageFetchError(
-                "its host is not on the public internet; if that is right, list it in private_hosts",
-                source=self._target.source,
-            )
+            raise ImageFetchError("its host is not public; private_hosts may allow it", source=self._target.source)
         return addresses
 
 
@@ -187,16 +176,16 @@ class _TimedStream(httpcore2.NetworkStream):
         self._ends = ends
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _Deadline(self._ends).within(timeout))
+        return self._stream.read(max_bytes, _within(timeout, self._ends))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _Deadline(self._ends).within(timeout))
+        self._stream.write(buffer, _within(timeout, self._ends))
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
         try:
-            stream = self._stream.start_tls(ssl_context, server_hostname, _Deadline(self._ends).within(timeout))
+            stream = self._stream.start_tls(ssl_context, server_hostname, _within(timeout, self._ends))
         except BaseException:
             self.close()  # until TLS stands, httpcore2 doesn't know that there is something to close
             raise

@@ -1,0 +1,1 @@
+"""Tests of the image contract: from any input to an upright RGB picture."""
