@@ -12,6 +12,9 @@ from PIL import Image
 from clip_image_encoder import ImageEncoder
 from clip_image_encoder.testing import ToyBackend
 
+# Programs with sessions of their own, and what only type checkers read.
+collect_ignore = ["fuzz", "soak", "typing"]
+
 
 @pytest.fixture(scope="session")
 def photo_paths() -> list[Path]:
