@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         MissingExtraError,
         UnsupportedImageError,
     )
-    from clip_image_encoder.images import ImageInput, ImageLoader
+    from clip_image_encoder.images import ImageInput, ImageLoader, UrlPolicy
     from clip_image_encoder.pipeline import EncodedBatch
     from clip_image_encoder.pooling import ClassTokenPooling, MeanPatchesPooling, PretrainedPooling
     from clip_image_encoder.preprocess import ClipPreprocess
@@ -64,6 +64,7 @@ __all__ = [
     "PretrainedPooling",
     "TextEncoder",
     "UnsupportedImageError",
+    "UrlPolicy",
 ]
 
 _HOMES = {
@@ -80,6 +81,7 @@ _HOMES = {
     "Preprocess": "protocols",
     "PretrainedPooling": "pooling",
     "TextEncoder": "text",
+    "UrlPolicy": "images",
 }
 
 

@@ -16,8 +16,9 @@ from clip_image_encoder.images.pil import check_pil_image
 from clip_image_encoder.images.several import has_method
 from clip_image_encoder.images.turns import turn_with
 from clip_image_encoder.images.upright import upright_rgb
+from clip_image_encoder.images.url import UrlPolicy
 
-__all__ = ["DEFAULT_FORMATS", "ImageInput", "ImageLoader"]
+__all__ = ["DEFAULT_FORMATS", "ImageInput", "ImageLoader", "UrlPolicy"]
 
 ImageInput: TypeAlias = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryFile | Image.Image | SupportsArray
@@ -63,6 +64,7 @@ class ImageLoader:
         max_bytes: of encoded data, at most.
         formats: Pillow's names of the file formats that are read. A format that a plugin has
             registered with Pillow may be added; those that start other programs may not.
+        urls: which http(s) URLs a str may be; None refuses them all.
 
     Raises:
         ConfigurationError: an argument is out of its range.
@@ -86,6 +88,7 @@ class ImageLoader:
     max_pixels: int = 89_478_485
     max_bytes: int = 100_000_000
     formats: tuple[str, ...] = DEFAULT_FORMATS
+    urls: UrlPolicy | None = None
 
     def __post_init__(self) -> None:
         _require(isinstance(self.exact, bool), f"exact must be True or False, not {self.exact!r}")
@@ -100,6 +103,7 @@ class ImageLoader:
         _require(_is_positive(self.max_pixels), f"max_pixels must be a positive integer, not {self.max_pixels!r}")
         _require(_is_positive(self.max_bytes), f"max_bytes must be a positive integer, not {self.max_bytes!r}")
         check_format_names(self.formats)
+        _require(self.urls is None or isinstance(self.urls, UrlPolicy), f"urls must be a UrlPolicy, not {self.urls!r}")
 
     def __call__(self, item: object, /, *, model_size: tuple[int, int] | None = None) -> Image.Image:
         """Return the picture, as a new image in mode RGB that shares nothing with `item`.
@@ -119,7 +123,7 @@ class ImageLoader:
                 source = check_pil_image(item, formats=self.formats, max_pixels=self.max_pixels)
                 return self._upright(item, source)
         if isinstance(item, str):
-            return self._decode(*read_text(item, max_bytes=self.max_bytes), model_size)
+            return self._decode(*read_text(item, urls=self.urls, max_bytes=self.max_bytes), model_size)
         if isinstance(item, os.PathLike):
             return self._decode(*read_path(item, max_bytes=self.max_bytes), model_size)
         if isinstance(item, (bytes, bytearray, memoryview)):

@@ -20,6 +20,7 @@ from clip_image_encoder.errors import (
 from clip_image_encoder.images.describe import describe_bytes, describe_data_uri, describe_url, short_text
 from clip_image_encoder.images.limits import check_bytes
 from clip_image_encoder.images.turns import turn_with
+from clip_image_encoder.images.url import UrlPolicy, read_url
 
 __all__ = ["BinaryFile", "read_bytes", "read_file", "read_path", "read_text"]
 
@@ -32,18 +33,21 @@ class BinaryFile(Protocol):
         ...
 
 
-def read_text(text: str, *, max_bytes: int) -> tuple[bytes, str]:
-    """Return the data and the description of what a str names: a data: URI or a path.
+def read_text(text: str, *, urls: UrlPolicy | None, max_bytes: int) -> tuple[bytes, str]:
+    """Return the data and the description of what a str names: a data: URI, a path, or a URL if `urls` allows it.
 
     Raises:
-        ImageFetchError: it is an http(s) URL.
+        ImageFetchError: it is an http(s) URL that is not allowed or does not answer.
         ImageError: as `read_path`, or the URI is damaged or too long.
     """
     scheme = text[:8].lower()
     if scheme.startswith(("http://", "https://")):
-        raise ImageFetchError(
-            "URLs are not enabled; download the picture and pass its bytes", source=describe_url(text)
-        )
+        if urls is None:
+            raise ImageFetchError(
+                "URLs are not enabled; pass the picture's bytes, or ImageLoader(urls=UrlPolicy())",
+                source=describe_url(text),
+            )
+        return read_url(text, policy=urls, max_bytes=max_bytes)
     if scheme.startswith("data:"):
         return _read_data_uri(text, max_bytes=max_bytes)
     return read_path(text, max_bytes=max_bytes)
