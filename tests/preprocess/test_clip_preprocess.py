@@ -79,7 +79,10 @@ def reference(kind: str, **config: Any) -> Any:
 
 
 def reference_pixels(processor: Any, image: Image.Image) -> NDArray[np.uint8]:
-    processed = processor(images=image, do_rescale=False, do_normalize=False, return_tensors="np")
+    # transformers 4 would take the 1 x 1 picture, or any three pixels wide, for one whose channels come first.
+    processed = processor(
+        images=image, do_rescale=False, do_normalize=False, return_tensors="np", input_data_format="channels_last"
+    )
     pixels: NDArray[np.uint8] = processed["pixel_values"][0].transpose(1, 2, 0)
     return pixels
 
