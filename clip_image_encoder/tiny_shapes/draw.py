@@ -97,12 +97,12 @@ def random_scene(
     if canvas is None:
         width, height = (int(side) for side in generator.integers(160, 321, 2))
         canvas = (width, height)
-    size = float(generator.uniform(0.2, 0.95))
+    size = float(generator.uniform(0.27, 0.95))
     # A twentieth of the shape's box may lie outside the central square.
     play = 0.5 - size * 0.45
     x, y = (0.5 + generator.uniform(-1, 1, 2) * play * generator.random(2) ** 0.5).tolist()
     others = [name for name in COLOURS if name != colour]
-    background = others[generator.integers(len(others))] if generator.random() < 0.4 else None
+    background = others[generator.integers(len(others))] if generator.random() < 0.5 else None
     return Scene(
         colour=colour,
         shape=shape,

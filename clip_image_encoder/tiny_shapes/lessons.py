@@ -15,7 +15,7 @@ from .captions import (
     size_wording,
 )
 from .colours import COLOURS
-from .draw import Scene
+from .draw import HELD_OUT, Scene
 from .pictures import TRAINED
 from .shapes import SHAPES
 
@@ -26,15 +26,26 @@ _MOST = 48
 
 @dataclass(frozen=True, kw_only=True)
 class Lesson:
-    """Captions, which pictures they are true of, (pictures, captions) bool, and how much the lesson counts."""
+    """Captions that compete for a batch of pictures.
+
+    Attributes:
+        texts: The captions.
+        truth: (pictures, captions) bool: which are true of which.
+        asked: (pictures, captions) bool: which compete for which.
+        weight: How much the lesson counts.
+    """
 
     texts: list[str]
     truth: np.ndarray
+    asked: np.ndarray
     weight: float
 
 
 def lesson(scenes: Sequence[Scene], generator: Generator) -> list[Lesson]:
-    """Make up the captions for a batch of pictures."""
+    """Make up the captions for a batch of pictures.
+
+    Colours alone and shapes alone weigh more than pairs: who knows both knows pairs that were never shown.
+    """
     return [
         _pairs(scenes, generator),
         _colours(scenes, generator),
@@ -44,21 +55,35 @@ def lesson(scenes: Sequence[Scene], generator: Generator) -> list[Lesson]:
     ]
 
 
+def _shown(pairs: Sequence[Sequence[tuple[str, str]]]) -> np.ndarray:
+    """Which pairs may be shown, as a bool array.
+
+    That black pictures never show a star would teach that what is black is no star. So among black pictures nobody
+    asks for stars, and among stars nobody asks for black.
+    """
+    return np.array([[pair not in HELD_OUT for pair in row] for row in pairs])
+
+
 def _pairs(scenes: Sequence[Scene], generator: Generator) -> Lesson:
     """Every trained pair twice: once in the plain wording, once in any."""
     texts = [caption(*pair) for pair in TRAINED] + [pair_wording(*pair, generator) for pair in TRAINED]
     truth = np.array([[(scene.colour, scene.shape) == pair for pair in TRAINED] for scene in scenes])
-    return Lesson(texts=texts, truth=np.tile(truth, 2), weight=1.0)
+    truth = np.tile(truth, 2)
+    return Lesson(texts=texts, truth=truth, asked=np.ones_like(truth), weight=0.3)
 
 
 def _colours(scenes: Sequence[Scene], generator: Generator) -> Lesson:
     truth = np.array([[scene.colour == colour for colour in COLOURS] for scene in scenes])
-    return Lesson(texts=[colour_wording(colour, generator) for colour in COLOURS], truth=truth, weight=0.3)
+    asked = _shown([[(colour, scene.shape) for colour in COLOURS] for scene in scenes])
+    texts = [colour_wording(colour, generator) for colour in COLOURS]
+    return Lesson(texts=texts, truth=truth, asked=asked, weight=0.5)
 
 
 def _shapes(scenes: Sequence[Scene], generator: Generator) -> Lesson:
     truth = np.array([[scene.shape == shape for shape in SHAPES] for scene in scenes])
-    return Lesson(texts=[shape_wording(shape, generator) for shape in SHAPES], truth=truth, weight=1.0)
+    asked = _shown([[(scene.colour, shape) for shape in SHAPES] for scene in scenes])
+    texts = [shape_wording(shape, generator) for shape in SHAPES]
+    return Lesson(texts=texts, truth=truth, asked=asked, weight=3.0)
 
 
 def _backgrounds(scenes: Sequence[Scene], generator: Generator) -> list[Lesson]:
@@ -70,7 +95,8 @@ def _backgrounds(scenes: Sequence[Scene], generator: Generator) -> list[Lesson]:
     kinds = {(scene.colour, scene.shape, scene.background): scene for scene in described}
     truth = np.array([[(s.colour, s.shape, s.background) == kind for kind in kinds] for s in scenes])
     texts = [background_wording(scene, generator) for scene in kinds.values()]
-    return [Lesson(texts=texts, truth=truth & named[:, None], weight=0.15)]
+    truth &= named[:, None]
+    return [Lesson(texts=texts, truth=truth, asked=np.ones_like(truth), weight=0.15)]
 
 
 def _sizes(scenes: Sequence[Scene], generator: Generator) -> list[Lesson]:
@@ -80,4 +106,5 @@ def _sizes(scenes: Sequence[Scene], generator: Generator) -> list[Lesson]:
         return []
     kinds = {(scene.colour, scene.shape, size_word(scene)): scene for scene in described}
     truth = np.array([[(s.colour, s.shape, size_word(s)) == kind for kind in kinds] for s in scenes])
-    return [Lesson(texts=[size_wording(scene, generator) for scene in kinds.values()], truth=truth, weight=0.15)]
+    texts = [size_wording(scene, generator) for scene in kinds.values()]
+    return [Lesson(texts=texts, truth=truth, asked=np.ones_like(truth), weight=0.15)]

@@ -14,6 +14,8 @@ from .tokenizer import LENGTH
 
 PATCH, WIDTH = 8, 128
 _CELL = 2
+_NEVER = -1e4
+"""A logit that wins against no other."""
 
 
 def configuration(vocabulary: int) -> CLIPConfig:
@@ -26,6 +28,7 @@ def configuration(vocabulary: int) -> CLIPConfig:
         "intermediate_size": 256,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
+        "hidden_act": "gelu",
         "projection_dim": 64,
         "bos_token_id": start,
         "eos_token_id": end,
@@ -38,6 +41,7 @@ def configuration(vocabulary: int) -> CLIPConfig:
         "intermediate_size": 448,
         "num_hidden_layers": 4,
         "num_attention_heads": 4,
+        "hidden_act": "gelu",
         "projection_dim": 64,
     }
     return CLIPConfig(projection_dim=64, text_config=text, vision_config=vision)
@@ -49,6 +53,8 @@ def fresh(vocabulary: int) -> CLIPModel:
     Random positions are much weaker than the patches' colours, and what is next to what is learnt late.
     """
     model = CLIPModel(configuration(vocabulary))
+    # In bfloat16 on a processor, torch's fused attention takes half of a training step, and this a tenth.
+    model.set_attn_implementation("eager")
     positions = model.vision_model.embeddings.position_embedding.weight
     side = SIZE // PATCH
     frequencies = torch.pi * 2.0 ** torch.linspace(-1, 2, WIDTH // 4)
@@ -108,7 +114,8 @@ def contrast(model: CLIPModel, seen: torch.Tensor, lessons: Sequence[Lesson], to
     scale = model.logit_scale.exp()
     losses = []
     for each, texts in zip(lessons, read, strict=True):
-        logits, truth = scale * seen @ texts.T, torch.from_numpy(each.truth)
+        truth = torch.from_numpy(each.truth)
+        logits = (scale * seen @ texts.T).masked_fill(~torch.from_numpy(each.asked), _NEVER)
         losses.append(each.weight * (_soft(logits, truth) + _soft(logits.T, truth.T)) / 2)
     return torch.stack(losses).sum()
 

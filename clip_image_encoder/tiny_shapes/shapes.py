@@ -33,9 +33,9 @@ def contours(shape: str, generator: Generator | None = None) -> Contours:
     stretch = generator.uniform(-1, 1) * _STRETCH[shape]
     drawn = [contour * np.array([1 + stretch, 1 - stretch]) for contour in drawn]
     turned = [contour @ _rotation(_turn(shape, generator)).T for contour in drawn]
-    if generator.random() < 0.35:
+    if generator.random() < 0.2:
         turned = _in_perspective(_fitted(turned), generator)
-    if generator.random() < 0.3:
+    if generator.random() < 0.2:
         turned = _by_hand(_fitted(turned), generator)
     return _fitted(turned)
 
@@ -143,7 +143,7 @@ def _pointed(points: int, inner: float) -> np.ndarray:
 
 def _turn(shape: str, generator: Generator) -> float:
     """Draw an angle in degrees by which a shape may be turned and keep its name."""
-    upright = generator.random() < 0.45
+    upright = generator.random() < 0.6
     limit = _UPRIGHT_TURN[shape] if upright else _TURN[shape]
     return float(generator.uniform(-limit, limit))
 
