@@ -5,13 +5,14 @@ python docs/quickstart.py FOLDER "a query" "another query" --model openai/clip-v
 """
 
 import argparse
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from clip_image_encoder import ImageEncoder, ImageLoader, TextEncoder
-from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
+from clip_image_encoder.tiny_shapes.draw import COLOURS, SHAPES, draw, random_scene
 
 SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 QUERIES = ["a red circle", "a photo of a yellow star", "a blue heart"]
@@ -31,11 +32,13 @@ def search(
     ]
 
 
-def draw_gallery(folder: Path, count: int = 120) -> Path:
-    """Draw pictures of coloured shapes into a folder."""
+def draw_gallery(folder: Path) -> Path:
+    """Draw pictures of coloured shapes into a folder: two for each pair of colour and shape."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, scene in enumerate(random_scenes(count, seed=7)):
-        draw(scene).save(folder / f"{number:03d}-{scene.colour}-{scene.shape}.png")
+    generator = np.random.default_rng(7)
+    for number, (colour, shape) in enumerate(2 * list(product(COLOURS, SHAPES))):
+        scene = random_scene(generator, colour=colour, shape=shape)
+        draw(scene).save(folder / f"{number:03d}-{colour}-{shape}.png")
     return folder
 
 

@@ -16,9 +16,10 @@ from transformers import (
 
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.checkpoint.weights import build, load_weights, stored_names
+from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.protocols import Output
 
-__all__ = ["VisionTower", "load_vision_tower"]
+__all__ = ["VisionTower", "check_image_size", "load_vision_tower"]
 
 
 class ClipTower(nn.Module):
@@ -72,8 +73,9 @@ class Siglip2Tower(nn.Module):
         self.model = build(lambda: Siglip2VisionModel(config))
         self.dimension: int = config.hidden_size
         self.patch_size: int = config.patch_size
-        tower = getattr(self.model, "vision_model", self.model)
+        tower: Any = getattr(self.model, "vision_model", self.model)
         load_weights(tower, checkpoint.files, prefixes=("vision_model.", ""), dtype=dtype)
+        tower.embeddings = _GridEmbeddings(tower.embeddings)
 
     def forward(self, pixels: Tensor, output: Output) -> Tensor:
         """Return `(n, d)` or `(n, patches, d)` for normalised pixels `(n, 3, H, W)`."""
@@ -82,9 +84,32 @@ class Siglip2Tower(nn.Module):
         rows, columns = height // size, width // size
         grid = pixels.reshape(count, channels, rows, size, columns, size)
         patches = grid.permute(0, 2, 4, 3, 5, 1).reshape(count, rows * columns, size * size * channels)
-        shapes = torch.tensor([[rows, columns]], device=pixels.device).expand(count, 2)
-        features = self.model(pixel_values=patches, pixel_attention_mask=None, spatial_shapes=shapes)
+        model: Any = self.model
+        features = model(pixel_values=patches, pixel_attention_mask=None, spatial_shapes=(rows, columns))
         return cast("Tensor", features.pooler_output if output == "pooled" else features.last_hidden_state)
+
+
+class _GridEmbeddings(nn.Module):
+    """SigLIP 2's embeddings of pictures that all have the same grid.
+
+    transformers resizes the positions for each picture by itself, in a loop or with checks that can't be exported.
+    """
+
+    def __init__(self, embeddings: Any) -> None:
+        super().__init__()
+        self.patch_embedding: nn.Linear = embeddings.patch_embedding
+        self.position_embedding: nn.Embedding = embeddings.position_embedding
+
+    def forward(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Return `(n, patches, d)` for `(n, patches, values)` in `grid` rows and columns."""
+        positions = self.position_embedding.weight
+        side = int(len(positions) ** 0.5)
+        if grid != (side, side):
+            square = positions.float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
+            resized = nn.functional.interpolate(square, grid, mode="bilinear", align_corners=False, antialias=True)
+            positions = resized.flatten(2)[0].T.to(positions.dtype)
+        embedded: Tensor = self.patch_embedding(patches) + positions
+        return embedded
 
 
 class Dinov2Tower(nn.Module):
@@ -141,3 +166,18 @@ def load_vision_tower(checkpoint: Checkpoint, dtype: torch.dtype, device: str) -
         case "vit":
             tower = VitTower
     return tower(checkpoint, dtype).to(device)
+
+
+def check_image_size(checkpoint: Checkpoint, image_size: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the `(height, width)` that a tower takes: the one asked for, or the one it was trained at.
+
+    Raises:
+        ConfigurationError: it doesn't take pixels of this size.
+    """
+    spec = checkpoint.vision
+    if image_size is None or image_size == spec.image_size:
+        return spec.image_size
+    if spec.any_size and all(side % spec.patch_size == 0 for side in image_size):
+        return image_size
+    wanted = f"multiples of {spec.patch_size}" if spec.any_size else f"{spec.image_size}"
+    raise ConfigurationError(f"{checkpoint.name} takes pixels of size {wanted}, the preprocess makes {image_size}")

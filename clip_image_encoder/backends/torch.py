@@ -12,10 +12,10 @@ from torch import Tensor
 
 from clip_image_encoder.arrays import Pixels, Tokens, Vectors
 from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, torch_devices
-from clip_image_encoder.backends._vision_towers import VisionTower, load_vision_tower
+from clip_image_encoder.backends._vision_towers import VisionTower, check_image_size, load_vision_tower
 from clip_image_encoder.checkpoint import Checkpoint
+from clip_image_encoder.checkpoint.spec import gives_pooled
 from clip_image_encoder.devices import Devices, resolve_devices
-from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.protocols import Output
 
 __all__ = ["TorchBackend", "load"]
@@ -61,7 +61,7 @@ class TorchBackend:
         device: Devices = None,
     ) -> None:
         self._checkpoint = checkpoint
-        self._image_size = _checked_size(checkpoint, image_size)
+        self._image_size = check_image_size(checkpoint, image_size)
         self._mean = mean
         self._std = std
         self._dtype = check_dtype(dtype)
@@ -89,8 +89,7 @@ class TorchBackend:
     @property
     def outputs(self) -> frozenset[Output]:
         """What the tower can give; a SigLIP tower without its head has tokens only."""
-        without_head = getattr(self._checkpoint.vision.config, "vision_use_head", True) is False
-        return frozenset({"tokens"}) if without_head else frozenset({"pooled", "tokens"})
+        return frozenset({"pooled", "tokens"}) if gives_pooled(self._checkpoint.config) else frozenset({"tokens"})
 
     @property
     def fingerprint(self) -> str:
@@ -163,13 +162,3 @@ def load(
 
 def _restore(checkpoint: Checkpoint, settings: dict[str, Any]) -> TorchBackend:
     return TorchBackend(checkpoint, **settings)
-
-
-def _checked_size(checkpoint: Checkpoint, image_size: tuple[int, int] | None) -> tuple[int, int]:
-    spec = checkpoint.vision
-    if image_size is None or image_size == spec.image_size:
-        return spec.image_size
-    if spec.any_size and all(side % spec.patch_size == 0 for side in image_size):
-        return image_size
-    wanted = f"multiples of {spec.patch_size}" if spec.any_size else f"{spec.image_size}"
-    raise ConfigurationError(f"{checkpoint.name} takes pixels of size {wanted}, the preprocess makes {image_size}")

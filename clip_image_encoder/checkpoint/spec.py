@@ -13,7 +13,7 @@ from clip_image_encoder.errors import CheckpointError
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-__all__ = ["Family", "TextSpec", "VisionSpec", "text_spec", "vision_spec"]
+__all__ = ["Family", "TextSpec", "VisionSpec", "gives_pooled", "text_spec", "vision_spec"]
 
 Family = Literal["clip", "siglip", "siglip2", "dinov2", "vit"]
 
@@ -110,6 +110,12 @@ def text_spec(config: Mapping[str, Any], name: str) -> TextSpec:
         tower = _tower_config(config, "text", family, towers)
         length = int(tower.max_position_embeddings)
     return TextSpec(family=family, config=tower, max_length=length)
+
+
+def gives_pooled(config: Mapping[str, Any]) -> bool:
+    """Tell from a parsed `config.json` whether the vision tower pools its tokens: SigLIP's may lack the head."""
+    tower = config.get("vision_config") or config
+    return not (isinstance(tower, Mapping) and tower.get("vision_use_head") is False)
 
 
 def _family(config: Mapping[str, Any], name: str) -> tuple[Family, Literal["both", "vision", "text"]]:

@@ -10,7 +10,7 @@ from .colours import COLOURS
 from .draw import Scene
 from .shapes import SHAPES
 
-SMALL, LARGE = 0.36, 0.66
+SMALL, LARGE = 0.42, 0.66
 """A shape is called small below the first, and big above the second, as a part of the picture's shorter side."""
 
 

@@ -3,6 +3,8 @@
 >>> for scene in random_scenes(2, seed=3):
 ...     image = draw(scene)
 ...     print(scene.colour, scene.shape, image.size)
+pink circle (188, 198)
+pink star (222, 302)
 """
 
 import io
@@ -80,6 +82,7 @@ def random_scene(
     colour: str | None = None,
     shape: str | None = None,
     canvas: tuple[int, int] | None = None,
+    smallest: float = 0.34,
 ) -> Scene:
     """Make up a scene.
 
@@ -88,6 +91,7 @@ def random_scene(
         colour: The shape's colour; None chooses one.
         shape: The shape; None chooses one.
         canvas: The picture's (width, height) in pixels; None chooses 160 to 320 a side.
+        smallest: The least size of the shape, as in `Scene`.
 
     Returns:
         A scene whose shape stands out from its background.
@@ -97,7 +101,7 @@ def random_scene(
     if canvas is None:
         width, height = (int(side) for side in generator.integers(160, 321, 2))
         canvas = (width, height)
-    size = float(generator.uniform(0.27, 0.95))
+    size = float(generator.uniform(smallest, 0.95))
     # A twentieth of the shape's box may lie outside the central square.
     play = 0.5 - size * 0.45
     x, y = (0.5 + generator.uniform(-1, 1, 2) * play * generator.random(2) ** 0.5).tolist()

@@ -28,7 +28,7 @@ from .pictures import MEAN, SIZE, STD, pool
 CHECKPOINT = Path(__file__).parent / "checkpoint"
 """Where the bundled files lie."""
 
-STEPS, BATCH, PICTURES = 8000, 96, 80_000
+STEPS, BATCH, PICTURES = 9500, 96, 80_000
 EASY = 0.05
 """The share of the steps that see only big shapes on plain backgrounds: what a shape is, is learnt first."""
 

@@ -32,7 +32,7 @@ class PooledOnly(ToyBackend):
 
 
 def test_a_misspelt_backend_lists_those_there() -> None:
-    with pytest.raises(ConfigurationError, match="no backend 'touch'; there are 'torch'"):
+    with pytest.raises(ConfigurationError, match="no backend 'touch'; there are 'onnx', 'openvino', 'torch'"):
         ImageEncoder("tiny-shapes", backend="touch")
 
 

@@ -32,7 +32,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, done.stdout
 
 
-@pytest.mark.xfail(reason="the bundled weights are from a short training run; its card says how well they do")
 def test_three_queries_are_answered_with_the_right_pictures_first(finished: tuple[Path, str]) -> None:
     _, printed = finished
     answers = re.findall(r"^(a .*)\n  +\S+  \d+-(\w+-\w+)\.png$", printed, re.MULTILINE)

@@ -18,11 +18,6 @@ from .elsewhere import sample
 Namer = Callable[[list[Image.Image]], list[tuple[str, str]]]
 
 
-UNFINISHED = pytest.mark.xfail(
-    reason="the bundled weights are from a short training run; its card says how well they do"
-)
-
-
 @torch.inference_mode()
 def _named(
     model: CLIPModel, tokenizer: CLIPTokenizer, processor: CLIPImageProcessor, images: list[Image.Image]
@@ -57,7 +52,6 @@ def test_the_folder_is_complete(checkpoint: Path) -> None:
     assert {file.name for file in checkpoint.iterdir()} == model | tokenizer
 
 
-@UNFINISHED
 def test_500_fresh_pictures_of_held_out_pairs_are_named_right(named: Namer) -> None:
     """At least 98 % find their caption among all 88."""
     scenes = list(random_scenes(500, seed=20_261_124, pairs=HELD_OUT))
@@ -66,7 +60,6 @@ def test_500_fresh_pictures_of_held_out_pairs_are_named_right(named: Namer) -> N
     assert sum(right) >= 0.98 * len(right)
 
 
-@UNFINISHED
 def test_pictures_drawn_by_somebody_else_are_named_right(named: Namer) -> None:
     """At least 97 % of all pairs in thirteen styles that training never saw."""
     drawn = list(sample(1144, seed=1))

@@ -1,0 +1,176 @@
+"""A backend that runs exported graphs, in whatever runtime can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clip_image_encoder.arrays import Pixels, Tokens, Vectors
+from clip_image_encoder.backends._graph import Graph
+from clip_image_encoder.backends._graph_store import find_or_make
+from clip_image_encoder.checkpoint import Checkpoint
+from clip_image_encoder.checkpoint.spec import gives_pooled
+from clip_image_encoder.devices import Devices, resolve_devices
+from clip_image_encoder.errors import BackendError
+from clip_image_encoder.protocols import Output
+
+__all__ = ["GraphBackend", "Run", "Runtime"]
+
+Run: TypeAlias = Callable[[Pixels], NDArray[np.float32]]
+"""A graph that is loaded: a batch of pixels in, features out; may be called from several threads."""
+
+_FILE = "model.onnx"
+_TOLERANCE = 1e-3
+
+
+class Runtime(Protocol):
+    """What runs ONNX files; a frozen dataclass, since it is pickled and described with its backend."""
+
+    @property
+    def devices(self) -> Sequence[str]:
+        """Names of the devices it can run on, the best first."""
+        ...
+
+    def prepare(self, graph: Graph, file: Path) -> Path:
+        """Return the file to run for an exported graph: its own, or one that was made of it in another dtype."""
+        ...
+
+    def open(self, file: Path, device: str) -> Run:
+        """Load what `prepare` returned onto a device."""
+        ...
+
+    def open_exactly(self, file: Path) -> Run:
+        """Load an exported graph in float32 on the CPU, to compare it with torch."""
+        ...
+
+
+class GraphBackend:
+    """Runs a checkpoint's vision tower as a graph that was exported once and is kept on disk.
+
+    A graph is exported when it is first needed, by torch, which compares it with its own results;
+    from then on torch is not even imported. It may be called from several threads, and pickles as
+    its configuration.
+
+    Args:
+        checkpoint: from `clip_image_encoder.checkpoint.open_checkpoint`.
+        runtime: what runs the graph, and in which dtype.
+        image_size: `(height, width)` of the pixels; None is what the checkpoint was trained at.
+        mean: subtracted from uint8 pixels, scaled to 0..1.
+        std: divides them then.
+        device: where to load the graph now; None is the best there is.
+
+    Raises:
+        ConfigurationError: the device or the size can't be had, or the graph can't be kept.
+        CheckpointError: the weights are missing, damaged or of another model.
+        BackendError: the exported graph gives other features than torch.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        runtime: Runtime,
+        *,
+        image_size: tuple[int, int] | None = None,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+        device: Devices = None,
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._runtime = runtime
+        self._image_size = image_size
+        self._mean = mean
+        self._std = std
+        self._requested = device
+        self._lock = Lock()
+        self._runs: dict[tuple[str, Output, str], Run] = {}
+        first: Output = "pooled" if "pooled" in self.outputs else "tokens"
+        run = self._run(resolve_devices(device, self.devices)[0], first, "uint8")
+        self._dimension: int = run(np.zeros((1, *self.image_size, 3), np.uint8)).shape[-1]
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self._dimension
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """`(height, width)` of the pixels that it takes."""
+        return self._image_size or self._checkpoint.vision.image_size
+
+    @property
+    def devices(self) -> Sequence[str]:
+        """What the runtime can run on, the best first."""
+        return self._runtime.devices
+
+    @property
+    def outputs(self) -> frozenset[Output]:
+        """What the tower can give; a SigLIP tower without its head has tokens only."""
+        return frozenset({"pooled", "tokens"}) if gives_pooled(self._checkpoint.config) else frozenset({"tokens"})
+
+    @property
+    def fingerprint(self) -> str:
+        """Same string, same features: the weights, the normalisation, the size, the runtime and its dtype."""
+        return f"{self._runtime}({self._checkpoint.fingerprint}, {self._image_size}, {self._mean}, {self._std})"
+
+    def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
+        """Encode a batch.
+
+        Args:
+            pixels: `(n, H, W, 3)` uint8 RGB, or `(n, 3, H, W)` float32 that is normalised already.
+            output: "pooled" for `(n, d)`; "tokens" for `(n, 1 + patches, d)`, or `(n, patches, d)`
+                of a tower without a class token.
+            device: one of `devices`.
+
+        Returns:
+            float32 features.
+        """
+        kind: Literal["uint8", "float32"] = "uint8" if pixels.dtype == np.uint8 else "float32"
+        plain: Pixels = np.ascontiguousarray(pixels)  # type: ignore[assignment]  # of the same dtype
+        return self._run(device, output, kind)(plain)
+
+    def __repr__(self) -> str:
+        return f"GraphBackend({self._checkpoint.name!r}, {self._runtime})"
+
+    def __reduce__(self) -> tuple[Callable[..., GraphBackend], tuple[Any, ...]]:
+        settings = {
+            "image_size": self._image_size,
+            "mean": self._mean,
+            "std": self._std,
+            "device": self._requested,
+        }
+        return _restore, (self._checkpoint, self._runtime, settings)
+
+    def _run(self, device: str, output: Output, kind: Literal["uint8", "float32"]) -> Run:
+        with self._lock:
+            if (device, output, kind) not in self._runs:
+                graph = Graph(
+                    checkpoint=self._checkpoint,
+                    image_size=self._image_size,
+                    mean=self._mean,
+                    std=self._std,
+                    output=output,
+                    pixels=kind,
+                )
+                file = find_or_make(graph.key, lambda folder: self._make(graph, folder / _FILE)) / _FILE
+                self._runs[device, output, kind] = self._runtime.open(self._runtime.prepare(graph, file), device)
+            return self._runs[device, output, kind]
+
+    def _make(self, graph: Graph, file: Path) -> None:
+        from clip_image_encoder.backends._export import export
+
+        pixels, expected = export(graph, file)
+        difference = np.abs(self._runtime.open_exactly(file)(pixels) - expected).max() / np.abs(expected).max()
+        if not difference < _TOLERANCE:
+            raise BackendError(
+                f"{self._checkpoint.name}: the exported graph differs from torch by {difference:.1e} of the largest "
+                "feature; use backend='torch', and report it"
+            )
+
+
+def _restore(checkpoint: Checkpoint, runtime: Runtime, settings: dict[str, Any]) -> GraphBackend:
+    return GraphBackend(checkpoint, runtime, **settings)

@@ -1,0 +1,114 @@
+"""The vision tower in ONNX Runtime: float32 and int8, on the CPU and on whatever its build can run on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from clip_image_encoder.arrays import Pixels
+from clip_image_encoder.backends._calibration import Calibration, quantized
+from clip_image_encoder.backends._graph import Graph
+from clip_image_encoder.backends._graph_backend import GraphBackend, Run
+from clip_image_encoder.checkpoint import Checkpoint
+from clip_image_encoder.devices import Devices
+from clip_image_encoder.errors import ConfigurationError
+
+__all__ = ["Calibration", "OnnxRuntime", "load"]
+
+_SUFFIX = "ExecutionProvider"
+_DTYPES = ("auto", "float32", "int8")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxRuntime:
+    """ONNX Runtime; its devices are the execution providers of the build that is installed.
+
+    Args:
+        dtype: "float32", or "int8".
+        calibration: pictures that int8 is fitted to; None draws some.
+    """
+
+    dtype: str = "float32"
+    calibration: Calibration | None = None
+
+    @property
+    def devices(self) -> Sequence[str]:
+        """Its execution providers, as "cpu", "cuda", "tensorrt", "coreml" and so on, in its own order."""
+        return tuple(name.removesuffix(_SUFFIX).lower() for name in _providers())
+
+    def prepare(self, graph: Graph, file: Path) -> Path:
+        """Return the graph's file, or that of its int8 form."""
+        return quantized(graph, file, self.calibration, _quantize, "int8.onnx") if self.dtype == "int8" else file
+
+    def open(self, file: Path, device: str) -> Run:
+        """Load a graph."""
+        provider = next(name for name in _providers() if name.removesuffix(_SUFFIX).lower() == device)
+        options = onnxruntime.SessionOptions()
+        # Threads that spin while they wait for work take the cores from those that decode pictures.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        session = onnxruntime.InferenceSession(file, options, providers=[provider])
+
+        def run(pixels: Pixels) -> NDArray[np.float32]:
+            features: NDArray[np.float32] = session.run(None, {"pixels": pixels})[0]
+            return features
+
+        return run
+
+    def open_exactly(self, file: Path) -> Run:
+        """Load a graph on the CPU."""
+        return self.open(file, "cpu")
+
+
+def load(
+    checkpoint: Checkpoint,
+    /,
+    *,
+    image_size: tuple[int, int],
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    dtype: str,
+    device: Devices,
+    calibration: Calibration | None = None,
+) -> GraphBackend:
+    """Load a checkpoint's vision tower in ONNX Runtime.
+
+    Args:
+        checkpoint: what to load.
+        image_size: `(height, width)` of the pixels that will come.
+        mean: to subtract from uint8 pixels, scaled to 0..1.
+        std: to divide them by.
+        dtype: "float32" or "int8"; "auto" is float32.
+        device: the name of an execution provider, as in `OnnxRuntime.devices`; None is the first.
+        calibration: pictures that int8 is fitted to; None draws some.
+
+    Raises:
+        ConfigurationError: the device, the dtype or the size can't be had.
+        CheckpointError: the weights are missing, damaged or of another model.
+    """
+    if dtype not in _DTYPES:
+        raise ConfigurationError(f"onnx has no dtype {dtype!r}; it has {', '.join(_DTYPES)}")
+    runtime = OnnxRuntime(dtype="int8" if dtype == "int8" else "float32", calibration=calibration)
+    return GraphBackend(checkpoint, runtime, image_size=image_size, mean=mean, std=std, device=device)
+
+
+def _providers() -> list[str]:
+    names: list[str] = onnxruntime.get_available_providers()
+    return names
+
+
+def _quantize(file: Path, batches: list[Pixels], target: Path) -> None:
+    import nncf
+    import onnx
+
+    fitted = nncf.quantize(
+        onnx.load(file),
+        nncf.Dataset([{"pixels": pixels} for pixels in batches]),
+        model_type=nncf.ModelType.TRANSFORMER,
+        subset_size=len(batches),
+    )
+    onnx.save(fitted, target, save_as_external_data=True, location=f"{target.name}.data")

@@ -1,0 +1,117 @@
+"""The vision tower in OpenVINO: float32, bfloat16 and int8, on Intel's and AMD's processors and Intel's GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import local
+from typing import Any
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+
+from clip_image_encoder.arrays import Pixels
+from clip_image_encoder.backends._calibration import Calibration, quantized
+from clip_image_encoder.backends._graph import Graph
+from clip_image_encoder.backends._graph_backend import GraphBackend, Run
+from clip_image_encoder.checkpoint import Checkpoint
+from clip_image_encoder.devices import Devices
+from clip_image_encoder.errors import ConfigurationError
+
+__all__ = ["Calibration", "OpenVino", "load"]
+
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenVino:
+    """OpenVINO's runtime.
+
+    Args:
+        dtype: "float32", "bfloat16" or "int8".
+        calibration: pictures that int8 is fitted to; None draws some.
+    """
+
+    dtype: str = "float32"
+    calibration: Calibration | None = None
+
+    @property
+    def devices(self) -> Sequence[str]:
+        """What there is, as "cpu", "gpu.0" and so on; the CPU first."""
+        return tuple(name.lower() for name in openvino.Core().available_devices)
+
+    def prepare(self, graph: Graph, file: Path) -> Path:
+        """Return the graph's file, or that of its int8 form."""
+        return quantized(graph, file, self.calibration, _quantize, "int8.xml") if self.dtype == "int8" else file
+
+    def open(self, file: Path, device: str) -> Run:
+        """Load a graph, compiled once for this machine and kept beside it."""
+        return _open(file, device, _HINTS[self.dtype], {"CACHE_DIR": str(file.parent / "compiled")})
+
+    def open_exactly(self, file: Path) -> Run:
+        """Load a graph in float32 on the CPU."""
+        return _open(file, "cpu", "f32", {})
+
+
+def load(
+    checkpoint: Checkpoint,
+    /,
+    *,
+    image_size: tuple[int, int],
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    dtype: str,
+    device: Devices,
+    calibration: Calibration | None = None,
+) -> GraphBackend:
+    """Load a checkpoint's vision tower in OpenVINO.
+
+    Args:
+        checkpoint: what to load.
+        image_size: `(height, width)` of the pixels that will come.
+        mean: to subtract from uint8 pixels, scaled to 0..1.
+        std: to divide them by.
+        dtype: "float32", "bfloat16" or "int8"; "auto" is float32.
+        device: as in `OpenVino.devices`; None is the first.
+        calibration: pictures that int8 is fitted to; None draws some.
+
+    Raises:
+        ConfigurationError: the device, the dtype or the size can't be had.
+        CheckpointError: the weights are missing, damaged or of another model.
+    """
+    name = "float32" if dtype == "auto" else dtype
+    if name not in _HINTS:
+        raise ConfigurationError(f"openvino has no dtype {dtype!r}; it has auto, {', '.join(_HINTS)}")
+    if name == "bfloat16" and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise ConfigurationError("this processor has no instructions for bfloat16; use dtype='float32' or 'int8'")
+    runtime = OpenVino(dtype=name, calibration=calibration)
+    return GraphBackend(checkpoint, runtime, image_size=image_size, mean=mean, std=std, device=device)
+
+
+def _open(file: Path, device: str, precision: str, settings: dict[str, Any]) -> Run:
+    hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    compiled = openvino.Core().compile_model(file, device.upper(), hints | settings)
+    # A request holds the memory of one inference: each thread needs its own.
+    thread = local()
+
+    def run(pixels: Pixels) -> NDArray[np.float32]:
+        if not hasattr(thread, "request"):
+            thread.request = compiled.create_infer_request()
+        features: NDArray[np.float32] = thread.request.infer([pixels], share_inputs=True)[0]
+        return features
+
+    return run
+
+
+def _quantize(file: Path, batches: list[Pixels], target: Path) -> None:
+    import nncf
+
+    fitted = nncf.quantize(
+        openvino.Core().read_model(file),
+        nncf.Dataset(batches),
+        model_type=nncf.ModelType.TRANSFORMER,
+        subset_size=len(batches),
+    )
+    openvino.save_model(fitted, target, compress_to_fp16=False)

@@ -1,0 +1,70 @@
+"""What is measured on: a ViT-B/32 CLIP with seeded random weights, and drawn pictures where there are no photos."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import CLIPConfig, CLIPModel, CLIPVisionModelWithProjection
+
+import clip_image_encoder
+from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
+
+__all__ = ["draw_pictures", "save_checkpoint", "save_for_fastembed"]
+
+_BUNDLED = Path(clip_image_encoder.__file__).parent / "tiny_shapes" / "checkpoint"
+
+
+def save_checkpoint(folder: Path) -> None:
+    """Write a whole CLIP of ViT-B/32's size, with the bundled checkpoint's tokenizer, and its processor at 224."""
+    torch.manual_seed(0)
+    model = CLIPModel(CLIPConfig(projection_dim=512, vision_config={"projection_dim": 512}))
+    model.save_pretrained(folder)
+    for file in _BUNDLED.glob("*"):
+        if file.name not in ("config.json", "model.safetensors", "README.md"):
+            shutil.copy(file, folder)
+    config = (_BUNDLED / "preprocessor_config.json").read_text("utf-8")
+    (folder / "preprocessor_config.json").write_text(config.replace("64", "224"), "utf-8")
+
+
+def draw_pictures(folder: Path, count: int = 64) -> None:
+    """Draw JPEGs of one to two megapixels, as noisy as photos."""
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for number, scene in enumerate(random_scenes(count, seed=1)):
+        width, height = (int(side) for side in generator.integers(1000, 1500, 2))
+        image = np.asarray(draw(scene).resize((width, height), Image.Resampling.BICUBIC), dtype=np.float32)
+        grain = generator.normal(0, 12, (height, width, 1)).astype(np.float32)
+        noisy = Image.fromarray(np.clip(image + grain, 0, 255).astype(np.uint8))
+        noisy.save(folder / f"{number:03d}.jpg", quality=88)
+
+
+def save_for_fastembed(checkpoint: Path, folder: Path) -> None:
+    """Export the vision tower as fastembed's own model files are: normalised float32 pixels in, vectors out."""
+    folder.mkdir()
+    model = CLIPVisionModelWithProjection.from_pretrained(checkpoint, attn_implementation="eager").eval()
+    program = torch.onnx.export(
+        _Embeds(model),
+        (torch.zeros(2, 3, 224, 224),),
+        dynamo=True,
+        input_names=["pixel_values"],
+        output_names=["image_embeds"],
+        dynamic_shapes=({0: torch.export.Dim("n")},),
+        verbose=False,
+    )
+    assert program is not None
+    program.save(folder / "model.onnx")
+    shutil.copy(checkpoint / "preprocessor_config.json", folder)
+
+
+class _Embeds(torch.nn.Module):
+    def __init__(self, model: CLIPVisionModelWithProjection) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        embeds: torch.Tensor = self.model(pixel_values=pixel_values).image_embeds
+        return embeds

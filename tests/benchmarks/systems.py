@@ -1,0 +1,87 @@
+"""What is compared: each system as one function that loads a checkpoint and returns `paths -> vectors (n, 512)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Encode: TypeAlias = Callable[[Sequence[Path]], NDArray[np.float32]]
+Load: TypeAlias = Callable[[Path], Encode]
+
+BATCH = 32
+
+
+def _sentence_transformers(checkpoint: Path, dtype: str) -> Encode:
+    import torch
+    from PIL import Image
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import CLIPModel
+
+    model = SentenceTransformer(modules=[CLIPModel(str(checkpoint))], device="cpu").to(getattr(torch, dtype))
+
+    def encode(paths: Sequence[Path]) -> NDArray[np.float32]:
+        images = [Image.open(path) for path in paths]
+        vectors: NDArray[np.float32] = model.encode(
+            images, batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False
+        )
+        return vectors
+
+    return encode
+
+
+def _transformers(checkpoint: Path) -> Encode:
+    import torch
+    from PIL import Image
+    from transformers import CLIPImageProcessorPil, CLIPModel
+
+    model, processor = CLIPModel.from_pretrained(checkpoint).eval(), CLIPImageProcessorPil.from_pretrained(checkpoint)
+
+    @torch.inference_mode()
+    def encode(paths: Sequence[Path]) -> NDArray[np.float32]:
+        rows = []
+        for start in range(0, len(paths), BATCH):
+            images: list[Image.Image] = [Image.open(path) for path in paths[start : start + BATCH]]
+            features = model.get_image_features(**processor(images, return_tensors="pt")).pooler_output
+            rows.append(torch.nn.functional.normalize(features).numpy())
+        return np.concatenate(rows)
+
+    return encode
+
+
+def _fastembed(checkpoint: Path) -> Encode:
+    from fastembed import ImageEmbedding
+
+    model = ImageEmbedding("Qdrant/clip-ViT-B-32-vision", specific_model_path=str(checkpoint / "fastembed"))
+    return lambda paths: np.stack(list(model.embed(list(paths), batch_size=BATCH)))
+
+
+def _ours(checkpoint: Path, backend: str, dtype: str, exact: bool = False) -> Encode:
+    from clip_image_encoder import ImageEncoder, ImageLoader
+
+    encoder = ImageEncoder(checkpoint, backend=backend, dtype=dtype, device="cpu", loader=ImageLoader(exact=exact))
+    return partial(encoder.encode, batch_size=BATCH)
+
+
+SYSTEMS: Mapping[str, Load] = MappingProxyType(
+    {
+        "sentence-transformers float32": partial(_sentence_transformers, dtype="float32"),
+        "sentence-transformers bfloat16": partial(_sentence_transformers, dtype="bfloat16"),
+        "transformers float32": _transformers,
+        "fastembed float32": _fastembed,
+        "torch float32 exact": partial(_ours, backend="torch", dtype="float32", exact=True),
+        "torch float32": partial(_ours, backend="torch", dtype="float32"),
+        "torch bfloat16": partial(_ours, backend="torch", dtype="bfloat16"),
+        "onnx float32": partial(_ours, backend="onnx", dtype="float32"),
+        "onnx int8": partial(_ours, backend="onnx", dtype="int8"),
+        "openvino float32": partial(_ours, backend="openvino", dtype="float32"),
+        "openvino bfloat16": partial(_ours, backend="openvino", dtype="bfloat16"),
+        "openvino int8": partial(_ours, backend="openvino", dtype="int8"),
+    }
+)
+"""The first is what all others are compared with."""

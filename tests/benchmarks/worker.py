@@ -1,0 +1,52 @@
+"""One system in a process of its own, which prints its figures as JSON.
+
+python -m tests.benchmarks.worker NAME CHECKPOINT IMAGES VECTORS
+"""
+
+from __future__ import annotations
+
+import time
+
+STARTED = time.perf_counter()
+
+import json  # noqa: E402 - the clock runs first
+import resource  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import numpy as np  # noqa: E402
+
+from tests.benchmarks.systems import SYSTEMS  # noqa: E402
+
+_SINGLES = 40
+
+
+def main() -> None:
+    """Load, encode one image, then all of them, then single ones."""
+    name, checkpoint, images, vectors = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
+    paths = sorted(path for path in images.iterdir() if path.suffix in (".jpg", ".jpeg", ".png"))
+    encode = SYSTEMS[name](checkpoint)
+    encode(paths[:1])
+    first = time.perf_counter() - STARTED
+    encode(paths[:32])
+    begun = time.perf_counter()
+    encoded = encode(paths)
+    rate = len(paths) / (time.perf_counter() - begun)
+    np.save(vectors, encoded)
+    singles = []
+    for place in range(_SINGLES):
+        begun = time.perf_counter()
+        encode([paths[place % len(paths)]])
+        singles.append(time.perf_counter() - begun)
+    figures = {
+        "images_a_second": rate,
+        "first_vector": first,
+        "p50": float(np.percentile(singles, 50)),
+        "p95": float(np.percentile(singles, 95)),
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
