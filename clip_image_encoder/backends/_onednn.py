@@ -19,6 +19,8 @@ __all__ = ["use_onednn"]
 
 _ROWS = 800
 """Tokens of sixteen pictures: the sizes of the products that are compared."""
+_WORTH_IT = 2**18
+"""Weights of the largest layer: in smaller towers there is nothing to gain."""
 _ROUNDS = 5
 _TOLERANCE = 1e-4
 
@@ -43,7 +45,8 @@ def use_onednn(tower: nn.Module) -> None:
         tower: on the CPU, with its weights.
     """
     linears = [module for module in tower.modules() if isinstance(module, nn.Linear)]
-    if not linears or not _is_faster(max(linears, key=lambda linear: linear.weight.numel())):
+    largest = max(linears, key=lambda linear: linear.weight.numel())
+    if largest.weight.dtype != torch.float32 or largest.weight.numel() < _WORTH_IT or not _is_faster(largest):
         return
     for module in list(tower.modules()):
         if isinstance(getattr(module, "activation_fn", None), QuickGELUActivation):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from clip_image_encoder.arrays import Pixels, Tokens, Vectors
+from clip_image_encoder.backends._onednn import use_onednn
 from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, torch_devices
 from clip_image_encoder.backends._vision_towers import VisionTower, check_image_size, load_vision_tower
 from clip_image_encoder.checkpoint import Checkpoint
@@ -142,7 +143,10 @@ class TorchBackend:
     def _tower(self, device: str) -> VisionTower:
         with self._lock:
             if device not in self._towers:
-                self._towers[device] = load_vision_tower(self._checkpoint, dtype_on(device, self._dtype), device)
+                tower = load_vision_tower(self._checkpoint, dtype_on(device, self._dtype), device)
+                if device == "cpu":
+                    use_onednn(tower)
+                self._towers[device] = tower
             return self._towers[device]
 
 

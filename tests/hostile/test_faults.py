@@ -21,7 +21,7 @@ from clip_image_encoder.testing import ToyBackend
 
 # The child says when it is in the middle of its work, and afterwards what is left of it.
 ENDLESS = """
-import itertools, threading
+import itertools, signal, threading
 from PIL import Image
 from clip_image_encoder import ImageEncoder
 from clip_image_encoder.testing import ToyBackend
@@ -33,6 +33,8 @@ def endless():
         yield Image.effect_noise((300, 200), 50)
 
 encoder = ImageEncoder({model}, num_workers=3)
+# A child of a shell's background job begins deaf to Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     encoder.encode(endless(), batch_size=8)
 except KeyboardInterrupt:
@@ -45,6 +47,10 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize("model", ["ToyBackend()", "'tiny-shapes'"])
 def test_ctrl_c_ends_a_running_encode_within_a_second_and_leaves_no_thread(model: str) -> None:
     child = subprocess.Popen([sys.executable, "-c", ENDLESS.format(model=model)], stdout=subprocess.PIPE, text=True)
+    # What doesn't end by itself must not keep the tests from ending.
+    watchdog = threading.Timer(120, child.kill)
+    watchdog.daemon = True
+    watchdog.start()
     with child:
         assert child.stdout is not None
         assert child.stdout.readline() == "running\n"
@@ -54,6 +60,7 @@ def test_ctrl_c_ends_a_running_encode_within_a_second_and_leaves_no_thread(model
         # The promise is a second; here other tests may be running.
         assert time.monotonic() - pressed < 5
         assert child.wait(timeout=30) == 0
+    watchdog.cancel()
 
 
 @pytest.mark.parametrize(
