@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import local
-from typing import Any
 
 import numpy as np
 import openvino
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from clip_image_encoder.arrays import Pixels
@@ -48,11 +49,11 @@ class OpenVino:
 
     def open(self, file: Path, device: str) -> Run:
         """Load a graph, compiled once for this machine and kept beside it."""
-        return _open(file, device, _HINTS[self.dtype], {"CACHE_DIR": str(file.parent / "compiled")})
+        return _open(file, device, _HINTS[self.dtype])
 
     def open_exactly(self, file: Path) -> Run:
         """Load a graph in float32 on the CPU."""
-        return _open(file, "cpu", "f32", {})
+        return _open(file, "cpu", "f32")
 
 
 def load(
@@ -90,9 +91,15 @@ def load(
     return GraphBackend(checkpoint, runtime, image_size=image_size, mean=mean, std=std, device=device)
 
 
-def _open(file: Path, device: str, precision: str, settings: dict[str, Any]) -> Run:
-    hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-    compiled = openvino.Core().compile_model(file, device.upper(), hints | settings)
+def _open(file: Path, device: str, precision: str) -> Run:
+    settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    core, name = openvino.Core(), device.upper()
+    if os.access(file.parent, os.W_OK):
+        # OpenVINO reads what another process is still writing, unless they take turns.
+        with FileLock(file.parent / "compiled.lock"):
+            compiled = core.compile_model(file, name, settings | {"CACHE_DIR": str(file.parent / "compiled")})
+    else:
+        compiled = core.compile_model(file, name, settings)
     # A request holds the memory of one inference: each thread needs its own.
     thread = local()
 
