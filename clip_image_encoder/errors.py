@@ -82,9 +82,15 @@ class ImageError(EncoderError, ValueError):
         return _restore, (type(self), self.reason, self.source, self.index)
 
     def at(self, index: int) -> ImageError:
-        """Return the same error, placed at `index`, with the same cause."""
+        """Return the same error, placed at `index`, with the same cause, but without the tracebacks.
+
+        Their frames would keep the input in memory, whole, for as long as somebody keeps the error.
+        """
         placed = type(self)(self.reason, source=self.source, index=index)
-        placed.__cause__ = self.__cause__
+        placed.__cause__ = cause = self.__cause__
+        while cause is not None:
+            cause.__traceback__ = None
+            cause = cause.__cause__ or cause.__context__
         return placed
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import pickle
 import warnings
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 from PIL import Image
 
 from clip_image_encoder import CorruptImageError, ImageEncoder, ImageError, ImageNotFoundError
+from clip_image_encoder.testing import ToyBackend
 
 
 def test_the_first_bad_image_raises_with_its_index_and_source(toy: ImageEncoder, noise: Image.Image) -> None:
@@ -101,3 +105,28 @@ def test_an_image_error_keeps_what_pillow_said_as_its_cause(toy: ImageEncoder) -
     with pytest.raises(CorruptImageError) as caught:
         toy.encode([b"\x89PNG\r\n\x1a\n, and then nothing of the kind"])
     assert caught.value.__cause__ is not None
+
+
+class Kept(io.BytesIO):
+    """A file that tells by a weak reference whether anybody still has it."""
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_error_keeps_nothing_of_its_input(num_workers: int) -> None:
+    jpeg = io.BytesIO()
+    Image.effect_noise((200, 200), 50).save(jpeg, "JPEG")
+    file = Kept(jpeg.getvalue()[:3000])
+    kept, sources = weakref.ref(file), [file] * 3
+    del file
+    gc.disable()
+    try:
+        failures = [
+            failure
+            for batch in ImageEncoder(ToyBackend(), num_workers=num_workers).stream(iter(sources), batch_size=2)
+            for failure in batch.failures
+        ]
+        sources.clear()
+        assert kept() is None
+    finally:
+        gc.enable()
+    assert [type(failure.__cause__) for failure in failures] == [OSError] * 3
