@@ -14,7 +14,7 @@ from clip_image_encoder.arrays import Pixels, Tokens, Vectors
 from clip_image_encoder.backends._graph import Graph
 from clip_image_encoder.backends._graph_store import find_or_make
 from clip_image_encoder.checkpoint import Checkpoint
-from clip_image_encoder.checkpoint.spec import gives_pooled
+from clip_image_encoder.checkpoint.spec import vision_outputs
 from clip_image_encoder.devices import Devices, resolve_devices
 from clip_image_encoder.errors import BackendError
 from clip_image_encoder.protocols import Output
@@ -110,7 +110,7 @@ class GraphBackend:
     @property
     def outputs(self) -> frozenset[Output]:
         """What the tower can give; a SigLIP tower without its head has tokens only."""
-        return frozenset({"pooled", "tokens"}) if gives_pooled(self._checkpoint.config) else frozenset({"tokens"})
+        return vision_outputs(self._checkpoint.config)
 
     @property
     def fingerprint(self) -> str:

@@ -92,7 +92,7 @@ def load(
     """
     if dtype not in _DTYPES:
         raise ConfigurationError(f"onnx has no dtype {dtype!r}; it has {', '.join(_DTYPES)}")
-    runtime = OnnxRuntime(dtype="int8" if dtype == "int8" else "float32", calibration=calibration)
+    runtime = OnnxRuntime(dtype="float32" if dtype == "auto" else dtype, calibration=calibration)
     return GraphBackend(checkpoint, runtime, image_size=image_size, mean=mean, std=std, device=device)
 
 

@@ -15,7 +15,7 @@ from clip_image_encoder.backends._onednn import use_onednn
 from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, torch_devices
 from clip_image_encoder.backends._vision_towers import VisionTower, check_image_size, load_vision_tower
 from clip_image_encoder.checkpoint import Checkpoint
-from clip_image_encoder.checkpoint.spec import gives_pooled
+from clip_image_encoder.checkpoint.spec import vision_outputs
 from clip_image_encoder.devices import Devices, resolve_devices
 from clip_image_encoder.protocols import Output
 
@@ -90,7 +90,7 @@ class TorchBackend:
     @property
     def outputs(self) -> frozenset[Output]:
         """What the tower can give; a SigLIP tower without its head has tokens only."""
-        return frozenset({"pooled", "tokens"}) if gives_pooled(self._checkpoint.config) else frozenset({"tokens"})
+        return vision_outputs(self._checkpoint.config)
 
     @property
     def fingerprint(self) -> str:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from clip_image_encoder.checkpoint.files import first_line
 from clip_image_encoder.errors import CheckpointError
+from clip_image_encoder.protocols import Output
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-__all__ = ["Family", "TextSpec", "VisionSpec", "gives_pooled", "text_spec", "vision_spec"]
+__all__ = ["Family", "TextSpec", "VisionSpec", "text_spec", "vision_outputs", "vision_spec"]
 
 Family = Literal["clip", "siglip", "siglip2", "dinov2", "vit"]
 
@@ -112,10 +113,11 @@ def text_spec(config: Mapping[str, Any], name: str) -> TextSpec:
     return TextSpec(family=family, config=tower, max_length=length)
 
 
-def gives_pooled(config: Mapping[str, Any]) -> bool:
-    """Tell from a parsed `config.json` whether the vision tower pools its tokens: SigLIP's may lack the head."""
+def vision_outputs(config: Mapping[str, Any]) -> frozenset[Output]:
+    """Read off a parsed `config.json` what the vision tower can give: SigLIP's without its head has tokens only."""
     tower = config.get("vision_config") or config
-    return not (isinstance(tower, Mapping) and tower.get("vision_use_head") is False)
+    without_head = isinstance(tower, Mapping) and tower.get("vision_use_head") is False
+    return frozenset({"tokens"}) if without_head else frozenset({"pooled", "tokens"})
 
 
 def _family(config: Mapping[str, Any], name: str) -> tuple[Family, Literal["both", "vision", "text"]]:
