@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from clip_image_encoder.arrays import Pixels
 from clip_image_encoder.backends._graph import Graph
-from clip_image_encoder.backends._vision_towers import VisionTower, check_image_size, load_vision_tower
-from clip_image_encoder.protocols import Output
+from clip_image_encoder.backends._patches import denormalised
+from clip_image_encoder.backends._vision_towers import check_image_size, load_vision_tower
 
 __all__ = ["export"]
 
@@ -39,9 +39,7 @@ def export(graph: Graph, file: Path) -> tuple[Pixels, NDArray[np.float32]]:
         CheckpointError: the weights are missing, damaged or of another model.
     """
     height, width = check_image_size(graph.checkpoint, graph.image_size)
-    tower = load_vision_tower(graph.checkpoint, torch.float32, "cpu")
-    prepare = _Normalise(graph.mean, graph.std) if graph.pixels == "uint8" else nn.Identity()
-    module = _Prepared(prepare, tower, graph.output).eval()
+    module = _Prepared(graph).eval()
     generator = np.random.default_rng(0)
     example: Pixels = generator.integers(0, 256, (3, height, width, 3), dtype=np.uint8)
     if graph.pixels == "float32":
@@ -65,29 +63,18 @@ def export(graph: Graph, file: Path) -> tuple[Pixels, NDArray[np.float32]]:
     return example, expected
 
 
-class _Normalise(nn.Module):
-    """uint8 `(n, H, W, 3)` to normalised float32 `(n, 3, H, W)`."""
-
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        super().__init__()
-        self.scale = nn.Buffer(torch.tensor([1 / (255 * each) for each in std]))
-        self.shift = nn.Buffer(torch.tensor([-middle / each for middle, each in zip(mean, std, strict=True)]))
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return (pixels.to(torch.float32) * self.scale + self.shift).permute(0, 3, 1, 2)
-
-
 class _Prepared(nn.Module):
-    """A tower, and what comes before it."""
+    """The tower of a graph, and what comes before it."""
 
-    def __init__(self, prepare: nn.Module, tower: VisionTower, output: Output) -> None:
+    def __init__(self, graph: Graph) -> None:
         super().__init__()
-        self.prepare = prepare
-        self.tower = tower
-        self.output: Output = output
+        self.graph = graph
+        self.tower = load_vision_tower(graph.checkpoint, torch.float32, mean=graph.mean, std=graph.std)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        features: Tensor = self.tower(self.prepare(pixels), self.output)
+        if self.graph.pixels == "float32":
+            pixels = denormalised(pixels, self.graph.mean, self.graph.std)
+        features: Tensor = self.tower(pixels, self.graph.output)
         return features
 
 

@@ -11,7 +11,7 @@ from clip_image_encoder.protocols import Output
 __all__ = ["Graph"]
 
 # Counts up when the same description is exported to another graph.
-_VERSION = 1
+_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)

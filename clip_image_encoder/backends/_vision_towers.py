@@ -1,4 +1,4 @@
-"""The vision towers of transformers behind one face: normalised pixels in, pooled or tokens out."""
+"""The vision towers of transformers behind one face: pixels as they come in, pooled or tokens out."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from transformers import (
     ViTModel,
 )
 
+from clip_image_encoder.backends._patches import cut, cut_in_place, take_bytes
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.checkpoint.weights import build, load_weights, stored_names
 from clip_image_encoder.errors import ConfigurationError
@@ -30,6 +31,7 @@ class ClipTower(nn.Module):
         config: Any = checkpoint.vision.config
         self.model = build(lambda: CLIPVisionModelWithProjection(config))
         self.dimension: int = config.projection_dim
+        self.patch_size: int = config.patch_size
         load_weights(self.model.vision_model, checkpoint.files, prefixes=("vision_model.", ""), dtype=dtype)
         if "visual_projection.weight" in stored_names(checkpoint.files):
             load_weights(self.model.visual_projection, checkpoint.files, prefixes=("visual_projection.",), dtype=dtype)
@@ -38,8 +40,8 @@ class ClipTower(nn.Module):
             self.dimension = config.hidden_size
 
     def forward(self, pixels: Tensor, output: Output) -> Tensor:
-        """Return `(n, d)` or `(n, 1 + patches, d)` for normalised pixels `(n, 3, H, W)`."""
-        features = self.model.vision_model(pixel_values=pixels)
+        """Return `(n, d)` or `(n, 1 + patches, d)` for pixels `(n, H, W, 3)` in 0..255."""
+        features = self.model.vision_model(pixel_values=cut_in_place(pixels, self.patch_size))
         if output == "pooled":
             return cast("Tensor", self.model.visual_projection(features.pooler_output))
         tokens = self.model.vision_model.post_layernorm(features.last_hidden_state)
@@ -54,13 +56,14 @@ class SiglipTower(nn.Module):
         config: Any = checkpoint.vision.config
         self.model = build(lambda: SiglipVisionModel(config))
         self.dimension: int = config.hidden_size
+        self.patch_size: int = config.patch_size
         # transformers 4 wraps the tower once, 5 doesn't; the files have either spelling.
         tower = getattr(self.model, "vision_model", self.model)
         load_weights(tower, checkpoint.files, prefixes=("vision_model.", ""), dtype=dtype)
 
     def forward(self, pixels: Tensor, output: Output) -> Tensor:
-        """Return `(n, d)` or `(n, patches, d)` for normalised pixels `(n, 3, H, W)`."""
-        features = self.model(pixel_values=pixels)
+        """Return `(n, d)` or `(n, patches, d)` for pixels `(n, H, W, 3)` in 0..255."""
+        features = self.model(pixel_values=cut_in_place(pixels, self.patch_size))
         return cast("Tensor", features.pooler_output if output == "pooled" else features.last_hidden_state)
 
 
@@ -78,14 +81,11 @@ class Siglip2Tower(nn.Module):
         tower.embeddings = _GridEmbeddings(tower.embeddings)
 
     def forward(self, pixels: Tensor, output: Output) -> Tensor:
-        """Return `(n, d)` or `(n, patches, d)` for normalised pixels `(n, 3, H, W)`."""
-        size = self.patch_size
-        count, channels, height, width = pixels.shape
-        rows, columns = height // size, width // size
-        grid = pixels.reshape(count, channels, rows, size, columns, size)
-        patches = grid.permute(0, 2, 4, 3, 5, 1).reshape(count, rows * columns, size * size * channels)
+        """Return `(n, d)` or `(n, patches, d)` for pixels `(n, H, W, 3)` in 0..255."""
+        patches = cut(pixels, self.patch_size)
+        grid = (pixels.shape[1] // self.patch_size, pixels.shape[2] // self.patch_size)
         model: Any = self.model
-        features = model(pixel_values=patches, pixel_attention_mask=None, spatial_shapes=(rows, columns))
+        features = model(pixel_values=patches, pixel_attention_mask=None, spatial_shapes=grid)
         return cast("Tensor", features.pooler_output if output == "pooled" else features.last_hidden_state)
 
 
@@ -97,7 +97,7 @@ class _GridEmbeddings(nn.Module):
 
     def __init__(self, embeddings: Any) -> None:
         super().__init__()
-        self.patch_embedding: nn.Linear = embeddings.patch_embedding
+        self.patch_embedding: nn.Module = embeddings.patch_embedding
         self.position_embedding: nn.Embedding = embeddings.position_embedding
 
     def forward(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -120,11 +120,12 @@ class Dinov2Tower(nn.Module):
         config: Any = checkpoint.vision.config
         self.model = build(lambda: Dinov2Model(config))
         self.dimension: int = config.hidden_size
+        self.patch_size: int = config.patch_size
         load_weights(self.model, checkpoint.files, prefixes=("dinov2.", ""), dtype=dtype)
 
     def forward(self, pixels: Tensor, output: Output) -> Tensor:
-        """Return `(n, d)` or `(n, 1 + patches, d)` for normalised pixels `(n, 3, H, W)`."""
-        tokens = self.model(pixel_values=pixels).last_hidden_state
+        """Return `(n, d)` or `(n, 1 + patches, d)` for pixels `(n, H, W, 3)` in 0..255."""
+        tokens = self.model(pixel_values=cut_in_place(pixels, self.patch_size)).last_hidden_state
         return cast("Tensor", tokens[:, 0] if output == "pooled" else tokens)
 
 
@@ -136,19 +137,32 @@ class VitTower(nn.Module):
         config: Any = checkpoint.vision.config
         self.model = build(lambda: ViTModel(config, add_pooling_layer=False))
         self.dimension: int = config.hidden_size
+        self.patch_size: int = config.patch_size
         load_weights(self.model, checkpoint.files, prefixes=("vit.", ""), dtype=dtype)
 
     def forward(self, pixels: Tensor, output: Output) -> Tensor:
-        """Return `(n, d)` or `(n, 1 + patches, d)` for normalised pixels `(n, 3, H, W)`."""
-        tokens = self.model(pixel_values=pixels).last_hidden_state
+        """Return `(n, d)` or `(n, 1 + patches, d)` for pixels `(n, H, W, 3)` in 0..255."""
+        tokens = self.model(pixel_values=cut_in_place(pixels, self.patch_size)).last_hidden_state
         return cast("Tensor", tokens[:, 0] if output == "pooled" else tokens)
 
 
 VisionTower = ClipTower | SiglipTower | Siglip2Tower | Dinov2Tower | VitTower
 
 
-def load_vision_tower(checkpoint: Checkpoint, dtype: torch.dtype, device: str) -> VisionTower:
-    """Load the vision tower of a checkpoint onto a device.
+def load_vision_tower(
+    checkpoint: Checkpoint,
+    dtype: torch.dtype,
+    *,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+) -> VisionTower:
+    """Load the vision tower of a checkpoint, onto the CPU.
+
+    Args:
+        checkpoint: whose tower it is.
+        dtype: of its weights.
+        mean: of the normalisation that the checkpoint was trained with, of pixels in 0..1.
+        std: the same.
 
     Raises:
         CheckpointError: the weights are missing, damaged or of another model.
@@ -165,7 +179,9 @@ def load_vision_tower(checkpoint: Checkpoint, dtype: torch.dtype, device: str) -
             tower = Dinov2Tower
         case "vit":
             tower = VitTower
-    return tower(checkpoint, dtype).to(device)
+    loaded = tower(checkpoint, dtype)
+    take_bytes(loaded, mean, std)
+    return loaded
 
 
 def check_image_size(checkpoint: Checkpoint, image_size: tuple[int, int] | None) -> tuple[int, int]:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from clip_image_encoder.arrays import Pixels, Tokens, Vectors
-from clip_image_encoder.backends._onednn import use_onednn
+from clip_image_encoder.backends._cpu import make_quick
+from clip_image_encoder.backends._patches import denormalised
 from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, torch_devices
 from clip_image_encoder.backends._vision_towers import VisionTower, check_image_size, load_vision_tower
 from clip_image_encoder.checkpoint import Checkpoint
@@ -112,8 +113,7 @@ class TorchBackend:
         """
         tower = self._tower(device)
         with torch.inference_mode():
-            normalised = self._normalise(pixels, torch.device(device))
-            features: Tensor = tower(normalised.to(dtype_on(device, self._dtype)), output)
+            features: Tensor = tower(self._as_bytes(pixels, device), output)
             vectors: Vectors = features.to("cpu", torch.float32).numpy()
         return vectors
 
@@ -130,23 +130,22 @@ class TorchBackend:
         }
         return _restore, (self._checkpoint, settings)
 
-    def _normalise(self, pixels: Pixels, device: torch.device) -> Tensor:
+    def _as_bytes(self, pixels: Pixels, device: str) -> Tensor:
+        """Return pixels `(n, H, W, 3)` in 0..255 on the device; normalised ones are brought back to that scale."""
         # torch warns of arrays that it could write to and must not, and takes no turned axes.
         plain = np.require(pixels, requirements=["C", "W"])
         moved = torch.from_numpy(plain).to(device, non_blocking=True)
-        if moved.dtype != torch.uint8:
-            return moved
-        scale = torch.tensor([1 / (255 * std) for std in self._std], device=device)
-        shift = torch.tensor([-mean / std for mean, std in zip(self._mean, self._std, strict=True)], device=device)
-        return (moved * scale + shift).permute(0, 3, 1, 2)
+        return moved if moved.dtype == torch.uint8 else denormalised(moved, self._mean, self._std)
 
     def _tower(self, device: str) -> VisionTower:
         with self._lock:
             if device not in self._towers:
-                tower = load_vision_tower(self._checkpoint, dtype_on(device, self._dtype), device)
+                dtype = dtype_on(device, self._dtype)
+                tower = load_vision_tower(self._checkpoint, dtype, mean=self._mean, std=self._std)
                 if device == "cpu":
-                    use_onednn(tower)
-                self._towers[device] = tower
+                    height, width = self._image_size
+                    make_quick(tower, tokens=height * width // self._checkpoint.vision.patch_size**2)
+                self._towers[device] = tower.to(device)
             return self._towers[device]
 
 
