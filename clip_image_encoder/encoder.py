@@ -18,11 +18,13 @@ from clip_image_encoder.devices import Devices, resolve_devices
 from clip_image_encoder.errors import ConfigurationError, ContractError, ImageError
 from clip_image_encoder.fingerprint import fingerprint
 from clip_image_encoder.fit import check_fit, resize_for
+from clip_image_encoder.gate import Gate
 from clip_image_encoder.images import ImageInput, ImageLoader
 from clip_image_encoder.images.several import each_image, is_single_image
 from clip_image_encoder.pipeline import (
     EncodedBatch,
     LoadedBatch,
+    available_cores,
     check_batch_size,
     check_num_workers,
     encode_batches,
@@ -54,7 +56,8 @@ class ImageEncoder:
         dtype: "float32", "float16", "bfloat16" and what else the backend has; "auto" is float16 on
             cuda and float32 elsewhere.
         num_workers: threads that load images ahead of the model; None is one for each core, 0
-            loads on the caller's thread.
+            loads on the caller's thread. Up to as many as there are cores, they take turns with a
+            model on the CPU; more are for images that come over a network, and load beside it.
         revision: branch, tag or commit on the hub.
         token: for private and gated repositories.
         cache_dir: where downloaded files are kept instead of the hub's own cache.
@@ -259,10 +262,19 @@ class ImageEncoder:
         # Threads are not worth their start for a single picture, which is what a server sends.
         workers = 0 if total == 1 else self._num_workers
 
+        # More threads than cores are there to wait for a network or a disk, and go on beside the model.
+        gate = Gate() if workers <= available_cores() else None
+
         def run() -> Generator[EncodedBatch]:
-            with closing(load_batches(inputs, self._load, batch_size=size, num_workers=workers)) as loaded:
+            load = gate.behind(self._load) if gate else self._load
+            with closing(load_batches(inputs, load, batch_size=size, num_workers=workers)) as loaded:
                 encoded = encode_batches(
-                    select(loaded), backend=self._backend, pooling=self._pooling, devices=devices, normalize=normalize
+                    select(loaded),
+                    backend=self._backend,
+                    pooling=self._pooling,
+                    devices=devices,
+                    normalize=normalize,
+                    gate=gate,
                 )
                 with closing(encoded):
                     yield from progress(encoded, total=total, show=show_progress)

@@ -7,7 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,11 +15,13 @@ import numpy as np
 
 from clip_image_encoder.arrays import Pixels, Tokens, Vectors
 from clip_image_encoder.errors import BackendError, ConfigurationError, ContractError, EncoderError, ImageError
+from clip_image_encoder.gate import Gate
 from clip_image_encoder.protocols import Backend, Pooling
 
 __all__ = [
     "EncodedBatch",
     "LoadedBatch",
+    "available_cores",
     "check_batch_size",
     "check_num_workers",
     "encode_batches",
@@ -77,14 +79,19 @@ def check_batch_size(batch_size: int) -> int:
     return int(given)
 
 
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def check_num_workers(num_workers: int | None) -> int:
-    """Return the number of loading threads: the one asked for, or one for each core that this process may use.
+    """Return the number of loading threads: the one asked for, or one for each core.
 
     Raises:
         ConfigurationError: it is neither None nor an integer from 0.
     """
     if num_workers is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return available_cores()
     given: object = num_workers
     if isinstance(given, bool) or not isinstance(given, int) or given < 0:
         raise ConfigurationError(f"num_workers must be None or an integer from 0, not {given!r}")
@@ -130,9 +137,23 @@ def load_batches(
 
 
 def encode_batches(
-    batches: Iterable[LoadedBatch], *, backend: Backend, pooling: Pooling, devices: Sequence[str], normalize: bool
+    batches: Iterable[LoadedBatch],
+    *,
+    backend: Backend,
+    pooling: Pooling,
+    devices: Sequence[str],
+    normalize: bool,
+    gate: Gate | None = None,
 ) -> Generator[EncodedBatch]:
     """Run the model over loaded batches, in order; several devices take batches in turn.
+
+    Args:
+        batches: from `load_batches`.
+        backend: computes features.
+        pooling: makes vectors of them.
+        devices: where the backend computes.
+        normalize: scale each vector to length 1.
+        gate: closed while the backend computes on the CPU.
 
     Raises:
         BackendError: the device failed, ran out of memory with a single picture, or gave NaN, an
@@ -142,7 +163,8 @@ def encode_batches(
 
     def encode(assigned: tuple[LoadedBatch, str]) -> EncodedBatch:
         batch, device = assigned
-        return _encode_batch(batch, backend=backend, pooling=pooling, device=device, normalize=normalize)
+        with gate.closed() if gate and device == "cpu" else nullcontext():
+            return _encode_batch(batch, backend=backend, pooling=pooling, device=device, normalize=normalize)
 
     assigned = zip(batches, itertools.cycle(devices), strict=False)
     workers = len(devices) if len(devices) > 1 else 0

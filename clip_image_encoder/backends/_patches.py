@@ -90,7 +90,8 @@ class PatchEmbedding(PatchLinear):
         rows, columns = height // self.size, width // self.size
         length = self.size * self.size * channels
         patches = pixels.flatten(1)[:, : rows * columns * length].reshape(count, rows * columns, length)
-        return super().forward(patches).transpose(1, 2).unflatten(2, (rows, columns))
+        embedded: Tensor = super().forward(patches).transpose(1, 2).unflatten(2, (rows, columns))
+        return embedded
 
 
 @torch.no_grad()

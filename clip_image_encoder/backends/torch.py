@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from clip_image_encoder.arrays import Pixels, Tokens, Vectors
-from clip_image_encoder.backends._cpu import make_quick
+from clip_image_encoder.backends._cpu import TOKENS_AT_ONCE, make_quick
 from clip_image_encoder.backends._patches import denormalised
 from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, torch_devices
 from clip_image_encoder.backends._vision_towers import VisionTower, check_image_size, load_vision_tower
@@ -113,8 +113,10 @@ class TorchBackend:
         """
         tower = self._tower(device)
         with torch.inference_mode():
-            features: Tensor = tower(self._as_bytes(pixels, device), output)
-            vectors: Vectors = features.to("cpu", torch.float32).numpy()
+            moved = self._as_bytes(pixels, device)
+            parts = moved.split(max(1, TOKENS_AT_ONCE // self._patches)) if device == "cpu" else (moved,)
+            features = [tower(part, output).to("cpu", torch.float32) for part in parts]
+            vectors: Vectors = torch.cat(features).numpy()
         return vectors
 
     def __repr__(self) -> str:
@@ -137,14 +139,20 @@ class TorchBackend:
         moved = torch.from_numpy(plain).to(device, non_blocking=True)
         return moved if moved.dtype == torch.uint8 else denormalised(moved, self._mean, self._std)
 
+    @property
+    def _patches(self) -> int:
+        """How many a picture has."""
+        height, width = self._image_size
+        size = self._checkpoint.vision.patch_size
+        return (height // size) * (width // size)
+
     def _tower(self, device: str) -> VisionTower:
         with self._lock:
             if device not in self._towers:
                 dtype = dtype_on(device, self._dtype)
                 tower = load_vision_tower(self._checkpoint, dtype, mean=self._mean, std=self._std)
                 if device == "cpu":
-                    height, width = self._image_size
-                    make_quick(tower, tokens=height * width // self._checkpoint.vision.patch_size**2)
+                    make_quick(tower, tokens=self._patches)
                 self._towers[device] = tower.to(device)
             return self._towers[device]
 

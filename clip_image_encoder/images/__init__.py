@@ -13,6 +13,7 @@ from clip_image_encoder.images.array import SupportsArray, image_from_array
 from clip_image_encoder.images.encoded import BinaryFile, read_bytes, read_file, read_path, read_text
 from clip_image_encoder.images.formats import DEFAULT_FORMATS, check_format_names, open_encoded
 from clip_image_encoder.images.pil import check_pil_image
+from clip_image_encoder.images.pillow_errors import pillow_errors
 from clip_image_encoder.images.several import has_method
 from clip_image_encoder.images.turns import turn_with
 from clip_image_encoder.images.upright import upright_rgb
@@ -121,7 +122,11 @@ class ImageLoader:
         if isinstance(item, Image.Image):
             with turn_with(item):
                 source = check_pil_image(item, formats=self.formats, max_pixels=self.max_pixels)
-                return self._upright(item, source)
+                upright = self._upright(item, source)
+                if upright is item:
+                    with pillow_errors(source=source, what="image"):
+                        upright = item.copy()
+                return _without_metadata(upright)
         if isinstance(item, str):
             return self._decode(*read_text(item, urls=self.urls, max_bytes=self.max_bytes), model_size)
         if isinstance(item, os.PathLike):
@@ -130,7 +135,8 @@ class ImageLoader:
             return self._decode(*read_bytes(item, max_bytes=self.max_bytes), model_size)
         if has_method(item, "__array__"):
             array = cast("SupportsArray", item)
-            return self._upright(*image_from_array(array, channels=self.channels, max_pixels=self.max_pixels))
+            image, source = image_from_array(array, channels=self.channels, max_pixels=self.max_pixels)
+            return _without_metadata(self._upright(image, source))
         if has_method(item, "read"):
             return self._decode(*read_file(cast("BinaryFile", item), max_bytes=self.max_bytes), model_size)
         raise UnsupportedImageError(f"not an image; pass {_ACCEPTED}", source=type(item).__name__)
@@ -140,10 +146,16 @@ class ImageLoader:
         image = open_encoded(
             data, formats=self.formats, max_pixels=self.max_pixels, least_side=least_side, source=source
         )
-        return self._upright(image, source)
+        return _without_metadata(self._upright(image, source))
 
     def _upright(self, image: Image.Image, source: str) -> Image.Image:
         return upright_rgb(image, background=self.background, colour_profile=self.colour_profile, source=source)
+
+
+def _without_metadata(image: Image.Image) -> Image.Image:
+    # With its orientation still in there, a later reader would turn the picture once more.
+    image.info.clear()
+    return image
 
 
 def _is_colour(value: object) -> bool:

@@ -30,7 +30,7 @@ _UPRIGHT = {
 def upright_rgb(
     image: Image.Image, *, background: tuple[int, int, int], colour_profile: Literal["ignore", "srgb"], source: str
 ) -> Image.Image:
-    """Return the picture upright, in mode RGB, as a new image without metadata.
+    """Return the picture upright, in mode RGB: the image itself where it is so already, else a new one.
 
     Args:
         image: in any mode, loaded or not; loading it is all that happens to it.
@@ -46,14 +46,15 @@ def upright_rgb(
         image.load()
         colour, alpha = _colour_and_alpha(image, key, source=source)
         profile = image.info.get("icc_profile") if colour_profile == "srgb" else None
-        rgb = to_srgb(colour, profile, source=source) if profile else colour.convert("RGB")
+        if profile:
+            rgb = to_srgb(colour, profile, source=source)
+        else:  # from RGB to RGB it would be copied
+            rgb = colour if colour.mode == "RGB" else colour.convert("RGB")
         if alpha is not None:
             rgb = _composite(rgb, alpha, background)
         method = _UPRIGHT.get(_orientation(image))
         if method is not None:
             rgb = rgb.transpose(method)
-    # With its orientation still in there, a later reader would turn the picture once more.
-    rgb.info.clear()
     return rgb
 
 

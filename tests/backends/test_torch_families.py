@@ -120,6 +120,24 @@ def test_a_size_that_patches_do_not_fill_is_refused(save: Callable[..., Saved]) 
         save("dinov2").backend(image_size=(36, 32))
 
 
+def test_pixels_beyond_the_last_whole_patch_are_left_out_as_transformers_does(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    # As in google/siglip-so400m-patch14-384: 384 is 27 times 14, and 6.
+    folder = tmp_path_factory.mktemp("remainder")
+    config = SiglipVisionConfig(
+        hidden_size=24, num_hidden_layers=1, num_attention_heads=3, intermediate_size=40, image_size=35, patch_size=8
+    )
+    model = SiglipVisionModel(config)
+    scramble(model)
+    model.save_pretrained(folder)
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 35, 35, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        expected = model(pixel_values=normalise(pixels)).pooler_output.numpy()
+    backend = TorchBackend(open_checkpoint(folder), mean=MEAN, std=STD)
+    np.testing.assert_allclose(backend(pixels, output="pooled", device="cpu"), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("swiglu", [False, True])
 def test_weights_under_the_names_of_the_running_transformers_are_read(
     swiglu: bool, tmp_path_factory: pytest.TempPathFactory, pixels: NDArray[np.uint8]

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias
 
@@ -24,23 +25,34 @@ import torch
 
 from tests.benchmarks.checkpoint import draw_pictures, save_checkpoint, save_for_fastembed
 from tests.benchmarks.report import write_plot, write_table
-from tests.benchmarks.systems import SYSTEMS
+from tests.benchmarks.systems import EXACT, SYSTEMS
 
 GFLOP_AN_IMAGE = 8.7
 """Multiplications and additions of ViT-B/32's matrix products, at 224 pixels."""
 
 Figures: TypeAlias = dict[str, float]
 
+_PACKAGES = ("torch", "transformers", "sentence-transformers", "fastembed", "onnxruntime", "openvino", "pillow")
+
+
+def processor() -> str:
+    """Return the processor's name, and what it has that matters here (Linux)."""
+    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    flags = next(line.split() for line in lines if line.startswith("flags"))
+    wanted = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16") if flag in flags]
+    return f"{name} ({', '.join(wanted)})"
+
 
 def matrix_limit(dtype: torch.dtype) -> float:
     """Return how many GFLOP/s of matrix products this machine reaches now, by oneDNN, at the tower's sizes."""
-    tokens, weights = torch.randn(1600, 768, dtype=dtype), torch.randn(3072, 768, dtype=dtype)
-    product = torch.ops.mkldnn._linear_pointwise
-    times = []
     with torch.inference_mode():
+        tokens, weights = torch.randn(1600, 768, dtype=dtype), torch.randn(3072, 768, dtype=dtype)
+        packed = torch.ops.mkldnn._reorder_linear_weight(weights, len(tokens))
+        times = []
         for _ in range(60):
             begun = time.perf_counter()
-            product(tokens, weights, None, "none", [], "")
+            torch.ops.mkldnn._linear_pointwise(tokens, packed, None, "none", [], "")
             times.append(time.perf_counter() - begun)
     return 2 * 1600 * 768 * 3072 / statistics.median(times) / 1e9
 
@@ -85,17 +97,16 @@ def main() -> None:
         for number in range(options.rounds):
             limits["float32"].append(matrix_limit(torch.float32))
             limits["bfloat16"].append(matrix_limit(torch.bfloat16))
-            for name in options.only:
+            for name in dict.fromkeys([*options.only, EXACT]):
                 figures[name].append(measure(name, checkpoint, images, Path(temporary) / f"{name}.npy"))
                 print(number, name, {key: round(value, 3) for key, value in figures[name][-1].items()}, flush=True)
-        exact = np.load(Path(temporary) / "transformers float32.npy")
+        exact = np.load(Path(temporary) / f"{EXACT}.npy")
         summary = {name: medians(rounds) for name, rounds in figures.items()}
         for name in summary:
             cosines = (np.load(Path(temporary) / f"{name}.npy") * exact).sum(axis=1)
             summary[name] |= {"cosine": float(cosines.min())}
-    machine = (
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
-    )
+    versions = [f"{name} {version(name)}" for name in _PACKAGES]
+    machine = f"{processor()}, {os.cpu_count()} cores; Python {platform.python_version()}, {', '.join(versions)}"
     options.output.mkdir(parents=True, exist_ok=True)
     peak = {dtype: statistics.median(values) for dtype, values in limits.items()}
     write_table(options.output / "cpu.md", summary, peak, GFLOP_AN_IMAGE, machine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def save_for_fastembed(checkpoint: Path, folder: Path) -> None:
     """Export the vision tower as fastembed's own model files are: normalised float32 pixels in, vectors out."""
     folder.mkdir()
     model = CLIPVisionModelWithProjection.from_pretrained(checkpoint, attn_implementation="eager").eval()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     program = torch.onnx.export(
         _Embeds(model),
         (torch.zeros(2, 3, 224, 224),),

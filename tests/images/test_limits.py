@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, PngImagePlugin
 
 from clip_image_encoder.errors import ImageTooLargeError
 from clip_image_encoder.images import ImageLoader
@@ -70,10 +70,21 @@ def test_what_pillow_finds_too_big_is_too_large(
         raise MemoryError
 
     if error == "memory":
-        monkeypatch.setattr(Image.Image, "convert", no_memory)
+        monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", no_memory)
     with pytest.raises(ImageTooLargeError) as caught:
         ImageLoader()(encode(picture))
     assert caught.value.__cause__ is not None
+
+
+def test_an_image_of_the_callers_that_can_not_be_copied_is_too_large(
+    picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(image: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "copy", no_memory)
+    with pytest.raises(ImageTooLargeError, match="memory"):
+        ImageLoader()(picture.convert("RGB"))
 
 
 def test_a_png_that_unpacks_to_gigabytes_is_refused(loader: ImageLoader) -> None:

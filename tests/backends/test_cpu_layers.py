@@ -1,0 +1,95 @@
+"""The faster layers of the CPU: the same features, and nothing of them where they don't pay or aren't there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from clip_image_encoder.backends import _cpu
+from clip_image_encoder.backends._cpu import PackedLinear, make_quick, pack
+from clip_image_encoder.backends._vision_towers import load_vision_tower
+from clip_image_encoder.checkpoint import open_checkpoint
+
+from .conftest import Saved
+from .families import MEAN, STD
+
+WITHOUT_ONEDNN = not torch.backends.mkldnn.is_available()
+needs_onednn = pytest.mark.skipif(WITHOUT_ONEDNN, reason="this build of torch has no oneDNN")
+
+
+def tower_of(saved: Saved, dtype: torch.dtype = torch.float32) -> nn.Module:
+    return load_vision_tower(open_checkpoint(saved.folder), dtype, mean=MEAN, std=STD)
+
+
+@needs_onednn
+@pytest.mark.parametrize("output", ["pooled", "tokens"])
+def test_a_packed_tower_gives_the_same_features(each: Saved, output: str, pixels: NDArray[np.uint8]) -> None:
+    plain, packed = tower_of(each), tower_of(each)
+    with torch.inference_mode():
+        pack(packed)
+        images = torch.from_numpy(pixels)
+        torch.testing.assert_close(packed(images, output), plain(images, output), rtol=1e-4, atol=1e-5)
+    assert any(isinstance(module, PackedLinear) for module in packed.modules())
+
+
+@needs_onednn
+def test_a_packed_tower_points_the_same_way_in_bfloat16(clip: Saved, pixels: NDArray[np.uint8]) -> None:
+    exact, packed = tower_of(clip), tower_of(clip, torch.bfloat16)
+    with torch.inference_mode():
+        pack(packed)
+        images = torch.from_numpy(pixels)
+        cosines = nn.functional.cosine_similarity(packed(images, "pooled").float(), exact(images, "pooled"))
+    assert cosines.min() > 0.999
+
+
+@needs_onednn
+@pytest.mark.parametrize(("name", "activations"), [("clip", 2), ("siglip", 2 + 1), ("dinov2", 2)])
+def test_the_activation_is_part_of_the_product(save: Callable[..., Saved], name: str, activations: int) -> None:
+    """Of each of the two layers, and of SigLIP's head."""
+    tower = tower_of(save(name))
+    pack(tower)
+    fused = [module.activation for module in tower.modules() if isinstance(module, PackedLinear)]
+    assert sum(activation != "none" for activation in fused) == activations
+
+
+def test_a_small_tower_stays_as_it_is(clip: Saved) -> None:
+    tower = tower_of(clip)
+    make_quick(tower, tokens=17)
+    assert not any(isinstance(module, PackedLinear) for module in tower.modules())
+
+
+def test_where_torch_lacks_the_operators_the_tower_stays_as_it_is(clip: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(self: PackedLinear, linear: nn.Linear, activation: str = "none", algorithm: str = "") -> None:
+        raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_linear_pointwise'")
+
+    monkeypatch.setattr(_cpu, "_WORTH_IT", 0)
+    monkeypatch.setattr(PackedLinear, "__init__", missing)
+    tower = tower_of(clip)
+    make_quick(tower, tokens=17)
+    assert not any(isinstance(module, PackedLinear) for module in tower.modules())
+
+
+@needs_onednn
+def test_layers_that_compute_something_else_are_not_taken(clip: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(self: PackedLinear, inputs: Tensor) -> Tensor:
+        return torch.zeros(*inputs.shape[:-1], len(self.bias))
+
+    monkeypatch.setattr(_cpu, "_WORTH_IT", 0)
+    monkeypatch.setattr(PackedLinear, "forward", wrong)
+    tower = tower_of(clip)
+    make_quick(tower, tokens=17)
+    assert not any(isinstance(module, PackedLinear) for module in tower.modules())
+
+
+def test_a_batch_that_passes_in_parts_gives_what_single_pictures_give(clip: Saved) -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (_cpu.TOKENS_AT_ONCE // 16 * 2 + 3, 32, 32, 3), dtype=np.uint8)
+    backend = clip.backend()
+    vectors = backend(pixels, output="pooled", device="cpu")
+    for place in (0, 99, 100, len(pixels) - 1):
+        alone = backend(pixels[place : place + 1], output="pooled", device="cpu")
+        np.testing.assert_allclose(vectors[place : place + 1], alone, atol=1e-6)
