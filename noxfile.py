@@ -80,6 +80,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def bench_gpu(session: nox.Session) -> None:
+    """Measure the torch backend on a CUDA GPU, if there is one: nox -s bench_gpu [-- --images FOLDER]."""
+    # Not the pinned CPU build: torch's own for the CUDA that is here.
+    session.install("-e", ".")
+    session.run("python", "-m", "tests.benchmarks.gpu", *session.posargs)
+
+
+@nox.session(default=False)
 def train(session: nox.Session) -> None:
     """Train the bundled checkpoint anew: half an hour on two cores with bfloat16."""
     install(session, "torch")

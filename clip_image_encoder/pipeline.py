@@ -166,9 +166,11 @@ def encode_batches(
         with gate.closed() if gate and device == "cpu" else nullcontext():
             return _encode_batch(batch, backend=backend, pooling=pooling, device=device, normalize=normalize)
 
-    assigned = zip(batches, itertools.cycle(devices), strict=False)
-    workers = len(devices) if len(devices) > 1 else 0
-    return in_order(encode, assigned, workers=workers, ahead=len(devices))
+    # A CUDA device has two batches: one is copied to it while it computes the other.
+    places = [device for device in devices for _ in range(2 if device.startswith("cuda") else 1)]
+    assigned = zip(batches, itertools.cycle(places), strict=False)
+    workers = len(places) if len(places) > 1 else 0
+    return in_order(encode, assigned, workers=workers, ahead=len(places))
 
 
 def in_order(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from clip_image_encoder.arrays import Pixels
 from clip_image_encoder.backends._graph import Graph
 from clip_image_encoder.backends._graph_store import find_or_make
+from clip_image_encoder.backends._quiet import quiet_loggers
 from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
 
 __all__ = ["Calibration", "Quantize", "quantized"]
@@ -58,8 +58,8 @@ def quantized(graph: Graph, file: Path, calibration: Calibration | None, quantiz
 
     def make(folder: Path) -> None:
         pixels = calibration.pixels if calibration else _drawn(graph)
-        logging.getLogger("nncf").setLevel(logging.ERROR)
-        quantize(file, [pixels[row : row + 1] for row in range(len(pixels))], folder / name)
+        with quiet_loggers("nncf"):
+            quantize(file, [pixels[row : row + 1] for row in range(len(pixels))], folder / name)
 
     return find_or_make(f"int8 1 {name} {calibration or 'drawn'} {graph.key}", make) / name
 

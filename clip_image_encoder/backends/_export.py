@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from clip_image_encoder.arrays import Pixels
 from clip_image_encoder.backends._graph import Graph
 from clip_image_encoder.backends._patches import denormalised
+from clip_image_encoder.backends._quiet import quiet_loggers
 from clip_image_encoder.backends._vision_towers import check_image_size, load_vision_tower
 
 __all__ = ["export"]
@@ -80,15 +80,11 @@ class _Prepared(nn.Module):
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter from telling about itself; what goes wrong, it raises."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    """Keep the exporter from telling about itself."""
+    with (
+        quiet_loggers("torch.onnx", "onnxscript", "onnx_ir"),
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, Protocol, TypeAlias
@@ -80,16 +81,20 @@ class GraphBackend:
         std: tuple[float, float, float],
         device: Devices = None,
     ) -> None:
-        self._checkpoint = checkpoint
+        outputs = vision_outputs(checkpoint.config)
+        self._graph = Graph(
+            checkpoint=checkpoint,
+            image_size=image_size,
+            mean=mean,
+            std=std,
+            output="pooled" if "pooled" in outputs else "tokens",
+            pixels="uint8",
+        )
         self._runtime = runtime
-        self._image_size = image_size
-        self._mean = mean
-        self._std = std
         self._requested = device
         self._lock = Lock()
         self._runs: dict[tuple[str, Output, str], Run] = {}
-        first: Output = "pooled" if "pooled" in self.outputs else "tokens"
-        run = self._run(resolve_devices(device, self.devices)[0], first, "uint8")
+        run = self._run(resolve_devices(device, self.devices)[0], self._graph)
         self._dimension: int = run(np.zeros((1, *self.image_size, 3), np.uint8)).shape[-1]
 
     @property
@@ -100,7 +105,7 @@ class GraphBackend:
     @property
     def image_size(self) -> tuple[int, int]:
         """`(height, width)` of the pixels that it takes."""
-        return self._image_size or self._checkpoint.vision.image_size
+        return self._graph.image_size or self._graph.checkpoint.vision.image_size
 
     @property
     def devices(self) -> Sequence[str]:
@@ -110,12 +115,13 @@ class GraphBackend:
     @property
     def outputs(self) -> frozenset[Output]:
         """What the tower can give; a SigLIP tower without its head has tokens only."""
-        return vision_outputs(self._checkpoint.config)
+        return vision_outputs(self._graph.checkpoint.config)
 
     @property
     def fingerprint(self) -> str:
         """Same string, same features: the weights, the normalisation, the size, the runtime and its dtype."""
-        return f"{self._runtime}({self._checkpoint.fingerprint}, {self._image_size}, {self._mean}, {self._std})"
+        graph = self._graph
+        return f"{self._runtime}({graph.checkpoint.fingerprint}, {graph.image_size}, {graph.mean}, {graph.std})"
 
     def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
         """Encode a batch.
@@ -131,34 +137,27 @@ class GraphBackend:
         """
         kind: Literal["uint8", "float32"] = "uint8" if pixels.dtype == np.uint8 else "float32"
         plain: Pixels = np.ascontiguousarray(pixels)  # type: ignore[assignment]  # of the same dtype
-        return self._run(device, output, kind)(plain)
+        return self._run(device, replace(self._graph, output=output, pixels=kind))(plain)
 
     def __repr__(self) -> str:
-        return f"GraphBackend({self._checkpoint.name!r}, {self._runtime})"
+        return f"GraphBackend({self._graph.checkpoint.name!r}, {self._runtime})"
 
     def __reduce__(self) -> tuple[Callable[..., GraphBackend], tuple[Any, ...]]:
         settings = {
-            "image_size": self._image_size,
-            "mean": self._mean,
-            "std": self._std,
+            "image_size": self._graph.image_size,
+            "mean": self._graph.mean,
+            "std": self._graph.std,
             "device": self._requested,
         }
-        return _restore, (self._checkpoint, self._runtime, settings)
+        return _restore, (self._graph.checkpoint, self._runtime, settings)
 
-    def _run(self, device: str, output: Output, kind: Literal["uint8", "float32"]) -> Run:
+    def _run(self, device: str, graph: Graph) -> Run:
+        key = (device, graph.output, graph.pixels)
         with self._lock:
-            if (device, output, kind) not in self._runs:
-                graph = Graph(
-                    checkpoint=self._checkpoint,
-                    image_size=self._image_size,
-                    mean=self._mean,
-                    std=self._std,
-                    output=output,
-                    pixels=kind,
-                )
+            if key not in self._runs:
                 file = find_or_make(graph.key, lambda folder: self._make(graph, folder / _FILE)) / _FILE
-                self._runs[device, output, kind] = self._runtime.open(self._runtime.prepare(graph, file), device)
-            return self._runs[device, output, kind]
+                self._runs[key] = self._runtime.open(self._runtime.prepare(graph, file), device)
+            return self._runs[key]
 
     def _make(self, graph: Graph, file: Path) -> None:
         from clip_image_encoder.backends._export import export
@@ -167,7 +166,7 @@ class GraphBackend:
         difference = np.abs(self._runtime.open_exactly(file)(pixels) - expected).max() / np.abs(expected).max()
         if not difference < _TOLERANCE:
             raise BackendError(
-                f"{self._checkpoint.name}: the exported graph differs from torch by {difference:.1e} of the largest "
+                f"{graph.checkpoint.name}: the exported graph differs from torch by {difference:.1e} of the largest "
                 "feature; use backend='torch', and report it"
             )
 

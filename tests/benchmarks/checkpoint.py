@@ -1,9 +1,11 @@
-"""What is measured on: a ViT-B/32 CLIP with seeded random weights, and drawn pictures where there are no photos."""
+"""What is measured on: CLIPs with seeded random weights, and drawn pictures where there are no photos."""
 
 from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +16,48 @@ from transformers import CLIPConfig, CLIPModel, CLIPVisionModelWithProjection
 import clip_image_encoder
 from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
 
-__all__ = ["draw_pictures", "save_checkpoint", "save_for_fastembed"]
+__all__ = ["VIT_B_32", "VIT_L_14", "Geometry", "draw_pictures", "save_checkpoint", "save_for_fastembed"]
 
 _BUNDLED = Path(clip_image_encoder.__file__).parent / "tiny_shapes" / "checkpoint"
 
 
-def save_checkpoint(folder: Path) -> None:
-    """Write a whole CLIP of ViT-B/32's size, with the bundled checkpoint's tokenizer, and its processor at 224."""
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """The shape of a vision tower at 224 pixels.
+
+    Attributes:
+        name: of the model that has it.
+        dimension: length of a vector.
+        vision: what differs from transformers' defaults, which are ViT-B/32's.
+        gflop: multiplications and additions of its matrix products, for one picture.
+    """
+
+    name: str
+    dimension: int
+    vision: Mapping[str, int]
+    gflop: float
+
+
+VIT_B_32 = Geometry(name="ViT-B/32", dimension=512, vision={}, gflop=8.7)
+VIT_L_14 = Geometry(
+    name="ViT-L/14",
+    dimension=768,
+    vision={
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "patch_size": 14,
+    },
+    gflop=162,
+)
+
+
+def save_checkpoint(folder: Path, geometry: Geometry = VIT_B_32) -> None:
+    """Write a whole CLIP of seeded random weights, with the bundled checkpoint's tokenizer, and a processor at 224."""
     torch.manual_seed(0)
-    model = CLIPModel(CLIPConfig(projection_dim=512, vision_config={"projection_dim": 512}))
+    vision = {**geometry.vision, "projection_dim": geometry.dimension}
+    model = CLIPModel(CLIPConfig(projection_dim=geometry.dimension, vision_config=vision))
     model.save_pretrained(folder)
     for file in _BUNDLED.glob("*"):
         if file.name not in ("config.json", "model.safetensors", "README.md"):
@@ -49,7 +84,7 @@ def save_for_fastembed(checkpoint: Path, folder: Path) -> None:
     model = CLIPVisionModelWithProjection.from_pretrained(checkpoint, attn_implementation="eager").eval()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     program = torch.onnx.export(
-        _Embeds(model),
+        _Embeds(model).eval(),
         (torch.zeros(2, 3, 224, 224),),
         dynamo=True,
         input_names=["pixel_values"],

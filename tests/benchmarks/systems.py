@@ -23,10 +23,12 @@ class System:
 
     Attributes:
         encode: makes vectors `(n, 512)` of the files at n paths.
-        model: runs the model alone on `BATCH` pictures, where the system can be asked for that.
+        load: makes pixels of the file at a path, where the system can be asked for that.
+        model: runs the model alone on `BATCH` pictures, likewise.
     """
 
     encode: Callable[[Sequence[Path]], NDArray[np.float32]]
+    load: Callable[[Path], object] | None = None
     model: Callable[[], object] | None = None
 
 
@@ -80,8 +82,13 @@ def _fastembed(checkpoint: Path) -> System:
 def _ours(checkpoint: Path, backend: str, dtype: str, exact: bool = False) -> System:
     encoder = ImageEncoder(checkpoint, backend=backend, dtype=dtype, device="cpu", loader=ImageLoader(exact=exact))
     noise = np.random.default_rng(0).integers(0, 256, (BATCH, *encoder.backend.image_size, 3), dtype=np.uint8)
+
+    def load(path: Path) -> object:
+        return encoder.preprocess(encoder.loader(path, model_size=encoder.backend.image_size))
+
     return System(
         encode=partial(encoder.encode, batch_size=BATCH),
+        load=load,
         model=partial(encoder.backend, noise, output="pooled", device="cpu"),
     )
 

@@ -82,9 +82,10 @@ def test_an_image_of_the_callers_that_can_not_be_copied_is_too_large(
     def no_memory(image: Image.Image) -> None:
         raise MemoryError
 
+    image = picture.convert("RGB")
     monkeypatch.setattr(Image.Image, "copy", no_memory)
     with pytest.raises(ImageTooLargeError, match="memory"):
-        ImageLoader()(picture.convert("RGB"))
+        ImageLoader()(image)
 
 
 def test_a_png_that_unpacks_to_gigabytes_is_refused(loader: ImageLoader) -> None:
