@@ -4,7 +4,7 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
-nox.options.sessions = ["lint", "types", "architecture", "tests"]
+nox.options.sessions = ["lint", "types", "architecture", "tests", "jina"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
@@ -34,6 +34,14 @@ def tests_transformers4(session: nox.Session) -> None:
     """Run the tests with the last transformers 4, which names and returns things differently."""
     install(session, "tests", besides=("transformers==4.57.*",))
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def jina(session: nox.Session) -> None:
+    """Run the tests of the Jina executors, in Flows."""
+    session.install("-e", ".[jina]", *nox.project.dependency_groups(PYPROJECT, "jina"))
+    # Jina and docarray warn of themselves while they are imported.
+    session.run("pytest", "-W", "ignore", "tests/integrations/jina", *session.posargs)
 
 
 @nox.session

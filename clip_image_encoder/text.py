@@ -33,6 +33,8 @@ class TextEncoder:
 
     Args:
         model: a hub id, a folder, or "tiny-shapes"; CLIP, SigLIP and SigLIP2 have a text tower.
+        tokenizer: hub id or folder whose tokenizer is used instead of the model's own.
+        max_length: number of tokens at which texts are cut; None is what the tower reads.
         device: name of a device, or None for cuda, mps or cpu, whichever is there first.
         dtype: "float32", "float16", "bfloat16"; "auto" is float16 on cuda and float32 elsewhere.
         revision: branch, tag or commit on the hub.
@@ -55,6 +57,8 @@ class TextEncoder:
         self,
         model: str | os.PathLike[str] = "openai/clip-vit-base-patch32",
         *,
+        tokenizer: str | os.PathLike[str] | None = None,
+        max_length: int | None = None,
         device: Devices = None,
         dtype: str = "auto",
         revision: str | None = None,
@@ -68,6 +72,15 @@ class TextEncoder:
         self._checkpoint = open_checkpoint(
             model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
         )
+        self._tokenizer_checkpoint = self._checkpoint
+        if tokenizer is not None:
+            self._tokenizer_checkpoint = open_checkpoint(
+                tokenizer, token=token, cache_dir=cache_dir, local_files_only=local_files_only
+            )
+        longest = self._checkpoint.text.max_length
+        if max_length is not None and max_length < 1:
+            raise ConfigurationError(f"max_length must be a positive integer or None, not {max_length!r}")
+        self._max_length = longest if max_length is None else min(max_length, longest)
         self._load()
 
     @property
@@ -77,15 +90,19 @@ class TextEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """Same string, same vectors: a SHA-256 over the weights and the dtype."""
+        """Same string, same vectors: a SHA-256 over the weights, the tokenizer and the dtype."""
         device = resolve_devices(self._device, torch_devices())[0]
-        return fingerprint(f"text({self._checkpoint.fingerprint}, {dtype_on(device, self._dtype)})")
+        borrowed = self._tokenizer_checkpoint != self._checkpoint
+        tokenizer = self._tokenizer_checkpoint.name if borrowed else "its own"
+        parts = (self._checkpoint.fingerprint, tokenizer, self._max_length)
+        return fingerprint(f"text({parts}, {dtype_on(device, self._dtype)})")
 
     def __repr__(self) -> str:
         return f"TextEncoder({self._checkpoint.name!r}, dtype={self._dtype!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_checkpoint": self._checkpoint, "_dtype": self._dtype, "_device": self._device}
+        names = ("_checkpoint", "_tokenizer_checkpoint", "_max_length", "_dtype", "_device")
+        return {name: self.__dict__[name] for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -125,7 +142,7 @@ class TextEncoder:
     def _load(self) -> None:
         """Load the tokenizer, and the tower onto the device that it will run on first."""
         self._lock = Lock()
-        self._tokenizer = _load_tokenizer(self._checkpoint)
+        self._tokenizer = _load_tokenizer(self._tokenizer_checkpoint)
         self._towers: dict[str, TextTower] = {}
         self._dimension = self._tower(resolve_devices(self._device, torch_devices())[0]).dimension
 
@@ -144,7 +161,7 @@ class TextEncoder:
                 # SigLIP was trained on texts padded to their full length, and attends to the padding.
                 padding="longest" if spec.family == "clip" else "max_length",
                 truncation=True,
-                max_length=spec.max_length,
+                max_length=self._max_length,
                 return_tensors="pt",
             )
         tower = self._tower(device)

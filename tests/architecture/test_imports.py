@@ -19,7 +19,8 @@ FRAMEWORKS = ("torch", "transformers", "onnxruntime", "openvino")
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages([str(PACKAGE)], prefix="clip_image_encoder.")
-    if ".tiny_shapes" not in module.name and "._" not in module.name
+    # What an integration imports is installed in its own session only.
+    if ".tiny_shapes" not in module.name and "._" not in module.name and ".integrations." not in module.name
 )
 
 

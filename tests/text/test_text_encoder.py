@@ -58,6 +58,34 @@ def test_a_checkpoint_without_tokenizer_is_refused(clip: Saved, tmp_path: Path) 
         TextEncoder(tmp_path)
 
 
+def test_the_tokenizer_may_be_another_checkpoints(clip: Saved, tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(clip.folder / name, tmp_path)
+    encoder = TextEncoder(tmp_path, tokenizer=clip.folder, device="cpu")
+    np.testing.assert_allclose(encoder.encode(TEXTS), clip.reference(TEXTS), atol=1e-5)
+    restored = pickle.loads(pickle.dumps(encoder))
+    np.testing.assert_array_equal(restored.encode(TEXTS), encoder.encode(TEXTS))
+
+
+def test_texts_may_be_cut_earlier_than_the_tower_ends(clip: Saved) -> None:
+    encoder = TextEncoder(clip.folder, max_length=4, device="cpu")
+    one, two = encoder.encode(["a red circle", "a red star"])
+    np.testing.assert_array_equal(one, two)
+    assert encoder.fingerprint != TextEncoder(clip.folder, device="cpu").fingerprint
+
+
+def test_texts_are_never_longer_than_the_tower_reads(clip: Saved) -> None:
+    long = ["a red circle " * 50]
+    expected = TextEncoder(clip.folder, device="cpu").encode(long)
+    np.testing.assert_array_equal(TextEncoder(clip.folder, max_length=10_000, device="cpu").encode(long), expected)
+
+
+@pytest.mark.parametrize("max_length", [0, -1])
+def test_a_length_that_leaves_no_token_is_refused(clip: Saved, max_length: int) -> None:
+    with pytest.raises(ConfigurationError, match="max_length"):
+        TextEncoder(clip.folder, max_length=max_length)
+
+
 @pytest.mark.parametrize("content", ["", "{}", '{"model": 3}'])
 def test_a_damaged_tokenizer_is_refused(clip: Saved, tmp_path: Path, content: str) -> None:
     for name in ("config.json", "model.safetensors", "tokenizer_config.json"):

@@ -1,0 +1,300 @@
+"""CLIPImageEncoder and CLIPTextEncoder for Jina 3: they take the place of the executors of those names on Jina Hub.
+
+Documents come in, and go out with their embeddings. Works with docarray 0.30 and newer.
+"""
+
+# No annotations as strings here: Jina reads an executor's schemas off its annotations.
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from docarray import BaseDoc, DocList
+from docarray.typing import AnyTensor, NdArray
+from jina import Executor, requests
+from pydantic import Field
+
+from clip_image_encoder import (
+    ClipPreprocess,
+    ConfigurationError,
+    EncodedBatch,
+    ImageEncoder,
+    ImageError,
+    ImageLoader,
+    TextEncoder,
+    UnsupportedImageError,
+    UrlPolicy,
+)
+from clip_image_encoder.checkpoint import open_checkpoint
+from clip_image_encoder.devices import resolve_devices
+
+__all__ = ["CLIPImageEncoder", "CLIPTextEncoder", "ClipChunk", "ClipDocument"]
+
+Paths = str | Sequence[str]
+
+
+class ClipChunk(BaseDoc):  # type: ignore[misc]
+    """A picture or a text.
+
+    The first of `tensor`, `blob`, `bytes_`, `uri`, `url` that is there is the picture.
+
+    Attributes:
+        tensor: an array `(H, W, C)` or `(C, H, W)`, uint8, or float in 0..1.
+        blob: the content of an image file.
+        bytes_: the same, as docarray's ImageDoc calls it.
+        uri: a path on the executor's machine, a data: URI, or a URL where those are allowed.
+        url: the same.
+        text: for CLIPTextEncoder.
+        embedding: float32 `(d,)`, filled in by the executors.
+        tags: anything; `error` says why a picture has no embedding.
+    """
+
+    tensor: AnyTensor | None = None
+    blob: bytes | None = None
+    bytes_: bytes | None = None
+    uri: str | None = None
+    url: str | None = None
+    text: str | None = None
+    embedding: NdArray | None = None
+    tags: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies defaults
+
+
+class ClipDocument(ClipChunk):
+    """What both executors take and return: a picture or a text, and what belongs to it.
+
+    Attributes:
+        chunks: parts of it, reached by the access path `@c`.
+        matches: what was found for it, reached by `@m`.
+    """
+
+    # Never None: a Flow of several executors can't describe optional lists to its clients.
+    chunks: DocList[ClipChunk] = Field(default_factory=DocList[ClipChunk])
+    matches: DocList[ClipChunk] = Field(default_factory=DocList[ClipChunk])
+
+
+class CLIPImageEncoder(Executor):  # type: ignore[misc]
+    """Fills in the embeddings of pictures.
+
+    Args:
+        pretrained_model_name_or_path: a hub id, a folder, or "tiny-shapes".
+        base_feature_extractor: hub id or folder whose preprocessor config is used instead.
+        use_default_preprocessing: False takes tensors, float32 `(3, H, W)`, as they are.
+        device: "cpu", "cuda", "cuda:1" and so on.
+        batch_size: pictures that pass the model at a time.
+        access_paths: "@r" for the documents, "@c" for their chunks, "@m" for their matches, "@r,c" for several.
+        traversal_paths: the older spelling, such as "r" or ["r", "c"].
+        overwrite_embeddings: False leaves documents alone that have an embedding.
+        normalize: False gives the model's own numbers, as the executor on Jina Hub did.
+        on_error: "tag" puts a bad picture's error into its tags and serves the others; "raise" fails the request.
+        allow_urls: fetch pictures from http(s) URLs, with the safeguards of `UrlPolicy`.
+        backend: name of the runtime, as in `ImageEncoder`.
+        dtype: as in `ImageEncoder`.
+
+    Raises:
+        ConfigurationError: an argument can't be had.
+        CheckpointError: the checkpoint is missing, unreachable, damaged or unsafe.
+    """
+
+    def __init__(
+        self,
+        pretrained_model_name_or_path: str = "openai/clip-vit-base-patch32",
+        base_feature_extractor: str | None = None,
+        use_default_preprocessing: bool = True,
+        device: str = "cpu",
+        batch_size: int = 32,
+        access_paths: Paths = "@r",
+        traversal_paths: Paths | None = None,
+        *,
+        overwrite_embeddings: bool = True,
+        normalize: bool = True,
+        on_error: Literal["tag", "raise"] = "tag",
+        allow_urls: bool = False,
+        backend: str = "torch",
+        dtype: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if on_error not in ("tag", "raise"):
+            raise ConfigurationError(f"on_error must be 'tag' or 'raise', not {on_error!r}")
+        preprocess = None
+        if base_feature_extractor:
+            preprocess = ClipPreprocess.from_config(open_checkpoint(base_feature_extractor).preprocessor_config)
+        self._encoder = ImageEncoder(
+            pretrained_model_name_or_path,
+            backend=backend,
+            preprocess=preprocess,
+            loader=ImageLoader(urls=UrlPolicy() if allow_urls else None),
+            device=device,
+            dtype=dtype,
+        )
+        self._preprocessing = use_default_preprocessing
+        self._device = resolve_devices(device, self._encoder.backend.devices)[0]
+        self._defaults: dict[str, Any] = {
+            "batch_size": batch_size,
+            "access_paths": traversal_paths or access_paths,
+            "overwrite_embeddings": overwrite_embeddings,
+        }
+        self._normalize = normalize
+        self._on_error = on_error
+
+    @requests  # type: ignore[untyped-decorator]  # Jina has no types
+    def encode(
+        self,
+        docs: DocList[ClipDocument],
+        parameters: dict[str, Any] | None = None,
+        **kwargs: Any,  # noqa: ARG002 - Jina hands over what not every executor wants
+    ) -> DocList[ClipDocument]:
+        """Fill in the embeddings of a request's pictures; documents without a picture pass untouched.
+
+        Args:
+            docs: None and empty requests are left as they are.
+            parameters: `batch_size`, `access_paths` or `traversal_paths`, and `overwrite_embeddings`, for this request.
+            kwargs: what else Jina hands over.
+        """
+        wanted = self._defaults | _requested(parameters)
+        pictured = [(doc, image) for doc in _selected(docs, wanted) if (image := _image_of(doc)) is not None]
+        images = [image for _, image in pictured]
+        for batch in self._batches(images, int(wanted["batch_size"])):
+            failures = {failure.index: failure for failure in batch.failures}
+            for index, embedding in enumerate(batch.embeddings, start=batch.start):
+                doc, failure = pictured[index][0], failures.get(index)
+                if failure is None:
+                    doc.embedding = embedding
+                elif self._on_error == "raise":
+                    raise ImageError(str(failure), source=f"document {doc.id}") from failure
+                else:
+                    doc.embedding = None
+                    doc.tags["error"] = str(failure)
+        return docs
+
+    def _batches(self, images: list[Any], size: int) -> Iterable[EncodedBatch]:
+        if self._preprocessing:
+            return self._encoder.stream(images, size, normalize=self._normalize, show_progress=False)
+        return _encode_ready(self._encoder, images, size, device=self._device, normalize=self._normalize)
+
+
+class CLIPTextEncoder(Executor):  # type: ignore[misc]
+    """Fills in the embeddings of texts, in the space of CLIPImageEncoder's with the same checkpoint.
+
+    Args:
+        pretrained_model_name_or_path: a hub id, a folder, or "tiny-shapes".
+        base_tokenizer_model: hub id or folder whose tokenizer is used instead.
+        max_length: of a text in tokens; what is longer is cut.
+        device: "cpu", "cuda", "cuda:1" and so on.
+        batch_size: texts that pass the model at a time.
+        access_paths: as in CLIPImageEncoder.
+        traversal_paths: as in CLIPImageEncoder.
+        overwrite_embeddings: False leaves documents alone that have an embedding.
+        normalize: False gives the model's own numbers, as the executor on Jina Hub did.
+        dtype: as in `TextEncoder`.
+
+    Raises:
+        ConfigurationError: an argument can't be had.
+        CheckpointError: the checkpoint is missing, unreachable, damaged, or has no text tower.
+    """
+
+    def __init__(
+        self,
+        pretrained_model_name_or_path: str = "openai/clip-vit-base-patch32",
+        base_tokenizer_model: str | None = None,
+        max_length: int = 77,
+        device: str = "cpu",
+        batch_size: int = 32,
+        access_paths: Paths = "@r",
+        traversal_paths: Paths | None = None,
+        *,
+        overwrite_embeddings: bool = True,
+        normalize: bool = True,
+        dtype: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._encoder = TextEncoder(
+            pretrained_model_name_or_path,
+            tokenizer=base_tokenizer_model,
+            max_length=max_length,
+            device=device,
+            dtype=dtype,
+        )
+        self._defaults: dict[str, Any] = {
+            "batch_size": batch_size,
+            "access_paths": traversal_paths or access_paths,
+            "overwrite_embeddings": overwrite_embeddings,
+        }
+        self._normalize = normalize
+
+    @requests  # type: ignore[untyped-decorator]  # Jina has no types
+    def encode(
+        self,
+        docs: DocList[ClipDocument],
+        parameters: dict[str, Any] | None = None,
+        **kwargs: Any,  # noqa: ARG002 - Jina hands over what not every executor wants
+    ) -> DocList[ClipDocument]:
+        """Fill in the embeddings of a request's texts; documents without a text pass untouched.
+
+        Args:
+            docs: None and empty requests are left as they are.
+            parameters: as in CLIPImageEncoder.
+            kwargs: what else Jina hands over.
+        """
+        wanted = self._defaults | _requested(parameters)
+        written = [(doc, doc.text) for doc in _selected(docs, wanted) if doc.text]
+        texts = [text for _, text in written]
+        embeddings = self._encoder.encode(texts, int(wanted["batch_size"]), normalize=self._normalize)
+        for (doc, _), embedding in zip(written, embeddings, strict=True):
+            doc.embedding = embedding
+        return docs
+
+
+def _requested(parameters: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a request's parameters under the names of today; those of other executors do no harm."""
+    given = dict(parameters or {})
+    if "traversal_paths" in given:
+        given.setdefault("access_paths", given["traversal_paths"])
+    return given
+
+
+def _selected(docs: Iterable[ClipDocument] | None, wanted: Mapping[str, Any]) -> list[ClipChunk]:
+    """Return the documents that the access paths lead to, and that need an embedding."""
+    paths = wanted["access_paths"]
+    parts = [part for path in ([paths] if isinstance(paths, str) else paths) for part in path.split(",")]
+    names = [part.strip().removeprefix("@") for part in parts]
+    if unknown := set(names) - {"r", "c", "m"}:
+        raise ConfigurationError(f"access_paths: {', '.join(sorted(unknown))} is none of @r, @c and @m")
+    found: list[ClipChunk] = []
+    for doc in docs or ():
+        for name in dict.fromkeys(names):
+            found.extend({"r": [doc], "c": doc.chunks, "m": doc.matches}[name])
+    return [doc for doc in found if wanted["overwrite_embeddings"] or doc.embedding is None]
+
+
+def _image_of(doc: ClipChunk) -> Any:
+    """Return a document's picture as an `ImageInput`, or None."""
+    if doc.tensor is not None:
+        return doc.tensor
+    return doc.blob or doc.bytes_ or doc.uri or doc.url or None
+
+
+def _encode_ready(
+    encoder: ImageEncoder, images: Sequence[Any], size: int, *, device: str, normalize: bool
+) -> Iterable[EncodedBatch]:
+    """Encode tensors that are preprocessed already: float32 `(3, H, W)` at the model's size."""
+    shape = (3, *encoder.backend.image_size)
+    for start in range(0, len(images), size):
+        part = [np.asarray(image) for image in images[start : start + size]]
+        fitting = [place for place, array in enumerate(part) if array.dtype == np.float32 and array.shape == shape]
+        failures = tuple(
+            UnsupportedImageError(
+                f"{array.dtype} {array.shape}; without preprocessing it must be float32 {shape}",
+                source="tensor",
+                index=start + place,
+            )
+            for place, array in enumerate(part)
+            if place not in fitting
+        )
+        embeddings = np.full((len(part), encoder.dimension), np.nan, np.float32)
+        if fitting:
+            pixels = np.stack([part[place] for place in fitting])
+            features = encoder.backend(pixels, output=encoder.pooling.reads, device=device)
+            vectors = encoder.pooling(features)
+            embeddings[fitting] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True) if normalize else vectors
+        yield EncodedBatch(start=start, embeddings=embeddings, failures=failures)

@@ -1,0 +1,1 @@
+"""Configurations of the Jina executors, and Dockerfiles for them."""
