@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable
 
 from clip_image_encoder.pipeline import EncodedBatch
 
-__all__ = ["progress"]
+__all__ = ["is_interactive", "progress"]
 
 # Work that is done after so few batches needs no bar.
 _FEW = 3
@@ -21,7 +21,7 @@ def progress(batches: Iterable[EncodedBatch], *, total: int | None, show: bool |
         total: number of images, where it is known.
         show: None shows a bar in a terminal or a notebook, once the work turns out to be long.
     """
-    wanted = _is_interactive() if show is None else show
+    wanted = is_interactive() if show is None else show
     if not wanted:
         yield from batches
         return
@@ -42,6 +42,7 @@ def progress(batches: Iterable[EncodedBatch], *, total: int | None, show: bool |
             bar.close()
 
 
-def _is_interactive() -> bool:
+def is_interactive() -> bool:
+    """Return whether somebody is there to watch."""
     # Python's prompt, IPython and notebooks set ps1; a script in a terminal writes to a tty.
     return hasattr(sys, "ps1") or (sys.stderr is not None and sys.stderr.isatty())

@@ -44,11 +44,12 @@ def _sentence_transformers(checkpoint: Path, dtype: str) -> System:
     model = SentenceTransformer(modules=[CLIPModel(str(checkpoint))], device="cpu").to(getattr(torch, dtype))
 
     def encode(paths: Sequence[Path]) -> NDArray[np.float32]:
-        images = [Image.open(path) for path in paths]
-        vectors: NDArray[np.float32] = model.encode(
-            images, batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False
-        )
-        return vectors
+        rows = []
+        # All at once it would keep every decoded picture in memory, and slow down.
+        for start in range(0, len(paths), BATCH):
+            images = [Image.open(path) for path in paths[start : start + BATCH]]
+            rows.append(model.encode(images, batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False))
+        return np.concatenate(rows)
 
     return System(encode)
 

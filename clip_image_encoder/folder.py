@@ -1,0 +1,136 @@
+"""A folder of pictures to a folder of Parquet files, on one machine, at any time interrupted and resumed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm.auto import tqdm
+
+from clip_image_encoder.arrays import Vectors
+from clip_image_encoder.encoder import ImageEncoder
+from clip_image_encoder.errors import ConfigurationError, ImageError
+from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table
+from clip_image_encoder.pipeline import EncodedBatch
+from clip_image_encoder.progress import is_interactive
+
+__all__ = ["FolderSummary", "embed_folder"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderSummary:
+    """What a run of `embed_folder` did.
+
+    Attributes:
+        embedded: pictures that have a vector now and had none before.
+        failed: pictures that could not be read; each is listed with its error.
+        skipped: pictures that were written before.
+    """
+
+    embedded: int
+    failed: int
+    skipped: int
+
+
+def embed_folder(
+    source: str | os.PathLike[str],
+    destination: str | os.PathLike[str],
+    encoder: ImageEncoder,
+    *,
+    batch_size: int = 32,
+    rows_per_file: int = 1024,
+    show_progress: bool | None = None,
+) -> FolderSummary:
+    """Encode every picture below a folder, and write the vectors as Parquet.
+
+    May be killed at any moment and called again: what is in the destination is not done again, and a
+    file there is whole. Pictures that come later are added by another call.
+
+    Args:
+        source: the folder; files whose names end as those of the loader's formats do are its pictures.
+        destination: folder of Parquet files, as `pyarrow.parquet.read_table` and pandas read them:
+            columns `path` (below the source, with `/`), `embedding`, `status`, `error`; those that
+            succeeded are in `ok-*.parquet`, the others in `failed-*.parquet`, with NaN.
+        encoder: makes the vectors; its fingerprint is stored with them.
+        batch_size: pictures that pass the model at a time.
+        rows_per_file: pictures a file, which is also what is done again at most after a kill.
+        show_progress: a bar with images a second and failures; None shows it in a terminal or notebook.
+
+    Raises:
+        ConfigurationError: there is no such folder, or the destination holds other vectors.
+        BackendError: the device failed; what was written stays.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from clip_image_encoder import ImageEncoder
+        >>> from clip_image_encoder.folder import embed_folder
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> Image.new("RGB", (64, 64), "red").save(folder / "red.png")
+        >>> embed_folder(folder, folder / "vectors.parquet", ImageEncoder("tiny-shapes"))
+        FolderSummary(embedded=1, failed=0, skipped=0)
+    """
+    root, files = Path(source), EmbeddingFiles.at(destination)
+    if not root.is_dir():
+        raise ConfigurationError(f"{root} is not a folder")
+    if rows_per_file < 1:
+        raise ConfigurationError(f"rows_per_file must be a positive integer, not {rows_per_file!r}")
+    fingerprint = encoder.fingerprint
+    done = files.written("path", fingerprint=fingerprint)
+    files.remove_unfinished()
+    pictures = sorted(_pictures(root, encoder.loader.formats))
+    names = {path: _name(path, root) for path in pictures}
+    todo = [path for path in pictures if names[path] not in done]
+
+    def write(batches: list[EncodedBatch]) -> None:
+        embeddings, failures = _joined(batches)
+        paths = [names[path] for path in todo[batches[0].start :][: len(failures)]]
+        files.add(embeddings_table({"path": paths}, embeddings, failures, fingerprint=fingerprint), key="path")
+
+    failed = 0
+    show = is_interactive() if show_progress is None else show_progress
+    kept: list[EncodedBatch] = []
+    with tqdm(total=len(todo), unit="image", disable=not show) as bar:
+        try:
+            for batch in encoder.stream(todo, batch_size, show_progress=False):
+                kept.append(batch)
+                failed += len(batch.failures)
+                bar.set_postfix(failed=failed, refresh=False)
+                bar.update(len(batch.embeddings))
+                if len(kept) * batch_size >= rows_per_file:
+                    write(kept)
+                    kept = []
+        finally:
+            # Also when the device fails, or somebody presses Ctrl-C.
+            if kept:
+                write(kept)
+    return FolderSummary(embedded=len(todo) - failed, failed=failed, skipped=len(pictures) - len(todo))
+
+
+def _pictures(root: Path, formats: tuple[str, ...]) -> Iterator[Path]:
+    endings = {ending for ending, name in Image.EXTENSION.items() if name in formats}
+    for folder, _, files in os.walk(root):
+        for file in files:
+            if Path(file).suffix.lower() in endings:
+                yield Path(folder, file)
+
+
+def _name(path: Path, root: Path) -> str:
+    # A name that is no text, as Linux allows, is still one of its own.
+    return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
+
+
+def _joined(batches: list[EncodedBatch]) -> tuple[Vectors, list[ImageError | None]]:
+    """Return the vectors of batches that follow each other, and the error of each picture or None."""
+    embeddings = np.concatenate([batch.embeddings for batch in batches])
+    failures: list[ImageError | None] = [None] * len(embeddings)
+    for batch in batches:
+        for failure in batch.failures:
+            assert failure.index is not None
+            failures[failure.index - batches[0].start] = failure
+    return embeddings, failures

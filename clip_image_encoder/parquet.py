@@ -1,0 +1,139 @@
+"""Embeddings as Parquet files: one schema for everything that writes them, and what is written already."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clip_image_encoder.arrays import Vectors
+from clip_image_encoder.errors import ConfigurationError, ImageError, MissingExtraError
+
+try:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.fs
+    import pyarrow.parquet as pq
+except ModuleNotFoundError as error:
+    raise MissingExtraError("Parquet needs pyarrow: python -m pip install 'clip-image-encoder[parquet]'") from error
+
+__all__ = ["EmbeddingFiles", "embeddings_table"]
+
+_FINGERPRINT = b"clip_image_encoder.fingerprint"
+_UNFINISHED = ".unfinished-"
+
+
+def embeddings_table(
+    columns: Mapping[str, Any], embeddings: Vectors, failures: Sequence[ImageError | None], *, fingerprint: str
+) -> pa.Table:
+    """Return a table of pictures and their embeddings.
+
+    Args:
+        columns: what is known of the pictures, such as `{"path": [...]}`; n values each.
+        embeddings: `(n, d)` float32; the rows of failures are NaN.
+        failures: the error of each picture, or None.
+        fingerprint: of the encoder; kept in the schema's metadata.
+
+    Returns:
+        The columns, and after them `embedding`, a list of d float32 that is never null, since databases
+        and readers stumble over null vectors; `status`, "ok" or "failed"; `error`, null where there is none.
+
+    Example:
+        >>> import numpy as np
+        >>> from clip_image_encoder.parquet import embeddings_table
+        >>> table = embeddings_table({"path": ["a.jpg"]}, np.ones((1, 2), np.float32), [None], fingerprint="abc")
+        >>> table.column_names
+        ['path', 'embedding', 'status', 'error']
+        >>> table["status"][0].as_py(), table["embedding"].type
+        ('ok', FixedSizeListType(fixed_size_list<item: float>[2]))
+    """
+    table = pa.table(dict(columns))
+    kind = pa.list_(pa.float32(), embeddings.shape[1])
+    values = pa.array(np.ascontiguousarray(embeddings, dtype=np.float32).reshape(-1))
+    statuses = ["failed" if failure else "ok" for failure in failures]
+    errors = [str(failure) if failure else None for failure in failures]
+    added = {
+        pa.field("embedding", kind, nullable=False): pa.FixedSizeListArray.from_arrays(values, type=kind),
+        pa.field("status", pa.string(), nullable=False): pa.array(statuses, pa.string()),
+        pa.field("error", pa.string()): pa.array(errors, pa.string()),
+    }
+    for field, array in added.items():
+        table = table.append_column(field, array)
+    return table.replace_schema_metadata({_FINGERPRINT: fingerprint.encode()})
+
+
+@dataclass(frozen=True)
+class EmbeddingFiles:
+    """A folder of Parquet files, on a disk or an object store: `ok-*.parquet` and `failed-*.parquet`.
+
+    Attributes:
+        filesystem: of pyarrow.
+        path: of the folder in it.
+    """
+
+    filesystem: pa.fs.FileSystem
+    path: str
+
+    @classmethod
+    def at(cls, destination: str | os.PathLike[str]) -> EmbeddingFiles:
+        """Return the files at a path, or at a URL such as `s3://bucket/vectors.parquet`."""
+        if "://" in str(destination):
+            return cls(*pa.fs.FileSystem.from_uri(str(destination)))
+        return cls(pa.fs.LocalFileSystem(), str(Path(destination).absolute()))
+
+    def add(self, table: pa.Table, *, key: str) -> None:
+        """Write a table from `embeddings_table`, a file for each status; each appears whole or not at all.
+
+        The names of the files follow from the rows' keys: the same rows once more replace the first ones.
+
+        Args:
+            table: from `embeddings_table`.
+            key: name of the column that tells rows apart.
+        """
+        self.filesystem.create_dir(self.path, recursive=True)
+        for status in ("ok", "failed"):
+            part = table.filter(pc.equal(table["status"], status))
+            if part.num_rows == 0:
+                continue
+            digest = hashlib.sha256("\0".join(map(str, part[key].to_pylist())).encode()).hexdigest()[:32]
+            name = f"{status}-{digest}.parquet"
+            # Readers of folders pass over names that begin with a dot.
+            unfinished = f"{self.path}/{_UNFINISHED}{name}"
+            with self.filesystem.open_output_stream(unfinished) as stream:
+                pq.write_table(part, stream)
+            self.filesystem.move(unfinished, f"{self.path}/{name}")
+
+    def written(self, key: str, *, fingerprint: str) -> set[str]:
+        """Return the keys of all rows; none where there is no folder.
+
+        Raises:
+            ConfigurationError: there are vectors of another encoder, or files of something else.
+        """
+        keys: set[str] = set()
+        for name in self._names():
+            if name.startswith("."):
+                continue
+            with self.filesystem.open_input_file(f"{self.path}/{name}") as file:
+                parquet = pq.ParquetFile(file)
+                if (parquet.schema_arrow.metadata or {}).get(_FINGERPRINT) != fingerprint.encode():
+                    raise ConfigurationError(
+                        f"{self.path} holds vectors of another encoder, which can't be compared with this one's; "
+                        "write to another place, or delete it"
+                    )
+                keys.update(parquet.read(columns=[key])[key].to_pylist())
+        return keys
+
+    def remove_unfinished(self) -> None:
+        """Remove what a killed process has left."""
+        for name in self._names():
+            if name.startswith(_UNFINISHED):
+                self.filesystem.delete_file(f"{self.path}/{name}")
+
+    def _names(self) -> list[str]:
+        selector = pa.fs.FileSelector(self.path, allow_not_found=True)
+        return sorted(info.base_name for info in self.filesystem.get_file_info(selector) if info.extension == "parquet")
