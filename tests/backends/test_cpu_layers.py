@@ -47,6 +47,13 @@ def test_a_packed_tower_points_the_same_way_in_bfloat16(clip: Saved, pixels: NDA
     assert cosines.min() > 0.999
 
 
+def test_every_family_points_the_same_way_in_bfloat16(each: Saved, pixels: NDArray[np.uint8]) -> None:
+    exact, half = each.backend(), each.backend(dtype="bfloat16")
+    for output in exact.outputs:
+        one, two = (torch.from_numpy(backend(pixels, output=output, device="cpu")) for backend in (exact, half))
+        assert nn.functional.cosine_similarity(one, two, dim=-1).min() > 0.995
+
+
 @needs_onednn
 @pytest.mark.parametrize(("name", "activations"), [("clip", 2), ("siglip", 2 + 1), ("dinov2", 2)])
 def test_the_activation_is_part_of_the_product(save: Callable[..., Saved], name: str, activations: int) -> None:
