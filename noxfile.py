@@ -4,7 +4,7 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
-nox.options.sessions = ["lint", "types", "architecture", "tests", "jina"]
+nox.options.sessions = ["lint", "types", "architecture", "tests", "jina", "ray"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
@@ -42,6 +42,13 @@ def jina(session: nox.Session) -> None:
     session.install("-e", ".[jina]", *nox.project.dependency_groups(PYPROJECT, "jina"))
     # Jina and docarray warn of themselves while they are imported.
     session.run("pytest", "-W", "ignore", "tests/integrations/jina", *session.posargs)
+
+
+@nox.session
+def ray(session: nox.Session) -> None:
+    """Run the tests of the job on Ray."""
+    session.install("-e", ".[ray]", *nox.project.dependency_groups(PYPROJECT, "ray"))
+    session.run("pytest", "-W", "ignore", "tests/integrations/ray", *session.posargs)
 
 
 @nox.session

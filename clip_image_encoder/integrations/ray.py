@@ -1,0 +1,182 @@
+"""Ray Data: the same encoder in many actors, on many machines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.fs
+import ray
+import ray.data
+from PIL import Image
+from ray.data import ActorPoolStrategy, Dataset, Datasink
+from ray.data.block import Block
+from ray.data.datasource import WriteResult
+
+from clip_image_encoder import ConfigurationError, ImageEncoder, ImageError, ImageLoader
+from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table
+
+__all__ = ["EmbedImages", "embed_images"]
+
+
+class EmbedImages:
+    """What `Dataset.map_batches` calls: one encoder an actor, which loads its weights for itself.
+
+    A batch is a `pyarrow.Table` with the column `bytes` (the content of image files) or `path`; it comes
+    back with its own columns and those of `embeddings_table`. A bad picture is a row with its error,
+    never a failed block.
+
+    Args:
+        model: a hub id, a folder that every machine has, or "tiny-shapes".
+        backend: as in `ImageEncoder`.
+        device: as in `ImageEncoder`.
+        dtype: as in `ImageEncoder`.
+        loader: as in `ImageEncoder`.
+        batch_size: pictures that pass the model at a time.
+        without: columns that are not handed on, such as `("bytes",)`.
+
+    Raises:
+        ConfigurationError: in the actor: something can't be had, or a batch has neither column.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> from clip_image_encoder.integrations.ray import EmbedImages
+        >>> embed = EmbedImages("tiny-shapes")
+        >>> table = embed(pa.table({"path": ["missing.jpg"], "label": [7]}))
+        >>> table.column_names, table["status"][0].as_py()
+        (['path', 'label', 'embedding', 'status', 'error'], 'failed')
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = "openai/clip-vit-base-patch32",
+        *,
+        backend: str = "torch",
+        device: str | None = None,
+        dtype: str = "auto",
+        loader: ImageLoader | None = None,
+        batch_size: int = 32,
+        without: Sequence[str] = (),
+    ) -> None:
+        self._encoder = ImageEncoder(model, backend=backend, device=device, dtype=dtype, loader=loader)
+        self._batch_size = batch_size
+        self._without = tuple(without)
+        self._fingerprint = self._encoder.fingerprint
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Return the table with an embedding, a status and an error for each row."""
+        column = next((name for name in ("bytes", "path") if name in table.column_names), None)
+        if column is None:
+            raise ConfigurationError(f"the dataset needs a column 'bytes' or 'path', and has {table.column_names}")
+        embeddings = np.empty((table.num_rows, self._encoder.dimension), np.float32)
+        failures: list[ImageError | None] = [None] * table.num_rows
+        for batch in self._encoder.stream(table[column].to_pylist(), self._batch_size, show_progress=False):
+            embeddings[batch.start : batch.start + len(batch.embeddings)] = batch.embeddings
+            for failure in batch.failures:
+                assert failure.index is not None
+                failures[failure.index] = failure
+        kept = {name: table[name] for name in table.column_names if name not in self._without}
+        return embeddings_table(kept, embeddings, failures, fingerprint=self._fingerprint)
+
+
+class _EmbeddingSink(Datasink[None]):  # type: ignore[misc]  # Ray is not seen by the type checker
+    """Writes blocks as `EmbeddingFiles` does; a task that Ray repeats writes the same files again."""
+
+    def __init__(self, destination: str) -> None:
+        self._destination = destination
+
+    def write(self, blocks: Iterable[Block], ctx: Any) -> None:  # noqa: ARG002 - Ray's signature
+        files = EmbeddingFiles.at(self._destination)
+        for block in blocks:
+            if block.num_rows:
+                files.add(block, key="path")
+
+    def on_write_complete(self, write_result: WriteResult[None]) -> None:
+        pass
+
+
+def embed_images(
+    source: str | Dataset,
+    destination: str,
+    *,
+    model: str | os.PathLike[str] = "openai/clip-vit-base-patch32",
+    backend: str = "torch",
+    dtype: str = "auto",
+    loader: ImageLoader | None = None,
+    num_gpus: float = 0,
+    concurrency: int = 1,
+    batch_size: int = 256,
+) -> None:
+    """Encode a folder of pictures with Ray, and write the vectors as Parquet.
+
+    What the destination has already is not done again: call it once more after a cluster was lost, or
+    when there are more pictures.
+
+    Args:
+        source: a folder that every machine has, a URL such as `s3://bucket/photos`, or a Dataset with
+            the column `path`, and `bytes` where the actors can't open the paths.
+        destination: folder or URL for `ok-*.parquet` and `failed-*.parquet`, as `embed_folder` writes them.
+        model: a hub id, a folder that every machine has, or "tiny-shapes".
+        backend: as in `ImageEncoder`.
+        dtype: as in `ImageEncoder`.
+        loader: as in `ImageEncoder`.
+        num_gpus: of an actor; 0 computes on CPUs.
+        concurrency: number of actors.
+        batch_size: pictures that an actor gets at a time.
+
+    Raises:
+        ConfigurationError: the destination holds vectors of another encoder.
+    """
+    settings = {
+        "model": model,
+        "backend": backend,
+        "device": "cuda" if num_gpus else "cpu",
+        "dtype": dtype,
+        "loader": loader,
+    }
+    # Asked where the actors will be: this machine may have no GPU.
+    fingerprint = ray.get(ray.remote(_fingerprint).options(num_gpus=num_gpus).remote(settings))
+    done = EmbeddingFiles.at(destination).written("path", fingerprint=fingerprint)
+    if isinstance(source, Dataset):
+        todo = source.filter(_NotIn(done))
+    else:
+        files = EmbeddingFiles.at(source)
+        formats = (loader or ImageLoader()).formats
+        paths = [path for path in _pictures(files.filesystem, files.path, formats) if path not in done]
+        if not paths:
+            return
+        todo = ray.data.read_binary_files(paths, filesystem=files.filesystem, include_paths=True)
+    embedded = todo.map_batches(
+        EmbedImages,
+        fn_constructor_kwargs={**settings, "without": ("bytes",)},
+        batch_format="pyarrow",
+        batch_size=batch_size,
+        num_gpus=num_gpus,
+        compute=ActorPoolStrategy(size=concurrency),
+    )
+    embedded.write_datasink(_EmbeddingSink(str(destination)))
+
+
+def _fingerprint(settings: dict[str, Any]) -> str:
+    return ImageEncoder(**settings).fingerprint
+
+
+def _pictures(filesystem: pa.fs.FileSystem, root: str, formats: Sequence[str]) -> list[str]:
+    endings = {ending.removeprefix(".") for ending, name in Image.EXTENSION.items() if name in formats}
+    selector = pa.fs.FileSelector(root, recursive=True)
+    found = filesystem.get_file_info(selector)
+    return sorted(info.path for info in found if info.is_file and info.extension.lower() in endings)
+
+
+class _NotIn:
+    """Whether a row's path is none of those written."""
+
+    def __init__(self, done: set[str]) -> None:
+        self._done = ray.put(frozenset(done))
+
+    def __call__(self, row: dict[str, Any]) -> bool:
+        done: frozenset[str] = ray.get(self._done)
+        return row["path"] not in done

@@ -1,0 +1,135 @@
+"""The job on Ray against the same job in one process, with damaged files, lost actors and interruptions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import ray
+from PIL import Image
+from ray.data import ActorPoolStrategy
+
+from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
+from clip_image_encoder.integrations.ray import EmbedImages, embed_images
+
+COUNT, DAMAGED = 2000, 20
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cluster() -> Iterator[None]:
+    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=300_000_000, log_to_driver=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two thousand pictures, of which each hundredth is damaged."""
+    root = tmp_path_factory.mktemp("gallery")
+    generator = np.random.default_rng(0)
+    for number in range(COUNT):
+        file = root / f"{number:04d}.png"
+        if number % (COUNT // DAMAGED) == 7:
+            file.write_bytes(b"\x89PNG\r\n\x1a\n cut short")
+        else:
+            Image.fromarray(generator.integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(file)
+    return root
+
+
+@pytest.fixture(scope="module")
+def once(gallery: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The table of an uninterrupted run."""
+    destination = tmp_path_factory.mktemp("once") / "vectors.parquet"
+    embed_images(str(gallery), str(destination), model="tiny-shapes", batch_size=128)
+    return table_of(destination)
+
+
+def table_of(destination: Path) -> Any:
+    return pq.read_table(destination).sort_by("path")
+
+
+def vectors_of(table: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.stack(table["embedding"].to_numpy(zero_copy_only=False))
+
+
+def test_every_picture_has_the_vector_of_one_process(gallery: Path, once: Any) -> None:
+    assert once["path"].to_pylist() == sorted(map(str, gallery.iterdir()))
+    encoder = ImageEncoder("tiny-shapes", device="cpu")
+    with pytest.warns(UserWarning, match=f"{DAMAGED} of the images"):
+        expected = encoder.encode(sorted(gallery.iterdir()), on_error="nan")
+    np.testing.assert_allclose(vectors_of(once), expected, atol=1e-5)
+
+
+def test_every_damaged_file_is_listed_with_its_reason(once: Any) -> None:
+    failed = once.filter(pc.equal(once["status"], "failed"))
+    assert failed.num_rows == DAMAGED
+    assert all("damaged" in error for error in failed["error"].to_pylist())
+    assert once["error"].null_count == COUNT - DAMAGED
+
+
+def test_a_second_run_does_nothing(gallery: Path, tmp_path: Path) -> None:
+    few = [str(path) for path in sorted(gallery.iterdir())[:40]]
+    source = ray.data.from_items([{"path": path} for path in few])
+    destination = tmp_path / "vectors.parquet"
+    embed_images(source, str(destination), model="tiny-shapes")
+    before = {file: file.stat().st_mtime_ns for file in destination.iterdir()}
+    embed_images(source, str(destination), model="tiny-shapes")
+    assert {file: file.stat().st_mtime_ns for file in destination.iterdir()} == before
+
+
+def test_a_run_that_was_stopped_half_way_is_resumed(gallery: Path, once: Any, tmp_path: Path) -> None:
+    destination = tmp_path / "vectors.parquet"
+    half = [str(path) for path in sorted(gallery.iterdir())[: COUNT // 2]]
+    embed_images(ray.data.from_items([{"path": path} for path in half]), str(destination), model="tiny-shapes")
+    assert table_of(destination).num_rows == COUNT // 2
+    embed_images(str(gallery), str(destination), model="tiny-shapes")
+    resumed = table_of(destination)
+    assert resumed["path"].equals(once["path"])
+    assert resumed["status"].equals(once["status"])
+    np.testing.assert_allclose(vectors_of(resumed), vectors_of(once), atol=1e-5)
+
+
+def test_vectors_of_another_encoder_are_not_mixed_in(gallery: Path, tmp_path: Path) -> None:
+    source = ray.data.from_items([{"path": str(next(gallery.iterdir()))}])
+    embed_images(source, str(tmp_path / "vectors.parquet"), model="tiny-shapes")
+    with pytest.raises(ConfigurationError, match="another encoder"):
+        embed_images(
+            source, str(tmp_path / "vectors.parquet"), model="tiny-shapes", loader=ImageLoader(background=(0, 0, 0))
+        )
+
+
+def test_a_killed_actor_is_survived(gallery: Path, once: Any, tmp_path: Path) -> None:
+    marker = tmp_path / "killed"
+
+    class DiesOnce(EmbedImages):
+        def __call__(self, table: pa.Table) -> pa.Table:
+            if not marker.exists():
+                marker.touch()
+                os._exit(1)
+            return super().__call__(table)
+
+    embedded = ray.data.read_binary_files(str(gallery), include_paths=True).map_batches(
+        DiesOnce,
+        fn_constructor_args=("tiny-shapes",),
+        fn_constructor_kwargs={"without": ("bytes",)},
+        batch_format="pyarrow",
+        batch_size=100,
+        compute=ActorPoolStrategy(size=1),
+    )
+    table = pa.concat_tables(ray.get(embedded.to_arrow_refs())).sort_by("path")
+    assert marker.exists()
+    assert table["path"].equals(once["path"])
+    np.testing.assert_allclose(vectors_of(table), vectors_of(once), atol=1e-5)
+
+
+def test_a_dataset_without_pictures_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="'bytes' or 'path'"):
+        EmbedImages("tiny-shapes")(pa.table({"name": ["a"]}))
