@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
 from tqdm.auto import tqdm
 
-from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.encoder import ImageEncoder
-from clip_image_encoder.errors import ConfigurationError, ImageError
-from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table
+from clip_image_encoder.errors import ConfigurationError
+from clip_image_encoder.images.formats import file_endings
+from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, join_batches
 from clip_image_encoder.pipeline import EncodedBatch
 from clip_image_encoder.progress import is_interactive
 
@@ -88,7 +86,7 @@ def embed_folder(
     todo = [path for path in pictures if names[path] not in done]
 
     def write(batches: list[EncodedBatch]) -> None:
-        embeddings, failures = _joined(batches)
+        embeddings, failures = join_batches(batches, dimension=encoder.dimension)
         paths = [names[path] for path in todo[batches[0].start :][: len(failures)]]
         files.add(embeddings_table({"path": paths}, embeddings, failures, fingerprint=fingerprint), key="path")
 
@@ -113,7 +111,7 @@ def embed_folder(
 
 
 def _pictures(root: Path, formats: tuple[str, ...]) -> Iterator[Path]:
-    endings = {ending for ending, name in Image.EXTENSION.items() if name in formats}
+    endings = file_endings(formats)
     for folder, _, files in os.walk(root):
         for file in files:
             if Path(file).suffix.lower() in endings:
@@ -123,14 +121,3 @@ def _pictures(root: Path, formats: tuple[str, ...]) -> Iterator[Path]:
 def _name(path: Path, root: Path) -> str:
     # A name that is no text, as Linux allows, is still one of its own.
     return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
-
-
-def _joined(batches: list[EncodedBatch]) -> tuple[Vectors, list[ImageError | None]]:
-    """Return the vectors of batches that follow each other, and the error of each picture or None."""
-    embeddings = np.concatenate([batch.embeddings for batch in batches])
-    failures: list[ImageError | None] = [None] * len(embeddings)
-    for batch in batches:
-        for failure in batch.failures:
-            assert failure.index is not None
-            failures[failure.index - batches[0].start] = failure
-    return embeddings, failures

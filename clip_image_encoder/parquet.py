@@ -13,6 +13,7 @@ import numpy as np
 
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.errors import ConfigurationError, ImageError, MissingExtraError
+from clip_image_encoder.pipeline import EncodedBatch
 
 try:
     import pyarrow as pa
@@ -22,10 +23,21 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError("Parquet needs pyarrow: python -m pip install 'clip-image-encoder[parquet]'") from error
 
-__all__ = ["EmbeddingFiles", "embeddings_table"]
+__all__ = ["EmbeddingFiles", "embeddings_table", "join_batches"]
 
 _FINGERPRINT = b"clip_image_encoder.fingerprint"
 _UNFINISHED = ".unfinished-"
+
+
+def join_batches(batches: Sequence[EncodedBatch], *, dimension: int) -> tuple[Vectors, list[ImageError | None]]:
+    """Return the vectors `(n, dimension)` of batches that follow each other, and the error of each row or None."""
+    embeddings = np.concatenate([np.empty((0, dimension), np.float32), *(batch.embeddings for batch in batches)])
+    failures: list[ImageError | None] = [None] * len(embeddings)
+    for batch in batches:
+        for failure in batch.failures:
+            assert failure.index is not None
+            failures[failure.index - batches[0].start] = failure
+    return embeddings, failures
 
 
 def embeddings_table(

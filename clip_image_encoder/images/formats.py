@@ -25,7 +25,7 @@ from clip_image_encoder.errors import ConfigurationError, CorruptImageError, Ima
 from clip_image_encoder.images.limits import check_pixels
 from clip_image_encoder.images.pillow_errors import pillow_errors
 
-__all__ = ["DEFAULT_FORMATS", "check_format_names", "open_encoded"]
+__all__ = ["DEFAULT_FORMATS", "check_format_names", "file_endings", "open_encoded"]
 
 # Imported by name, these are registered: Pillow need not load its dozens of other plugins.
 _PLUGINS = (
@@ -91,6 +91,11 @@ def check_format_names(formats: object) -> None:
     if unknown := set(formats) - {*DEFAULT_FORMATS, *Image.OPEN}:
         known = sorted({*DEFAULT_FORMATS, *Image.OPEN} - _NEVER)
         raise ConfigurationError(f"formats: {', '.join(sorted(unknown))} is none of {', '.join(known)}")
+
+
+def file_endings(formats: Sequence[str]) -> frozenset[str]:
+    """Return how the names of files in these formats end, such as `.jpg`, in small letters."""
+    return frozenset(ending for ending, name in Image.EXTENSION.items() if name in formats)
 
 
 def open_encoded(

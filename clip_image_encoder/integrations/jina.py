@@ -26,6 +26,7 @@ from clip_image_encoder import (
 )
 from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.devices import resolve_devices
+from clip_image_encoder.pipeline import unit_rows
 
 __all__ = ["CLIPImageEncoder", "CLIPTextEncoder", "ClipChunk", "ClipDocument"]
 
@@ -296,5 +297,5 @@ def _encode_ready(
             pixels = np.stack([part[place] for place in fitting])
             features = encoder.backend(pixels, output=encoder.pooling.reads, device=device)
             vectors = encoder.pooling(features)
-            embeddings[fitting] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True) if normalize else vectors
+            embeddings[fitting] = unit_rows(vectors) if normalize else vectors
         yield EncodedBatch(start=start, embeddings=embeddings, failures=failures)

@@ -6,18 +6,17 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.fs
 import ray
 import ray.data
-from PIL import Image
 from ray.data import ActorPoolStrategy, Dataset, Datasink
 from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
-from clip_image_encoder import ConfigurationError, ImageEncoder, ImageError, ImageLoader
-from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table
+from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
+from clip_image_encoder.images.formats import file_endings
+from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, join_batches
 
 __all__ = ["EmbedImages", "embed_images"]
 
@@ -71,13 +70,8 @@ class EmbedImages:
         column = next((name for name in ("bytes", "path") if name in table.column_names), None)
         if column is None:
             raise ConfigurationError(f"the dataset needs a column 'bytes' or 'path', and has {table.column_names}")
-        embeddings = np.empty((table.num_rows, self._encoder.dimension), np.float32)
-        failures: list[ImageError | None] = [None] * table.num_rows
-        for batch in self._encoder.stream(table[column].to_pylist(), self._batch_size, show_progress=False):
-            embeddings[batch.start : batch.start + len(batch.embeddings)] = batch.embeddings
-            for failure in batch.failures:
-                assert failure.index is not None
-                failures[failure.index] = failure
+        batches = list(self._encoder.stream(table[column].to_pylist(), self._batch_size, show_progress=False))
+        embeddings, failures = join_batches(batches, dimension=self._encoder.dimension)
         kept = {name: table[name] for name in table.column_names if name not in self._without}
         return embeddings_table(kept, embeddings, failures, fingerprint=self._fingerprint)
 
@@ -165,10 +159,10 @@ def _fingerprint(settings: dict[str, Any]) -> str:
 
 
 def _pictures(filesystem: pa.fs.FileSystem, root: str, formats: Sequence[str]) -> list[str]:
-    endings = {ending.removeprefix(".") for ending, name in Image.EXTENSION.items() if name in formats}
+    endings = file_endings(formats)
     selector = pa.fs.FileSelector(root, recursive=True)
     found = filesystem.get_file_info(selector)
-    return sorted(info.path for info in found if info.is_file and info.extension.lower() in endings)
+    return sorted(info.path for info in found if info.is_file and f".{info.extension.lower()}" in endings)
 
 
 class _NotIn:

@@ -139,7 +139,7 @@ pods:
   - name: encoder
     uses: jinahub+docker://CLIPImageEncoder/gpu
     parallel: 2
-    volumes: /home/me/.cache/huggingface:/root/.cache/huggingface
+    volumes: models:/cache
     uses_with:
       pretrained_model_name_or_path: tiny-shapes
       default_batch_size: 8
