@@ -4,7 +4,7 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
-nox.options.sessions = ["lint", "types", "architecture", "tests", "jina", "ray"]
+nox.options.sessions = ["lint", "types", "architecture", "tests", "jina", "ray", "integrations"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
@@ -49,6 +49,15 @@ def ray(session: nox.Session) -> None:
     """Run the tests of the job on Ray."""
     session.install("-e", ".[ray]", *nox.project.dependency_groups(PYPROJECT, "ray"))
     session.run("pytest", "-W", "ignore", "tests/integrations/ray", *session.posargs)
+
+
+@nox.session
+def integrations(session: nox.Session) -> None:
+    """Run the tests of what stores and searches vectors: LanceDB, Chroma, LangChain, datasets, scikit-learn."""
+    extras = "chroma,datasets,lancedb,langchain,sklearn"
+    session.install("-e", f".[{extras}]", *nox.project.dependency_groups(PYPROJECT, "integrations"))
+    # These packages warn of themselves and of each other.
+    session.run("pytest", "-W", "ignore", "tests/integrations", *session.posargs)
 
 
 @nox.session

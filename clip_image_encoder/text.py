@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPTextModelWithProjection, Siglip2TextModel, SiglipTextModel
 
 from clip_image_encoder.arrays import Vectors
-from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, torch_devices
+from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, let_forks_compute, torch_devices
 from clip_image_encoder.checkpoint import Checkpoint, open_checkpoint
 from clip_image_encoder.checkpoint.files import first_line
 from clip_image_encoder.checkpoint.weights import build, load_weights
@@ -142,6 +142,7 @@ class TextEncoder:
     def _load(self) -> None:
         """Load the tokenizer, and the tower onto the device that it will run on first."""
         self._lock = Lock()
+        let_forks_compute()
         self._tokenizer = _load_tokenizer(self._tokenizer_checkpoint)
         self._towers: dict[str, TextTower] = {}
         self._dimension = self._tower(resolve_devices(self._device, torch_devices())[0]).dimension

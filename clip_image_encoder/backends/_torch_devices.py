@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from functools import cache
+
 import torch
 
 from clip_image_encoder.errors import ConfigurationError
 
-__all__ = ["DTYPES", "check_dtype", "dtype_on", "torch_devices"]
+__all__ = ["DTYPES", "check_dtype", "dtype_on", "let_forks_compute", "torch_devices"]
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -35,3 +38,14 @@ def dtype_on(device: str, dtype: str) -> torch.dtype:
     if dtype != "auto":
         return DTYPES[dtype]
     return torch.float16 if device.startswith("cuda") else torch.float32
+
+
+@cache
+def let_forks_compute() -> None:
+    """Have torch compute on one thread in processes that are forked from this one from now on.
+
+    The threads of GNU's OpenMP do not survive a fork, and the child would wait for them for ever.
+    torch's own DataLoader does the same for its workers.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))

@@ -14,7 +14,7 @@ from torch import Tensor
 from clip_image_encoder.arrays import Pixels, Tokens, Vectors
 from clip_image_encoder.backends._cpu import TOKENS_AT_ONCE, make_quick
 from clip_image_encoder.backends._patches import denormalised
-from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, torch_devices
+from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, let_forks_compute, torch_devices
 from clip_image_encoder.backends._vision_towers import VisionTower, check_image_size, load_vision_tower
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.checkpoint.spec import vision_outputs
@@ -77,6 +77,7 @@ class TorchBackend:
         self._towers: dict[str, VisionTower] = {}
         self._streams = local()
         self._lock = Lock()
+        let_forks_compute()
         self._dimension = self._tower(self._device).dimension
 
     @property

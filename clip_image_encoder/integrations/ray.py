@@ -20,6 +20,9 @@ from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, join_ba
 
 __all__ = ["EmbedImages", "embed_images"]
 
+# What is done again, at most, when a machine is lost.
+_ROWS_A_BLOCK = 4096
+
 
 class EmbedImages:
     """What `Dataset.map_batches` calls: one encoder an actor, which loads its weights for itself.
@@ -34,6 +37,7 @@ class EmbedImages:
         device: as in `ImageEncoder`.
         dtype: as in `ImageEncoder`.
         loader: as in `ImageEncoder`.
+        filesystem: of pyarrow, in which the paths are; None is the actor's machine.
         batch_size: pictures that pass the model at a time.
         without: columns that are not handed on, such as `("bytes",)`.
 
@@ -57,10 +61,12 @@ class EmbedImages:
         device: str | None = None,
         dtype: str = "auto",
         loader: ImageLoader | None = None,
+        filesystem: pa.fs.FileSystem | None = None,
         batch_size: int = 32,
         without: Sequence[str] = (),
     ) -> None:
         self._encoder = ImageEncoder(model, backend=backend, device=device, dtype=dtype, loader=loader)
+        self._filesystem = filesystem
         self._batch_size = batch_size
         self._without = tuple(without)
         self._fingerprint = self._encoder.fingerprint
@@ -70,10 +76,28 @@ class EmbedImages:
         column = next((name for name in ("bytes", "path") if name in table.column_names), None)
         if column is None:
             raise ConfigurationError(f"the dataset needs a column 'bytes' or 'path', and has {table.column_names}")
-        batches = list(self._encoder.stream(table[column].to_pylist(), self._batch_size, show_progress=False))
+        items = table[column].to_pylist()
+        if column == "path" and self._filesystem is not None:
+            items = [_RemoteFile(self._filesystem, path) for path in items]
+        batches = list(self._encoder.stream(items, self._batch_size, show_progress=False))
         embeddings, failures = join_batches(batches, dimension=self._encoder.dimension)
         kept = {name: table[name] for name in table.column_names if name not in self._without}
         return embeddings_table(kept, embeddings, failures, fingerprint=self._fingerprint)
+
+
+class _RemoteFile:
+    """A file of an object store, opened by the thread that loads it, so that many are opened at a time."""
+
+    def __init__(self, filesystem: pa.fs.FileSystem, path: str) -> None:
+        self.name = path
+        self._filesystem = filesystem
+        self._stream: pa.NativeFile | None = None
+
+    def read(self, size: int, /) -> bytes:
+        if self._stream is None:
+            self._stream = self._filesystem.open_input_stream(self.name)
+        content: bytes = self._stream.read(size)
+        return content
 
 
 class _EmbeddingSink(Datasink[None]):  # type: ignore[misc]  # Ray is not seen by the type checker
@@ -101,6 +125,7 @@ def embed_images(
     dtype: str = "auto",
     loader: ImageLoader | None = None,
     num_gpus: float = 0,
+    num_cpus: float | None = None,
     concurrency: int = 1,
     batch_size: int = 256,
 ) -> None:
@@ -118,6 +143,8 @@ def embed_images(
         dtype: as in `ImageEncoder`.
         loader: as in `ImageEncoder`.
         num_gpus: of an actor; 0 computes on CPUs.
+        num_cpus: of an actor, and the threads that it computes with; None shares out what the cluster
+            has evenly.
         concurrency: number of actors.
         batch_size: pictures that an actor gets at a time.
 
@@ -134,6 +161,7 @@ def embed_images(
     # Asked where the actors will be: this machine may have no GPU.
     fingerprint = ray.get(ray.remote(_fingerprint).options(num_gpus=num_gpus).remote(settings))
     done = EmbeddingFiles.at(destination).written("path", fingerprint=fingerprint)
+    filesystem = None
     if isinstance(source, Dataset):
         todo = source.filter(_NotIn(done))
     else:
@@ -142,16 +170,28 @@ def embed_images(
         paths = [path for path in _pictures(files.filesystem, files.path, formats) if path not in done]
         if not paths:
             return
-        todo = ray.data.read_binary_files(paths, filesystem=files.filesystem, include_paths=True)
+        # The actors read the files: what comes through Ray's own reading is copied twice on its way.
+        rows = max(batch_size, min(_ROWS_A_BLOCK, len(paths) // (4 * concurrency)))
+        blocks = [pa.table({"path": paths[start : start + rows]}) for start in range(0, len(paths), rows)]
+        todo = ray.data.from_arrow(blocks)
+        filesystem = None if isinstance(files.filesystem, pa.fs.LocalFileSystem) else files.filesystem
     embedded = todo.map_batches(
         EmbedImages,
-        fn_constructor_kwargs={**settings, "without": ("bytes",)},
+        fn_constructor_kwargs={**settings, "filesystem": filesystem, "without": ("bytes",)},
         batch_format="pyarrow",
         batch_size=batch_size,
         num_gpus=num_gpus,
+        num_cpus=num_cpus or _share(concurrency, spare=1 if isinstance(source, Dataset) else 0),
         compute=ActorPoolStrategy(size=concurrency),
     )
-    embedded.write_datasink(_EmbeddingSink(str(destination)))
+    embedded.write_datasink(_EmbeddingSink(str(destination)), ray_remote_args={"num_cpus": 0})
+
+
+def _share(actors: int, *, spare: int) -> int:
+    """Return the most CPUs that each of so many actors can have, with some to spare for a Dataset's own tasks."""
+    nodes = sorted(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
+    nodes[-1] -= spare
+    return next((cpus for cpus in range(max(nodes), 1, -1) if sum(node // cpus for node in nodes) >= actors), 1)
 
 
 def _fingerprint(settings: dict[str, Any]) -> str:

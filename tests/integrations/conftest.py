@@ -1,5 +1,55 @@
 """Each integration's tests are collected where what they need is installed: in its own nox session."""
 
-from importlib.util import find_spec
+from __future__ import annotations
 
-collect_ignore = [name for name in ("jina", "ray", "sklearn") if find_spec(name) is None]
+import io
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from clip_image_encoder.tiny_shapes.draw import Scene, draw
+
+NEEDS = {
+    "chroma": "chromadb",
+    "datasets": "datasets",
+    "jina": "jina",
+    "lancedb": "lancedb",
+    "langchain": "langchain_chroma",
+    "ray": "ray",
+    "sklearn": "sklearn",
+}
+collect_ignore = [folder for folder, package in NEEDS.items() if find_spec(package) is None]
+
+
+@pytest.fixture(scope="session")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Drawings of nine things, by their names; the blue star's is a JPEG that lies on its side."""
+    folder = tmp_path_factory.mktemp("gallery")
+    files: dict[str, Path] = {}
+    for colour in ("red", "green", "blue"):
+        for shape in ("circle", "star", "heart"):
+            picture, name = draw(Scene(colour=colour, shape=shape)), f"a {colour} {shape}"
+            files[name] = folder / f"{colour}-{shape}.png"
+            picture.save(files[name])
+    files["a blue star"] = folder / "blue-star.jpg"
+    files["a blue star"].write_bytes(lying(draw(Scene(colour="blue", shape="star"))))
+    return files
+
+
+@pytest.fixture(scope="session")
+def bad_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that is called a picture, and is none."""
+    file = tmp_path_factory.mktemp("bad") / "bad.png"
+    file.write_bytes(b"no picture")
+    return file
+
+
+def lying(picture: Image.Image) -> bytes:
+    """Return a JPEG that a viewer turns by a quarter to show the picture."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    picture.transpose(Image.Transpose.ROTATE_90).save(file, "JPEG", quality=95, exif=exif)
+    return file.getvalue()

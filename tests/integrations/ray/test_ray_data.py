@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
 import ray
@@ -133,3 +134,12 @@ def test_a_killed_actor_is_survived(gallery: Path, once: Any, tmp_path: Path) ->
 def test_a_dataset_without_pictures_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="'bytes' or 'path'"):
         EmbedImages("tiny-shapes")(pa.table({"name": ["a"]}))
+
+
+def test_files_of_another_file_system_are_read_by_the_actors(gallery: Path, once: Any) -> None:
+    filesystem = pa.fs.SubTreeFileSystem(str(gallery), pa.fs.LocalFileSystem())
+    names = [file.name for file in sorted(gallery.iterdir())[:20]]
+    table = EmbedImages("tiny-shapes", device="cpu", filesystem=filesystem)(pa.table({"path": [*names, "no.png"]}))
+    np.testing.assert_allclose(vectors_of(table)[:20], vectors_of(once)[:20], atol=1e-5)
+    assert table["status"].to_pylist()[-1] == "failed"
+    assert "no.png" in table["error"][-1].as_py()

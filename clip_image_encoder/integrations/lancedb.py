@@ -1,0 +1,93 @@
+"""LanceDB: a table that embeds its pictures, and finds them by words or by other pictures."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from lancedb.embeddings import EmbeddingFunction, register
+from numpy.typing import NDArray
+from pydantic import PrivateAttr
+
+from clip_image_encoder import ImageInput
+from clip_image_encoder.integrations._towers import Towers
+
+__all__ = ["ClipEmbeddings"]
+
+
+@register("clip-image-encoder")
+class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not seen by the type checker
+    """The embedding function "clip-image-encoder" of LanceDB's registry.
+
+    The source column holds paths or the content of image files; a query is a text if it is a `str`,
+    and a picture if it is anything else that `ImageEncoder` takes. A table stores the settings, so that
+    it is opened again with the same model; import this module before.
+
+    Attributes:
+        model: a hub id, a folder, or "tiny-shapes".
+        revision: branch, tag or commit on the hub; name one, and the vectors stay comparable.
+        backend: of the pictures, as in `ImageEncoder`.
+        device: as in `ImageEncoder`; `"$var:device:cpu"` lets each machine say its own.
+        dtype: of the pictures, as in `ImageEncoder`.
+        batch_size: pictures that pass the model at a time.
+        on_error: "raise" adds nothing when a picture is bad; LanceDB's RuntimeError has our message, which
+            names it. "nan" warns, and leaves it to the `on_bad_vectors` of `Table.add`, which may drop the
+            row or keep it with a null.
+
+    Example:
+        >>> import tempfile
+        >>> import lancedb
+        >>> from lancedb.embeddings import EmbeddingFunctionConfig
+        >>> from PIL import Image
+        >>> from clip_image_encoder.integrations.lancedb import ClipEmbeddings
+        >>> clip = ClipEmbeddings.create(model="tiny-shapes")
+        >>> config = EmbeddingFunctionConfig(source_column="path", vector_column="vector", function=clip)
+        >>> folder = tempfile.mkdtemp()
+        >>> for colour in ("red", "blue"):
+        ...     Image.new("RGB", (64, 64), colour).save(f"{folder}/{colour}.png")
+        >>> rows = [{"path": f"{folder}/red.png"}, {"path": f"{folder}/blue.png"}]
+        >>> table = lancedb.connect(folder).create_table("pictures", rows, embedding_functions=[config])
+        >>> table.search("something red").limit(1).to_list()[0]["path"].endswith("red.png")
+        True
+    """
+
+    model: str = "openai/clip-vit-base-patch32"
+    revision: str | None = None
+    backend: str = "torch"
+    device: str | None = None
+    dtype: str = "auto"
+    batch_size: int = 32
+    on_error: Literal["raise", "nan"] = "raise"
+
+    _towers: Towers = PrivateAttr()
+
+    def model_post_init(self, context: Any, /) -> None:  # noqa: D102 - pydantic's hook
+        super().model_post_init(context)
+        self._towers = Towers(**self.model_dump(exclude={"on_error", "max_retries"}))
+
+    def ndims(self) -> int:
+        """Return the length of a vector."""
+        return self._towers.dimension
+
+    def compute_source_embeddings(self, images: Any) -> list[NDArray[np.float32]]:
+        """Return a vector for each picture of a column, or of a list.
+
+        Raises:
+            ImageError: a picture can't be read, with `on_error="raise"`.
+        """
+        several = images.to_pylist() if isinstance(images, (pa.Array, pa.ChunkedArray)) else images
+        return list(self._towers.encode_images(several, on_error=self.on_error))
+
+    def compute_query_embeddings(self, query: str | ImageInput) -> list[NDArray[np.float32]]:
+        """Return the vector of a text or a picture, alone in a list.
+
+        Raises:
+            ImageError: the picture can't be read.
+        """
+        encoded = self._towers.encode_texts([query]) if isinstance(query, str) else self._towers.encode_images([query])
+        return list(encoded)
+
+    # What fails on this machine fails again: LanceDB would try for minutes, and hide the error.
+    compute_source_embeddings_with_retry = compute_source_embeddings
+    compute_query_embeddings_with_retry = compute_query_embeddings

@@ -1,0 +1,100 @@
+"""EmbedImages in real datasets: mapped, cached, in several processes."""
+
+from __future__ import annotations
+
+import doctest
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+from datasets import Dataset, Image
+from datasets.fingerprint import Hasher
+
+from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
+from clip_image_encoder.integrations import datasets as integration
+from clip_image_encoder.integrations.datasets import EmbedImages
+
+
+@pytest.fixture(scope="module")
+def encoder() -> ImageEncoder:
+    return ImageEncoder("tiny-shapes", device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    datasets.disable_progress_bars()
+    yield
+    datasets.enable_progress_bars()
+
+
+def dataset_of(files: list[Path], *, decode: bool) -> Any:
+    dataset = Dataset.from_dict({"image": [str(file) for file in files], "number": range(len(files))})
+    return dataset.cast_column("image", Image(decode=decode))
+
+
+@pytest.mark.parametrize("decode", [False, True])
+def test_the_vectors_are_the_encoders_in_the_order_of_the_rows(
+    encoder: ImageEncoder, gallery: dict[str, Path], decode: bool
+) -> None:
+    files = list(gallery.values())
+    embedded = dataset_of(files, decode=decode).map(EmbedImages(encoder), batched=True, batch_size=4)
+    assert embedded.column_names == ["image", "number", "embedding", "error"]
+    assert embedded["number"][:] == list(range(len(files)))
+    np.testing.assert_allclose(embedded.with_format("numpy")["embedding"][:], encoder.encode(files), atol=1e-5)
+
+
+def test_a_bad_picture_is_a_row_with_its_reason(
+    encoder: ImageEncoder, gallery: dict[str, Path], bad_file: Path
+) -> None:
+    files = [*list(gallery.values())[:4], bad_file]
+    embedded = dataset_of(files, decode=False).map(EmbedImages(encoder), batched=True, batch_size=2)
+    assert [bool(error) for error in embedded["error"]] == [False] * 4 + [True]
+    assert "bad.png" in embedded["error"][4]
+    assert np.isnan(embedded["embedding"][4]).all()
+
+
+def test_files_inside_the_dataset_are_read(encoder: ImageEncoder, gallery: dict[str, Path]) -> None:
+    rows = [{"bytes": file.read_bytes(), "path": None} for file in gallery.values()]
+    embedded = Dataset.from_dict({"image": rows}).map(EmbedImages(encoder), batched=True)
+    np.testing.assert_allclose(embedded["embedding"][:], encoder.encode(list(gallery.values())), atol=1e-5)
+
+
+def test_several_processes_give_the_same(encoder: ImageEncoder, gallery: dict[str, Path]) -> None:
+    dataset = dataset_of(list(gallery.values()), decode=False)
+    once = dataset.map(EmbedImages(encoder), batched=True, load_from_cache_file=False)
+    twice = dataset.map(EmbedImages(encoder), batched=True, num_proc=2, load_from_cache_file=False)
+    np.testing.assert_allclose(twice["embedding"][:], once["embedding"][:], atol=1e-5)
+
+
+def test_the_cache_is_found_again_by_an_encoder_that_gives_the_same_vectors(encoder: ImageEncoder) -> None:
+    program = (
+        "from datasets.fingerprint import Hasher\n"
+        "from clip_image_encoder import ImageEncoder\n"
+        "from clip_image_encoder.integrations.datasets import EmbedImages\n"
+        "print(Hasher.hash(EmbedImages(ImageEncoder('tiny-shapes', device='cpu'))))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    before = Hasher.hash(EmbedImages(encoder))
+    encoder.encode(np.zeros((8, 8, 3), np.uint8))
+    assert done.stdout.strip() == before == Hasher.hash(EmbedImages(encoder))
+
+
+def test_another_encoder_is_another_entry_of_the_cache(encoder: ImageEncoder) -> None:
+    other = ImageEncoder("tiny-shapes", device="cpu", loader=ImageLoader(background=(0, 0, 0)))
+    assert Hasher.hash(EmbedImages(other)) != Hasher.hash(EmbedImages(encoder))
+
+
+def test_a_column_that_is_not_there_is_named(encoder: ImageEncoder, gallery: dict[str, Path]) -> None:
+    with pytest.raises(ConfigurationError, match="'photo'"):
+        dataset_of(list(gallery.values()), decode=False).map(EmbedImages(encoder, column="photo"), batched=True)
+
+
+def test_the_examples_run() -> None:
+    results = doctest.testmod(integration)
+    assert results.attempted > 0
+    assert results.failed == 0

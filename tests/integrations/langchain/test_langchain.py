@@ -1,0 +1,63 @@
+"""ClipEmbeddings in a real vector store of LangChain."""
+
+from __future__ import annotations
+
+import asyncio
+import doctest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from langchain_chroma import Chroma
+
+from clip_image_encoder import ImageEncoder, ImageError, TextEncoder
+from clip_image_encoder.integrations import langchain as integration
+from clip_image_encoder.integrations.langchain import ClipEmbeddings
+
+
+@pytest.fixture(scope="module")
+def embeddings() -> ClipEmbeddings:
+    return ClipEmbeddings("tiny-shapes", batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def store(embeddings: ClipEmbeddings, gallery: dict[str, Path]) -> Any:
+    store = Chroma("langchain", embedding_function=embeddings)
+    store.add_images([str(file) for file in gallery.values()], metadatas=[{"name": name} for name in gallery])
+    return store
+
+
+@pytest.mark.parametrize("wanted", ["a red circle", "a green heart", "a blue star"])
+def test_a_text_finds_its_picture(store: Any, wanted: str) -> None:
+    (best,) = store.similarity_search(wanted, k=1)
+    assert best.metadata["name"] == wanted
+
+
+def test_a_picture_finds_itself(store: Any, gallery: dict[str, Path]) -> None:
+    (best,) = store.similarity_search_by_image(str(gallery["a blue star"]), k=1)
+    assert best.metadata["name"] == "a blue star"
+
+
+def test_the_vectors_are_the_encoders_in_order(embeddings: ClipEmbeddings, gallery: dict[str, Path]) -> None:
+    files, names = list(gallery.values()), list(gallery)
+    np.testing.assert_allclose(embeddings.embed_image(files), ImageEncoder("tiny-shapes").encode(files), atol=1e-5)
+    np.testing.assert_allclose(embeddings.embed_documents(names), TextEncoder("tiny-shapes").encode(names), atol=1e-5)
+    np.testing.assert_allclose(embeddings.embed_query(names[0]), embeddings.embed_documents(names)[0], atol=1e-5)
+
+
+def test_it_is_awaited_too(embeddings: ClipEmbeddings) -> None:
+    assert asyncio.run(embeddings.aembed_query("a red circle")) == embeddings.embed_query("a red circle")
+
+
+def test_a_bad_picture_stops_the_call_with_its_name(
+    embeddings: ClipEmbeddings, gallery: dict[str, Path], bad_file: Path
+) -> None:
+    with pytest.raises(ImageError, match=r"image 1 .*bad\.png"):
+        embeddings.embed_image([gallery["a red star"], bad_file])
+
+
+def test_the_examples_run() -> None:
+    results = doctest.testmod(integration)
+    assert results.attempted > 0
+    assert results.failed == 0
