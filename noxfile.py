@@ -104,6 +104,20 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def bench_serving(session: nox.Session) -> None:
+    """Compare single calls from forty threads, batched and not: nox -s bench_serving -- --images FOLDER."""
+    session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, "bench"))
+    session.run("python", "-W", "ignore", "-m", "tests.benchmarks.serving", *session.posargs)
+
+
+@nox.session(default=False)
+def bench_ray(session: nox.Session) -> None:
+    """Compare a Ray actor with one process: nox -s bench_ray -- --images FOLDER."""
+    session.install("-e", ".[ray]", *nox.project.dependency_groups(PYPROJECT, "torch"))
+    session.run("python", "-W", "ignore", "-m", "tests.benchmarks.ray_cost", *session.posargs)
+
+
+@nox.session(default=False)
 def bench_gpu(session: nox.Session) -> None:
     """Measure the torch backend on a CUDA GPU, if there is one: nox -s bench_gpu [-- --images FOLDER]."""
     # Not the pinned CPU build: torch's own for the CUDA that is here.

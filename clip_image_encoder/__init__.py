@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from clip_image_encoder.errors import (
         BackendError,
         CheckpointError,
+        ClosedError,
         ConfigurationError,
         ContractError,
         CorruptImageError,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
         ImageNotFoundError,
         ImageTooLargeError,
         MissingExtraError,
+        QueueFullError,
+        ServingError,
         UnsupportedImageError,
     )
     from clip_image_encoder.images import ImageInput, ImageLoader, UrlPolicy
@@ -44,6 +47,7 @@ __all__ = [
     "CheckpointError",
     "ClassTokenPooling",
     "ClipPreprocess",
+    "ClosedError",
     "ConfigurationError",
     "ContractError",
     "CorruptImageError",
@@ -62,6 +66,8 @@ __all__ = [
     "Pooling",
     "Preprocess",
     "PretrainedPooling",
+    "QueueFullError",
+    "ServingError",
     "TextEncoder",
     "UnsupportedImageError",
     "UrlPolicy",

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL.Image import Image
 
+from clip_image_encoder.arguments import available_cores, check_batch_size, check_num_workers
 from clip_image_encoder.arrays import Pixels, Vectors
 from clip_image_encoder.backends import find_backend
 from clip_image_encoder.checkpoint import open_checkpoint
@@ -24,9 +25,6 @@ from clip_image_encoder.images.several import each_image, is_single_image
 from clip_image_encoder.pipeline import (
     EncodedBatch,
     LoadedBatch,
-    available_cores,
-    check_batch_size,
-    check_num_workers,
     encode_batches,
     load_batches,
 )

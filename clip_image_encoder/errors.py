@@ -12,6 +12,9 @@ EncoderError
 │  ├─ ImageTooLargeError              more pixels or bytes than the loader admits
 │  └─ ImageFetchError                 a URL that is refused or does not answer
 ├─ BackendError (RuntimeError)        the device failed
+├─ ServingError (RuntimeError)        a MicroBatcher did not take a call
+│  ├─ QueueFullError                  too many calls wait
+│  └─ ClosedError                     it is closed
 └─ ContractError (RuntimeError)       a component broke its protocol; names it
 ```
 
@@ -21,9 +24,12 @@ Each class is also the built-in exception in brackets, so `except ValueError` or
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 __all__ = [
     "BackendError",
     "CheckpointError",
+    "ClosedError",
     "ConfigurationError",
     "ContractError",
     "CorruptImageError",
@@ -33,8 +39,14 @@ __all__ = [
     "ImageNotFoundError",
     "ImageTooLargeError",
     "MissingExtraError",
+    "QueueFullError",
+    "ServingError",
     "UnsupportedImageError",
+    "without_tracebacks",
 ]
+
+
+_Error = TypeVar("_Error", bound=Exception)
 
 
 class EncoderError(Exception):
@@ -87,11 +99,17 @@ class ImageError(EncoderError, ValueError):
         Their frames would keep the input in memory, whole, for as long as somebody keeps the error.
         """
         placed = type(self)(self.reason, source=self.source, index=index)
-        placed.__cause__ = cause = self.__cause__
-        while cause is not None:
-            cause.__traceback__ = None
-            cause = cause.__cause__ or cause.__context__
-        return placed
+        placed.__cause__ = self.__cause__
+        return without_tracebacks(placed)
+
+
+def without_tracebacks(error: _Error) -> _Error:
+    """Return the error, with the tracebacks of it and of its causes taken off: their frames hold the inputs."""
+    cause: BaseException | None = error
+    while cause is not None:
+        cause.__traceback__ = None
+        cause = cause.__cause__ or cause.__context__
+    return error
 
 
 def _restore(kind: type[ImageError], reason: str, source: str, index: int | None) -> ImageError:
@@ -120,6 +138,18 @@ class ImageFetchError(ImageError):
 
 class BackendError(EncoderError, RuntimeError):
     """The model or its device failed; the encoder stays usable."""
+
+
+class ServingError(EncoderError, RuntimeError):
+    """A `MicroBatcher` did not take a call; the encoder is as it was."""
+
+
+class QueueFullError(ServingError):
+    """As many calls wait as may; try again later, or answer "busy"."""
+
+
+class ClosedError(ServingError):
+    """The batcher is closed, or was before this call began."""
 
 
 class ContractError(EncoderError, RuntimeError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,16 +14,13 @@ from typing import TypeVar
 import numpy as np
 
 from clip_image_encoder.arrays import Pixels, Tokens, Vectors
-from clip_image_encoder.errors import BackendError, ConfigurationError, ContractError, EncoderError, ImageError
+from clip_image_encoder.errors import BackendError, ContractError, EncoderError, ImageError
 from clip_image_encoder.gate import Gate
 from clip_image_encoder.protocols import Backend, Pooling
 
 __all__ = [
     "EncodedBatch",
     "LoadedBatch",
-    "available_cores",
-    "check_batch_size",
-    "check_num_workers",
     "encode_batches",
     "in_order",
     "load_batches",
@@ -41,10 +38,12 @@ class LoadedBatch:
     Attributes:
         start: place of the first input among all, from 0.
         items: an input's pixels, or the error that took their place.
+        loading_seconds: that threads spent on them, in sum.
     """
 
     start: int
     items: Sequence[Pixels | ImageError]
+    loading_seconds: float
 
     @property
     def failures(self) -> tuple[ImageError, ...]:
@@ -60,42 +59,15 @@ class EncodedBatch:
         start: place of the first input among all, from 0.
         embeddings: `(m, d)` float32, a row an input; the row of an input that failed is NaN.
         failures: the errors of those inputs, in order; each knows its `index` among all.
+        loading_seconds: that threads spent on reading and decoding the inputs, in sum.
+        encoding_seconds: that the model took.
     """
 
     start: int
     embeddings: Vectors
     failures: tuple[ImageError, ...]
-
-
-def check_batch_size(batch_size: int) -> int:
-    """Return the batch size, if it is a positive integer.
-
-    Raises:
-        ConfigurationError: it is not.
-    """
-    given: object = batch_size
-    if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 1:
-        raise ConfigurationError(f"batch_size must be a positive integer, not {given!r}")
-    return int(given)
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def check_num_workers(num_workers: int | None) -> int:
-    """Return the number of loading threads: the one asked for, or one for each core.
-
-    Raises:
-        ConfigurationError: it is neither None nor an integer from 0.
-    """
-    if num_workers is None:
-        return available_cores()
-    given: object = num_workers
-    if isinstance(given, bool) or not isinstance(given, int) or given < 0:
-        raise ConfigurationError(f"num_workers must be None or an integer from 0, not {given!r}")
-    return given
+    loading_seconds: float = 0.0
+    encoding_seconds: float = 0.0
 
 
 def load_batches(
@@ -113,23 +85,27 @@ def load_batches(
         num_workers: number of threads; 0 loads on the caller's thread.
     """
 
-    def load_or_fail(indexed: tuple[int, object]) -> Pixels | ImageError:
+    def load_or_fail(indexed: tuple[int, object]) -> tuple[Pixels | ImageError, float]:
         index, image = indexed
+        start = time.perf_counter()
+        loaded: Pixels | ImageError
         try:
-            return load(image)
+            loaded = load(image)
         except ImageError as error:
-            return error.at(index)
+            loaded = error.at(index)
+        return loaded, time.perf_counter() - start
 
     with closing(in_order(load_or_fail, enumerate(images), workers=num_workers, ahead=2 * batch_size)) as loaded:
         for start in itertools.count(step=batch_size):
-            items: list[Pixels | ImageError] = []
+            items: list[tuple[Pixels | ImageError, float]] = []
             source_error: Exception | None = None
             try:
                 items.extend(itertools.islice(loaded, batch_size))
             except Exception as error:  # noqa: BLE001 - the source's own: what came before it is handed on first
                 source_error = error
             if items:
-                yield LoadedBatch(start=start, items=items)
+                pixels, seconds = zip(*items, strict=True)
+                yield LoadedBatch(start=start, items=pixels, loading_seconds=sum(seconds))
             if source_error is not None:
                 raise source_error
             if len(items) < batch_size:
@@ -164,7 +140,16 @@ def encode_batches(
     def encode(assigned: tuple[LoadedBatch, str]) -> EncodedBatch:
         batch, device = assigned
         with gate.closed() if gate and device == "cpu" else nullcontext():
-            return _encode_batch(batch, backend=backend, pooling=pooling, device=device, normalize=normalize)
+            start = time.perf_counter()
+            embeddings = _embeddings(batch, backend=backend, pooling=pooling, device=device, normalize=normalize)
+            seconds = time.perf_counter() - start
+        return EncodedBatch(
+            start=batch.start,
+            embeddings=embeddings,
+            failures=batch.failures,
+            loading_seconds=batch.loading_seconds,
+            encoding_seconds=seconds,
+        )
 
     # A CUDA device has two batches: one is copied to it while it computes the other.
     places = [device for device in devices for _ in range(2 if device.startswith("cuda") else 1)]
@@ -227,9 +212,7 @@ def unit_rows(vectors: Vectors) -> Vectors:
     return unit
 
 
-def _encode_batch(
-    batch: LoadedBatch, *, backend: Backend, pooling: Pooling, device: str, normalize: bool
-) -> EncodedBatch:
+def _embeddings(batch: LoadedBatch, *, backend: Backend, pooling: Pooling, device: str, normalize: bool) -> Vectors:
     embeddings = np.full((len(batch.items), backend.dimension), np.nan, dtype=np.float32)
     rows = [row for row, item in enumerate(batch.items) if not isinstance(item, ImageError)]
     pixels = [item for item in batch.items if not isinstance(item, ImageError)]
@@ -243,7 +226,7 @@ def _encode_batch(
             first = batch.start + rows[int(np.argmin(np.isfinite(vectors).all(axis=1)))]
             raise BackendError(f"the model gave NaN or infinity for image {first}; try dtype='float32'")
         embeddings[rows] = unit_rows(vectors) if normalize else vectors
-    return EncodedBatch(start=batch.start, embeddings=embeddings, failures=batch.failures)
+    return embeddings
 
 
 def _features(pixels: Pixels, *, backend: Backend, pooling: Pooling, device: str) -> Tokens | Vectors:

@@ -1,0 +1,79 @@
+"""A batcher in programs that end or fork without closing it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+PROLOGUE = """
+import os, threading
+import numpy as np
+from clip_image_encoder import ImageEncoder
+from clip_image_encoder.serving import MicroBatcher
+from clip_image_encoder.testing import ToyBackend
+
+batcher = MicroBatcher(ImageEncoder(ToyBackend()))
+picture = np.zeros((32, 32, 3), np.uint8)
+vector = batcher.encode(picture)
+"""
+
+
+def run(program: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PROLOGUE + textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
+def test_a_program_ends_though_nobody_closes_it() -> None:
+    assert run("print('the end')") == "the end"
+
+
+def test_a_program_ends_though_calls_wait() -> None:
+    program = """
+    class Slow(ToyBackend):
+        def __call__(self, pixels, /, *, output, device):
+            threading.Event().wait(0.2)
+            return super().__call__(pixels, output=output, device=device)
+
+    slow = MicroBatcher(ImageEncoder(Slow()), max_batch_size=1)
+    for _ in range(100):
+        slow._room.enter(picture)
+    print("the end")
+    """
+    assert run(program) == "the end"
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system has no fork")
+def test_in_a_forked_process_it_begins_afresh_and_the_parents_goes_on() -> None:
+    program = """
+    child = os.fork()
+    if child == 0:
+        same = np.allclose(batcher.encode(picture), vector)
+        counted = batcher.stats.calls == 1
+        os._exit(0 if same and counted else 1)
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status), np.allclose(batcher.encode(picture), vector), batcher.stats.calls)
+    """
+    assert run(program) == "0 True 2"
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system has no fork")
+def test_a_fork_ends_by_itself_though_its_parents_queue_was_locked() -> None:
+    program = """
+    with batcher._room._changed:
+        child = os.fork()
+    if child == 0:
+        raise SystemExit(0 if np.allclose(batcher.encode(picture), vector) else 1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert run(program) == "0"
