@@ -8,7 +8,7 @@ import numpy as np
 
 from clip_image_encoder.errors import ConfigurationError
 
-__all__ = ["available_cores", "check_batch_size", "check_num_workers"]
+__all__ = ["available_cores", "check_batch_size", "check_max_bytes", "check_num_workers"]
 
 
 def check_batch_size(batch_size: int, *, name: str = "batch_size") -> int:
@@ -44,3 +44,14 @@ def check_num_workers(num_workers: int | None) -> int:
     if isinstance(given, bool) or not isinstance(given, int) or given < 0:
         raise ConfigurationError(f"num_workers must be None or an integer from 0, not {given!r}")
     return given
+
+
+def check_max_bytes(max_bytes: int) -> int:
+    """Return the size of a cache, if it is positive.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if max_bytes < 1:
+        raise ConfigurationError(f"max_bytes must be a positive integer, not {max_bytes!r}")
+    return max_bytes

@@ -27,13 +27,14 @@ from clip_image_encoder.pipeline import (
     LoadedBatch,
     encode_batches,
     load_batches,
+    until_failure,
 )
 from clip_image_encoder.pooling import PretrainedPooling
 from clip_image_encoder.preprocess import ClipPreprocess
 from clip_image_encoder.progress import progress
 from clip_image_encoder.protocols import Backend, Pooling, Preprocess
 
-__all__ = ["ImageEncoder"]
+__all__ = ["ImageEncoder", "gather"]
 
 
 class ImageEncoder:
@@ -195,13 +196,8 @@ class ImageEncoder:
         """
         if on_error not in ("raise", "nan"):
             raise ConfigurationError(f"on_error must be 'raise' or 'nan', not {on_error!r}")
-        stop = _stop_at_failure if on_error == "raise" else iter
-        batches = list(self._run(images, batch_size, device, normalize, stop, show_progress))
-        failures = [failure for batch in batches for failure in batch.failures]
-        if failures:
-            warnings.warn(_summary(failures), stacklevel=2)
-        empty = np.empty((0, self.dimension), dtype=np.float32)
-        vectors: Vectors = np.concatenate([empty, *(batch.embeddings for batch in batches)])
+        stop = until_failure if on_error == "raise" else iter
+        vectors = gather(self._run(images, batch_size, device, normalize, stop, show_progress), self.dimension)
         return vectors[0] if is_single_image(images) else vectors
 
     def stream(
@@ -301,11 +297,15 @@ class ImageEncoder:
         return pixels
 
 
-def _stop_at_failure(batches: Iterable[LoadedBatch]) -> Generator[LoadedBatch]:
-    for batch in batches:
-        if batch.failures:
-            raise batch.failures[0]
-        yield batch
+def gather(batches: Iterable[EncodedBatch], dimension: int) -> Vectors:
+    """Return the vectors `(n, dimension)` of all batches, and list the failures in one warning to `encode`'s caller."""
+    done = list(batches)
+    failures = [failure for batch in done for failure in batch.failures]
+    if failures:
+        warnings.warn(_summary(failures), stacklevel=3)
+    empty = np.empty((0, dimension), dtype=np.float32)
+    vectors: Vectors = np.concatenate([empty, *(batch.embeddings for batch in done)])
+    return vectors
 
 
 def _summary(failures: list[ImageError], most: int = 10) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "in_order",
     "load_batches",
     "unit_rows",
+    "until_failure",
 ]
 
 _Item = TypeVar("_Item")
@@ -68,6 +69,9 @@ class EncodedBatch:
     failures: tuple[ImageError, ...]
     loading_seconds: float = 0.0
     encoding_seconds: float = 0.0
+
+
+_Batch = TypeVar("_Batch", LoadedBatch, EncodedBatch)
 
 
 def load_batches(
@@ -156,6 +160,14 @@ def encode_batches(
     assigned = zip(batches, itertools.cycle(places), strict=False)
     workers = len(places) if len(places) > 1 else 0
     return in_order(encode, assigned, workers=workers, ahead=len(places))
+
+
+def until_failure(batches: Iterable[_Batch]) -> Generator[_Batch]:
+    """Hand batches on, and raise the first failure instead of the batch that has it."""
+    for batch in batches:
+        if batch.failures:
+            raise batch.failures[0]
+        yield batch
 
 
 def in_order(

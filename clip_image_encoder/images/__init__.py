@@ -10,7 +10,7 @@ from PIL import Image
 
 from clip_image_encoder.errors import ConfigurationError, UnsupportedImageError
 from clip_image_encoder.images.array import SupportsArray, image_from_array
-from clip_image_encoder.images.encoded import BinaryFile, read_bytes, read_file, read_path, read_text
+from clip_image_encoder.images.encoded import BinaryFile, EncodedImage, read_bytes, read_file, read_path, read_text
 from clip_image_encoder.images.formats import DEFAULT_FORMATS, check_format_names, open_encoded
 from clip_image_encoder.images.pil import check_pil_image
 from clip_image_encoder.images.pillow_errors import pillow_errors
@@ -120,34 +120,52 @@ class ImageLoader:
             ImageError: the input is no picture, damaged, too large or not there; nothing else is
                 raised because of an input.
         """
-        if isinstance(item, Image.Image):
-            with turn_with(item):
-                source = check_pil_image(item, formats=self.formats, max_pixels=self.max_pixels)
-                upright = self._upright(item, source)
-                if upright is item:
+        read = self.read(item)
+        if isinstance(read, EncodedImage):
+            return self._decode(read, model_size)
+        if isinstance(read, Image.Image):
+            with turn_with(read):
+                source = check_pil_image(read, formats=self.formats, max_pixels=self.max_pixels)
+                upright = self._upright(read, source)
+                if upright is read:
                     with pillow_errors(source=source, what="image"):
-                        upright = item.copy()
+                        upright = read.copy()
                 return _without_metadata(upright)
+        image, source = image_from_array(read, channels=self.channels, max_pixels=self.max_pixels)
+        return _without_metadata(self._upright(image, source))
+
+    def read(self, item: object, /) -> EncodedImage | Image.Image | SupportsArray:
+        """Return the content of what holds an encoded picture, and PIL images and arrays as they are.
+
+        Nothing is decoded; what it returns may be called with instead of the item.
+
+        Raises:
+            ImageError: the input is of no kind that is read, or can't be read.
+        """
+        if isinstance(item, (EncodedImage, Image.Image)):
+            return item
         if isinstance(item, str):
-            return self._decode(*read_text(item, urls=self.urls, max_bytes=self.max_bytes), model_size)
+            return read_text(item, urls=self.urls, max_bytes=self.max_bytes)
         if isinstance(item, os.PathLike):
-            return self._decode(*read_path(item, max_bytes=self.max_bytes), model_size)
+            return read_path(item, max_bytes=self.max_bytes)
         if isinstance(item, (bytes, bytearray, memoryview)):
-            return self._decode(*read_bytes(item, max_bytes=self.max_bytes), model_size)
+            return read_bytes(item, max_bytes=self.max_bytes)
         if has_method(item, "__array__"):
-            array = cast("SupportsArray", item)
-            image, source = image_from_array(array, channels=self.channels, max_pixels=self.max_pixels)
-            return _without_metadata(self._upright(image, source))
+            return cast("SupportsArray", item)
         if has_method(item, "read"):
-            return self._decode(*read_file(cast("BinaryFile", item), max_bytes=self.max_bytes), model_size)
+            return read_file(cast("BinaryFile", item), max_bytes=self.max_bytes)
         raise UnsupportedImageError(f"not an image; pass {_ACCEPTED}", source=type(item).__name__)
 
-    def _decode(self, data: bytes, source: str, model_size: tuple[int, int] | None) -> Image.Image:
+    def _decode(self, encoded: EncodedImage, model_size: tuple[int, int] | None) -> Image.Image:
         least_side = None if self.exact or model_size is None else _SPARE * max(model_size)
         image = open_encoded(
-            data, formats=self.formats, max_pixels=self.max_pixels, least_side=least_side, source=source
+            encoded.data,
+            formats=self.formats,
+            max_pixels=self.max_pixels,
+            least_side=least_side,
+            source=encoded.source,
         )
-        return _without_metadata(self._upright(image, source))
+        return _without_metadata(self._upright(image, encoded.source))
 
     def _upright(self, image: Image.Image, source: str) -> Image.Image:
         return upright_rgb(image, background=self.background, colour_profile=self.colour_profile, source=source)

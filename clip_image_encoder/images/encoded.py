@@ -6,6 +6,7 @@ import base64
 import os
 import re
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
@@ -22,7 +23,20 @@ from clip_image_encoder.images.limits import check_bytes
 from clip_image_encoder.images.turns import turn_with
 from clip_image_encoder.images.url import UrlPolicy, read_url
 
-__all__ = ["BinaryFile", "read_bytes", "read_file", "read_path", "read_text"]
+__all__ = ["BinaryFile", "EncodedImage", "read_bytes", "read_file", "read_path", "read_text"]
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """What a path, bytes, a file object, a URI or a URL holds, not decoded yet.
+
+    Attributes:
+        data: the content of an image file, whole.
+        source: where it came from, in a few words, for errors.
+    """
+
+    data: bytes
+    source: str
 
 
 class BinaryFile(Protocol):
@@ -33,7 +47,7 @@ class BinaryFile(Protocol):
         ...
 
 
-def read_text(text: str, *, urls: UrlPolicy | None, max_bytes: int) -> tuple[bytes, str]:
+def read_text(text: str, *, urls: UrlPolicy | None, max_bytes: int) -> EncodedImage:
     """Return the data and the description of what a str names: a data: URI, a path, or a URL if `urls` allows it.
 
     Raises:
@@ -47,13 +61,13 @@ def read_text(text: str, *, urls: UrlPolicy | None, max_bytes: int) -> tuple[byt
                 "URLs are not enabled; pass the picture's bytes, or ImageLoader(urls=UrlPolicy())",
                 source=describe_url(text),
             )
-        return read_url(text, policy=urls, max_bytes=max_bytes)
+        return EncodedImage(*read_url(text, policy=urls, max_bytes=max_bytes))
     if scheme.startswith("data:"):
         return _read_data_uri(text, max_bytes=max_bytes)
     return read_path(text, max_bytes=max_bytes)
 
 
-def read_bytes(item: bytes | bytearray | memoryview, *, max_bytes: int) -> tuple[bytes, str]:
+def read_bytes(item: bytes | bytearray | memoryview, *, max_bytes: int) -> EncodedImage:
     """Return the data of a bytes-like object and its description.
 
     Raises:
@@ -64,14 +78,14 @@ def read_bytes(item: bytes | bytearray | memoryview, *, max_bytes: int) -> tuple
         count = item.nbytes if isinstance(item, memoryview) else len(item)
         source = describe_bytes(count)
         check_bytes(count, max_bytes=max_bytes, source=source)
-        return bytes(item), source
+        return EncodedImage(bytes(item), source)
     except ImageError:
         raise
     except ValueError as error:
         raise UnsupportedImageError("it has been released", source="memoryview") from error
 
 
-def read_path(item: str | os.PathLike[str], *, max_bytes: int) -> tuple[bytes, str]:
+def read_path(item: str | os.PathLike[str], *, max_bytes: int) -> EncodedImage:
     """Return the data of a file and its description; only regular files are opened.
 
     Raises:
@@ -95,7 +109,7 @@ def read_path(item: str | os.PathLike[str], *, max_bytes: int) -> tuple[bytes, s
             raise UnsupportedImageError("not a regular file", source=source)
         check_bytes(status.st_size, max_bytes=max_bytes, source=source)
         with path.open("rb") as file:
-            return _read_at_most(file, max_bytes=max_bytes, source=source), source
+            return EncodedImage(_read_at_most(file, max_bytes=max_bytes, source=source), source)
     except ImageError:
         raise
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -108,7 +122,7 @@ def read_path(item: str | os.PathLike[str], *, max_bytes: int) -> tuple[bytes, s
         raise UnsupportedImageError("not a possible path", source=source) from error
 
 
-def read_file(file: BinaryFile, *, max_bytes: int) -> tuple[bytes, str]:
+def read_file(file: BinaryFile, *, max_bytes: int) -> EncodedImage:
     """Return the data of a file object and its description; the object is neither closed nor moved.
 
     One that can seek is read from its start, any other from where it is.
@@ -122,7 +136,7 @@ def read_file(file: BinaryFile, *, max_bytes: int) -> tuple[bytes, str]:
     source = f"file object ({short_text(name) if isinstance(name, str) else type(file).__name__})"
     try:
         with turn_with(file):
-            return _read_and_return(file, max_bytes=max_bytes, source=source), source
+            return EncodedImage(_read_and_return(file, max_bytes=max_bytes, source=source), source)
     except ImageError:
         raise
     except Exception as error:
@@ -159,7 +173,7 @@ def _read_at_most(file: BinaryFile, *, max_bytes: int, source: str) -> bytes:
     return b"".join(chunks)
 
 
-def _read_data_uri(uri: str, *, max_bytes: int) -> tuple[bytes, str]:
+def _read_data_uri(uri: str, *, max_bytes: int) -> EncodedImage:
     source = describe_data_uri(uri)
     comma = uri.find(",")
     if comma < 0:
@@ -167,11 +181,11 @@ def _read_data_uri(uri: str, *, max_bytes: int) -> tuple[bytes, str]:
     if not uri[:comma].lower().endswith(";base64"):
         # Three characters for each escaped byte, one for any other.
         check_bytes(len(uri) - comma - 1 - 2 * uri.count("%", comma), max_bytes=max_bytes, source=source)
-        return unquote_to_bytes(uri[comma + 1 :]), source
+        return EncodedImage(unquote_to_bytes(uri[comma + 1 :]), source)
     # Written over several lines, or with its = escaped, base64 stays the same data.
     payload = re.sub(r"\s+", "", uri[comma + 1 :].replace("%3D", "=").replace("%3d", "="))
     check_bytes(len(payload) // 4 * 3 - payload.count("=", -2), max_bytes=max_bytes, source=source)
     try:
-        return base64.b64decode(payload, validate=True), source
+        return EncodedImage(base64.b64decode(payload, validate=True), source)
     except ValueError as error:
         raise CorruptImageError("the base64 data is damaged", source=source) from error

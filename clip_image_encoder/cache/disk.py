@@ -1,0 +1,86 @@
+"""A cache in an SQLite file."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from clip_image_encoder.arguments import check_max_bytes
+from clip_image_encoder.arrays import Vectors
+from clip_image_encoder.errors import ConfigurationError
+
+__all__ = ["DiskCache"]
+
+
+@dataclass(frozen=True)
+class DiskCache:
+    """Vectors in an SQLite file, which several threads and processes of one machine may share.
+
+    What was written longest ago is dropped first. Files on a network are not for SQLite.
+
+    Args:
+        file: is made if it is not there.
+        max_bytes: of the file; SQLite's journal beside it takes some megabytes more.
+
+    Raises:
+        ConfigurationError: the file can't be opened, or is something else.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from clip_image_encoder.cache import DiskCache
+        >>> cache = DiskCache(tempfile.mkdtemp() + "/vectors.sqlite", max_bytes=1_000_000)
+        >>> cache.put({b"key": np.ones(3, np.float32)})
+        >>> cache.get([b"key", b"other"])
+        {b'key': array([1., 1., 1.], dtype=float32)}
+    """
+
+    file: str | os.PathLike[str]
+    max_bytes: int = 4_000_000_000
+
+    def __post_init__(self) -> None:
+        check_max_bytes(self.max_bytes)
+        try:
+            with closing(self._open()) as database, database:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("CREATE TABLE IF NOT EXISTS embeddings (key BLOB PRIMARY KEY, vector BLOB NOT NULL)")
+        except sqlite3.Error as error:
+            raise ConfigurationError(f"{Path(self.file)} can't be used as a cache: {error}") from error
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Vectors]:
+        """Return the vectors `(d,)` that are there, of these keys."""
+        found: dict[bytes, Vectors] = {}
+        with closing(self._open()) as database:
+            for key in keys:
+                row = database.execute("SELECT vector FROM embeddings WHERE key = ?", (key,)).fetchone()
+                if row is not None:
+                    found[key] = np.frombuffer(row[0], dtype="<f4").astype(np.float32)
+        return found
+
+    def put(self, vectors: Mapping[bytes, Vectors]) -> None:
+        """Keep vectors `(d,)`."""
+        rows = [(key, vector.astype("<f4").tobytes()) for key, vector in vectors.items()]
+        with closing(self._open()) as database, database:
+            database.executemany("INSERT OR REPLACE INTO embeddings VALUES (?, ?)", rows)
+            while _used_bytes(database) > self.max_bytes:
+                database.execute(
+                    "DELETE FROM embeddings WHERE rowid <= "
+                    "(SELECT min(rowid) + (max(rowid) - min(rowid)) / 10 FROM embeddings)"
+                )
+
+    def _open(self) -> sqlite3.Connection:
+        # A connection for each batch: it costs less than a picture, and none is left to a fork or a thread's end.
+        return sqlite3.connect(self.file, timeout=60)
+
+
+def _used_bytes(database: sqlite3.Connection) -> int:
+    pages, free, size = (
+        database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)

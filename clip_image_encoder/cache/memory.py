@@ -1,0 +1,66 @@
+"""A cache in this process's memory."""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from threading import Lock
+
+from clip_image_encoder.arguments import check_max_bytes
+from clip_image_encoder.arrays import Vectors
+
+__all__ = ["MemoryCache"]
+
+
+class MemoryCache:
+    """Vectors in this process's memory; what was used longest ago is dropped first.
+
+    Args:
+        max_bytes: of memory, keys and bookkeeping included.
+
+    Example:
+        >>> import numpy as np
+        >>> from clip_image_encoder.cache import MemoryCache
+        >>> cache = MemoryCache(max_bytes=1_000_000)
+        >>> cache.put({b"key": np.ones(3, np.float32)})
+        >>> cache.get([b"key", b"other"])
+        {b'key': array([1., 1., 1.], dtype=float32)}
+    """
+
+    def __init__(self, max_bytes: int = 256_000_000) -> None:
+        self._max_bytes = check_max_bytes(max_bytes)
+        self._bytes = 0
+        self._vectors: OrderedDict[bytes, Vectors] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Vectors]:
+        """Return the vectors `(d,)` that are there, of these keys; they can't be written to."""
+        found: dict[bytes, Vectors] = {}
+        with self._lock:
+            for key in keys:
+                if key in self._vectors:
+                    self._vectors.move_to_end(key)
+                    found[key] = self._vectors[key]
+        return found
+
+    def put(self, vectors: Mapping[bytes, Vectors]) -> None:
+        """Keep copies of vectors `(d,)`."""
+        with self._lock:
+            for key, vector in vectors.items():
+                if key not in self._vectors:
+                    kept = vector.copy()
+                    kept.flags.writeable = False
+                    self._vectors[key] = kept
+                    self._bytes += _size(key, kept)
+            while self._bytes > self._max_bytes:
+                self._bytes -= _size(*self._vectors.popitem(last=False))
+
+    def __reduce__(self) -> tuple[type[MemoryCache], tuple[int]]:
+        # In another process it is another memory.
+        return MemoryCache, (self._max_bytes,)
+
+
+def _size(key: bytes, vector: Vectors) -> int:
+    # And the entry of the dictionary, about as large as this.
+    return sys.getsizeof(key) + sys.getsizeof(vector) + 100

@@ -1,0 +1,256 @@
+"""CachedEncoder: the encoder's vectors, each computed once."""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import pickle
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from clip_image_encoder import ConfigurationError, CorruptImageError, ImageEncoder, ImageError, ImageLoader, Output
+from clip_image_encoder.arrays import Pixels, Tokens, Vectors
+from clip_image_encoder.cache import CachedEncoder, DiskCache, EmbeddingCache, MemoryCache
+from clip_image_encoder.serving import MicroBatcher
+from clip_image_encoder.testing import ToyBackend
+
+DAMAGED = b"\x89PNG\r\n\x1a\n cut short"
+
+
+@dataclass(frozen=True)
+class CountingBackend(ToyBackend):
+    """ToyBackend that notes how many pictures each batch has."""
+
+    sizes: list[int] = field(default_factory=list, repr=False)
+    fingerprint = "counting"
+
+    def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
+        self.sizes.append(len(pixels))
+        return super().__call__(pixels, output=output, device=device)
+
+
+@pytest.fixture(params=["memory", "disk"])
+def cache(request: pytest.FixtureRequest, tmp_path: Path) -> EmbeddingCache:
+    return MemoryCache() if request.param == "memory" else DiskCache(tmp_path / "vectors.sqlite")
+
+
+@pytest.fixture
+def backend() -> CountingBackend:
+    return CountingBackend()
+
+
+def pictures(count: int, seed: int = 0) -> list[np.ndarray[Any, Any]]:
+    return list(np.random.default_rng(seed).integers(0, 256, (count, 40, 30, 3), dtype=np.uint8))
+
+
+def png(array: np.ndarray[Any, Any]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_the_vectors_are_the_encoders_at_the_first_and_at_the_second_time(
+    backend: CountingBackend, cache: EmbeddingCache
+) -> None:
+    plain, cached = ImageEncoder(backend), CachedEncoder(ImageEncoder(backend), cache)
+    for _ in range(2):
+        np.testing.assert_array_equal(cached.encode(pictures(9), batch_size=4), plain.encode(pictures(9), batch_size=4))
+    assert (cached.hits, cached.misses) == (9, 9)
+
+
+def test_a_picture_passes_the_model_once(backend: CountingBackend, cache: EmbeddingCache) -> None:
+    encoder = CachedEncoder(ImageEncoder(backend), cache)
+    (picture,) = pictures(1)
+    encoder.encode([picture, picture, picture])
+    encoder.encode(picture)
+    assert sum(backend.sizes) == 1
+
+
+@pytest.mark.parametrize("arrive", ["path", "bytes", "file", "PIL image", "array", "tensor"])
+def test_every_kind_of_input_is_found_again(
+    backend: CountingBackend, cache: EmbeddingCache, arrive: str, tmp_path: Path
+) -> None:
+    import torch
+
+    (array,) = pictures(1)
+    file = tmp_path / "picture.png"
+    file.write_bytes(png(array))
+    kinds: dict[str, Callable[[], Any]] = {
+        "path": lambda: file,
+        "bytes": file.read_bytes,
+        "file": lambda: io.BytesIO(file.read_bytes()),
+        "PIL image": lambda: Image.open(file),
+        "array": lambda: array,
+        "tensor": lambda: torch.from_numpy(array),
+    }
+    encoder = CachedEncoder(ImageEncoder(backend), cache)
+    first, second = encoder.encode(kinds[arrive]()), encoder.encode(kinds[arrive]())
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first, ImageEncoder(backend).encode(kinds[arrive]()))
+    assert (encoder.hits, encoder.misses) == (1, 1)
+
+
+def test_a_file_that_changes_is_another_picture(
+    backend: CountingBackend, cache: EmbeddingCache, tmp_path: Path
+) -> None:
+    encoder, file = CachedEncoder(ImageEncoder(backend), cache), tmp_path / "picture.png"
+    for picture in pictures(2):
+        file.write_bytes(png(picture))
+        np.testing.assert_array_equal(encoder.encode(file), ImageEncoder(backend).encode(picture))
+
+
+shapes = st.tuples(st.integers(1, 6), st.integers(1, 6)).map(lambda shape: (*shape, 3))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(arrays.arrays(np.uint8, shapes), min_size=1, max_size=12))
+def test_two_different_pictures_never_share_a_vector(several: list[np.ndarray[Any, Any]]) -> None:
+    plain = ImageEncoder(ToyBackend(), loader=ImageLoader(channels="last"))
+    cached = CachedEncoder(plain, MemoryCache())
+    np.testing.assert_array_equal(
+        np.stack([cached.encode(picture) for picture in several]),
+        np.stack([plain.encode(picture) for picture in several]),
+    )
+
+
+def test_the_same_bytes_in_another_shape_are_another_picture(backend: CountingBackend, cache: EmbeddingCache) -> None:
+    wide, encoder = np.arange(8 * 16 * 3, dtype=np.uint8).reshape(8, 16, 3), CachedEncoder(ImageEncoder(backend), cache)
+    encoder.encode([wide, wide.reshape(16, 8, 3)])
+    assert encoder.misses == 2
+
+
+def test_encoders_that_differ_share_a_cache_and_no_vectors(backend: CountingBackend, cache: EmbeddingCache) -> None:
+    black = ImageEncoder(backend, loader=ImageLoader(background=(0, 0, 0)))
+    white = ImageEncoder(backend)
+    see_through = Image.new("RGBA", (30, 30), (0, 0, 0, 0))
+    for encoder in (black, white):
+        np.testing.assert_array_equal(CachedEncoder(encoder, cache).encode(see_through), encoder.encode(see_through))
+
+
+def test_a_bad_image_is_named_each_time_and_never_kept(backend: CountingBackend, cache: EmbeddingCache) -> None:
+    encoder = CachedEncoder(ImageEncoder(backend), cache)
+    items: list[Any] = [*pictures(2), DAMAGED, "missing.png", DAMAGED]
+    for _ in range(2):
+        with pytest.raises(CorruptImageError, match="image 2"):
+            encoder.encode(items)
+        with pytest.warns(UserWarning, match="3 of the images"):
+            vectors = encoder.encode(items, on_error="nan")
+        assert np.isnan(vectors).any(axis=1).tolist() == [False, False, True, True, True]
+        failures = [failure for batch in encoder.stream(items, batch_size=2) for failure in batch.failures]
+        assert [failure.index for failure in failures] == [2, 3, 4]
+        assert failures[1].source == "missing.png"
+
+
+def test_shapes_are_the_encoders(backend: CountingBackend, cache: EmbeddingCache) -> None:
+    encoder = CachedEncoder(ImageEncoder(backend), cache)
+    assert encoder.encode([]).shape == (0, encoder.dimension)
+    assert encoder.encode(pictures(1)[0]).shape == (encoder.dimension,)
+    assert encoder.encode(iter(pictures(3))).shape == (3, encoder.dimension)
+
+
+def test_threads_share_it(backend: CountingBackend, cache: EmbeddingCache) -> None:
+    encoder = CachedEncoder(ImageEncoder(backend), cache)
+    expected = ImageEncoder(backend).encode(pictures(30))
+    with ThreadPoolExecutor(8) as pool:
+        for vectors in pool.map(lambda _: encoder.encode(pictures(30), batch_size=7), range(16)):
+            np.testing.assert_array_equal(vectors, expected)
+
+
+def test_a_batcher_takes_it(backend: CountingBackend, cache: EmbeddingCache) -> None:
+    encoder = CachedEncoder(ImageEncoder(backend), cache)
+    (picture,) = pictures(1)
+    with MicroBatcher(encoder, max_wait_ms=0) as batcher:
+        np.testing.assert_array_equal(batcher.encode(picture), batcher.encode(picture))
+    assert sum(backend.sizes) == 1
+
+
+def _fill(file: Path, seed: int) -> None:
+    CachedEncoder(ImageEncoder(ToyBackend()), DiskCache(file)).encode(pictures(40, seed), batch_size=4)
+
+
+def test_processes_share_a_disk_cache(tmp_path: Path) -> None:
+    file = tmp_path / "vectors.sqlite"
+    spawn = multiprocessing.get_context("spawn")
+    processes = [spawn.Process(target=_fill, args=(file, seed)) for seed in (0, 1, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    encoder = CachedEncoder(ImageEncoder(ToyBackend()), DiskCache(file))
+    both = pictures(40, 0) + pictures(40, 1)
+    np.testing.assert_allclose(encoder.encode(both), ImageEncoder(ToyBackend()).encode(both), atol=1e-6)
+    assert encoder.misses == 0
+
+
+def test_a_disk_cache_stays_within_its_bytes_and_keeps_what_came_last(tmp_path: Path) -> None:
+    file = tmp_path / "vectors.sqlite"
+    cache = DiskCache(file, max_bytes=100_000)
+    for number in range(1_000):
+        cache.put({b"%d" % number: np.full(64, number, np.float32)})
+    assert file.stat().st_size <= 110_000
+    assert set(cache.get([b"0", b"999"])) == {b"999"}
+
+
+def test_a_memory_cache_stays_within_its_bytes_and_drops_what_was_used_longest_ago() -> None:
+    cache = MemoryCache(max_bytes=10 * 600)
+    for number in range(1_000):
+        cache.put({b"%d" % number: np.full(64, number, np.float32)})
+        assert cache.get([b"0"])
+    assert 8 <= len(cache.get([b"%d" % number for number in range(1_000)])) <= 12
+
+
+def test_a_vector_from_memory_can_not_be_spoiled_for_others() -> None:
+    cache, vector = MemoryCache(), np.ones(4, np.float32)
+    cache.put({b"key": vector})
+    vector[0] = 7
+    with pytest.raises(ValueError, match="read-only"):
+        cache.get([b"key"])[b"key"][0] = 7
+    assert cache.get([b"key"])[b"key"].tolist() == [1, 1, 1, 1]
+
+
+def test_a_file_that_is_no_cache_is_refused_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "letter.txt"
+    file.write_text("dear reader " * 100)
+    with pytest.raises(ConfigurationError, match=r"letter\.txt"):
+        DiskCache(file)
+    assert file.read_text() == "dear reader " * 100
+
+
+@pytest.mark.parametrize("make", [lambda: MemoryCache(0), lambda: DiskCache("x", max_bytes=-1)])
+def test_a_cache_of_no_bytes_is_refused(make: Callable[[], object]) -> None:
+    with pytest.raises(ConfigurationError, match="max_bytes"):
+        make()
+
+
+def test_it_pickles_a_disk_cache_to_the_same_file(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path / "vectors.sqlite")
+    cache.put({b"key": np.ones(4, np.float32)})
+    assert pickle.loads(pickle.dumps(cache)).get([b"key"])[b"key"].tolist() == [1, 1, 1, 1]
+    assert pickle.loads(pickle.dumps(MemoryCache())).get([b"key"]) == {}
+
+
+def test_a_damaged_vector_is_not_taken_for_one(tmp_path: Path, backend: CountingBackend) -> None:
+    file = tmp_path / "vectors.sqlite"
+    encoder = CachedEncoder(ImageEncoder(backend), DiskCache(file))
+    encoder.encode(pictures(1))
+    with sqlite3.connect(file) as database:
+        database.execute("UPDATE embeddings SET vector = x'00000000'")
+    database.close()
+    np.testing.assert_array_equal(encoder.encode(pictures(1)), ImageEncoder(backend).encode(pictures(1)))
+
+
+def test_an_input_that_is_none_raises_the_encoders_error(backend: CountingBackend) -> None:
+    with pytest.raises(ImageError, match="image 0"):
+        CachedEncoder(ImageEncoder(backend), MemoryCache()).encode([7])  # type: ignore[list-item]
