@@ -44,13 +44,16 @@ _START = "the folder where it started"
 class Promises(PythonEvaluator):
     """Runs a block, and compares what it prints with what it says that it prints."""
 
-    def __call__(self, example: Example) -> str | None:
-        """Return what is wrong, or None."""
+    def __call__(self, example: Example) -> None:
+        """Run it.
+
+        Raises:
+            AssertionError: it prints something else.
+        """
         with redirect_stdout(StringIO()) as printed:
-            failure: str | None = super().__call__(example)
-        lines = printed.getvalue()
-        missing = [text for text in _PROMISE.findall(example.parsed) if text not in lines]
-        return failure or (f"{missing} is not printed, but {lines!r}" if missing else None)
+            super().__call__(example)
+        for promised in _PROMISE.findall(example.parsed):
+            assert promised in printed.getvalue(), f"{promised} is not printed, but {printed.getvalue()}"
 
 
 @cache

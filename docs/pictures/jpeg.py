@@ -34,8 +34,8 @@ def main() -> None:
         figure = Figure(figsize=(9.5, 3.1), layout="constrained")
         first, second, third, bars = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.5))
         for axes, image, pixels in ((first, decoded[0], exact), (second, decoded[1], scaled)):
-            title = f"decoded at {image.width}×{image.height}"
-            show(axes, Image.fromarray(pixels.astype(np.uint8)), title=title, below=f"pixels, {_SIZE}×{_SIZE}")
+            title = f"decoded at {image.width}x{image.height}"
+            show(axes, Image.fromarray(pixels.astype(np.uint8)), title=title, below=f"pixels, {_SIZE}x{_SIZE}")
         third.set_facecolor("black")
         stronger = np.minimum(difference * _STRONGER, 255).astype(np.uint8)
         show(third, Image.fromarray(stronger), title="difference", below=f"{_STRONGER} times as strong")

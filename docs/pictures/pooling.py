@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import ImageOps
@@ -35,9 +37,9 @@ def main() -> None:
         named = float(np.mean((vectors @ texts.T).argmax(axis=1) == shown))
         print(f"{pooling}: nearest shows the same {same:.1%}; nearest text is right {named:.1%}")
 
-    def draw(theme: Theme) -> Figure:
+    def draw(_: Theme) -> Figure:
         figure = Figure(figsize=(9.5, 4.6), layout="constrained")
-        parts = figure.subfigures(1, 3, width_ratios=(1, _NEAREST, _NEAREST))
+        parts: Any = figure.subfigures(1, 3, width_ratios=(1, _NEAREST, _NEAREST))
         titles = ["picture", *(type(pooling).__name__ for pooling in poolings)]
         columns = [[[place] for place in _ASKED], *([found[place] for place in _ASKED] for found in neighbours)]
         for part, title, rows in zip(parts, titles, columns, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -24,9 +25,10 @@ def main() -> None:
         scores = TextEncoder("tiny-shapes").encode(_QUERIES) @ ImageEncoder("tiny-shapes").encode(pictures).T
         found = [[(float(row[place]), pictures[place]) for place in np.argsort(-row)[:_SHOWN]] for row in scores]
 
-        def draw(theme: Theme) -> Figure:
+        def draw(_: Theme) -> Figure:
             figure = Figure(figsize=(8, 5.6), layout="constrained")
-            for part, query, best in zip(figure.subfigures(len(_QUERIES), 1), _QUERIES, found, strict=True):
+            parts: Any = figure.subfigures(len(_QUERIES), 1)
+            for part, query, best in zip(parts, _QUERIES, found, strict=True):
                 part.suptitle(f"“{query}”", x=0.01, ha="left", fontsize=13)
                 for axes, (score, picture) in zip(part.subplots(1, _SHOWN), best, strict=True):
                     show(axes, ImageOps.fit(ImageLoader()(picture), (160, 160)), below=f"{score:.2f}")

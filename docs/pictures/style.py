@@ -38,8 +38,8 @@ class Theme:
     shades: str
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """What matplotlib calls these colours."""
+    def settings(self) -> Any:
+        """What matplotlib calls these colours, as `rc_context` takes them."""
         return {
             "axes.edgecolor": self.faint,
             "axes.facecolor": self.page,

@@ -28,7 +28,7 @@ def main() -> None:
     cosines = [(vectors * plain).sum(axis=1) for vectors in (encoder.encode(naive), encoder.encode(contents))]
     rows = [naive, [ImageLoader()(content) for content in contents]]
 
-    def draw(theme: Theme) -> Figure:
+    def draw(_: Theme) -> Figure:
         figure = Figure(figsize=(10, 4.3), layout="constrained")
         labels = ["Image.open(file)\n.convert('RGB')", "ImageLoader()(file)"]
         for row, places in enumerate(figure.subplots(2, len(files))):

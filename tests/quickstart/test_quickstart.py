@@ -95,7 +95,7 @@ def test_the_blocks_of_the_readme_run(finished: tuple[Path, str], monkeypatch: p
 
 
 def test_the_readme_shows_the_lines_that_the_quickstart_runs() -> None:
-    code = SCRIPT.read_text("utf-8")
-    central = [line.split("  #")[0].strip() for line in next(iter(README.examples())).parsed.splitlines() if ".encode(" in line]
+    code, first = SCRIPT.read_text("utf-8"), next(iter(README.examples())).parsed
+    central = [line.split("  #")[0].strip() for line in first.splitlines() if ".encode(" in line]
     assert len(central) == 2
     assert all(line in code for line in central)
