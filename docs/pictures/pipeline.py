@@ -38,7 +38,7 @@ def main() -> None:
 
     def draw(theme: Theme) -> Figure:
         figure = Figure(figsize=(9.6, 3.1))
-        places = [figure.add_axes((0.02 + 0.202 * column, 0.22, 0.135, 0.6)) for column in range(5)]
+        places = [figure.add_axes((0.02 + 0.206 * column, 0.22, 0.122, 0.6)) for column in range(5)]
         show(places[0], stored, title="a file", below="sideways, with a note\nin its EXIF data")
         show(places[1], upright, title="upright RGB", below="8 bits, nothing\ntransparent")
         show(places[2], Image.fromarray(pixels), title="pixels", below=f"{pixels.shape} uint8")
@@ -51,11 +51,11 @@ def main() -> None:
         places[4].set_title("a unit vector", fontsize=11)
         places[4].set_xlabel(f"{vector.shape} float32", fontsize=10)
         for column, name in enumerate(_STEPS):
-            left = 0.16 + 0.202 * column
-            arrow = FancyArrowPatch((left, 0.5), (left + 0.052, 0.5), arrowstyle="-|>", mutation_scale=16)
+            left = 0.152 + 0.206 * column
+            arrow = FancyArrowPatch((left, 0.5), (left + 0.06, 0.5), arrowstyle="-|>", mutation_scale=16)
             arrow.set(transform=figure.transFigure, color=theme.lines[1])
             figure.add_artist(arrow)
-            figure.text(left + 0.026, 0.56, name, ha="center", color=theme.lines[1], fontsize=10)
+            figure.text(left + 0.03, 0.56, name, ha="center", color=theme.lines[1], fontsize=10)
         return figure
 
     save("pipeline", draw, kind="png")
