@@ -1,10 +1,12 @@
 """The one list of what can be run here: `nox -l` shows it."""
 
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
-nox.options.sessions = ["lint", "types", "architecture", "tests", "jina", "ray", "integrations"]
+nox.options.sessions = ["lint", "types", "architecture", "tests", "jina", "ray", "integrations", "docs"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
@@ -48,16 +50,36 @@ def jina(session: nox.Session) -> None:
 def ray(session: nox.Session) -> None:
     """Run the tests of the job on Ray."""
     session.install("-e", ".[ray]", *nox.project.dependency_groups(PYPROJECT, "ray"))
-    session.run("pytest", "-W", "ignore", "tests/integrations/ray", *session.posargs)
+    session.run("pytest", "-W", "ignore", "tests/integrations/ray", "docs/integrations/ray.md", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Run the notebooks, check the reference, and build the site: nox -s docs, then open .site/index.html."""
+    session.install("-e", ".[parquet,onnx,openvino]", *nox.project.dependency_groups(PYPROJECT, "docs"))
+    session.run("pytest", "tests/docs")
+    notebooks = [str(path) for path in sorted(Path("docs/notebooks").glob("*.ipynb"))]
+    session.run("jupyter", "nbconvert", "--log-level", "WARN", "--execute", "--to", "markdown", *notebooks)
+    session.run("mkdocs", "build", "--strict", "-f", ".mkdocs.yml")
+
+
+@nox.session(default=False)
+def pictures(session: nox.Session) -> None:
+    """Draw the pictures of the pages anew."""
+    session.install("-e", ".[openvino]", *nox.project.dependency_groups(PYPROJECT, "docs"))
+    for script in sorted(Path("docs/pictures").glob("*.py")):
+        if script.stem != "style":
+            session.run("python", "-m", f"docs.pictures.{script.stem}")
 
 
 @nox.session
 def integrations(session: nox.Session) -> None:
-    """Run the tests of what stores and searches vectors: LanceDB, Chroma, LangChain, datasets, scikit-learn."""
+    """Run the tests of what stores, searches or serves vectors: LanceDB, Chroma, LangChain, datasets and others."""
     extras = "chroma,datasets,lancedb,langchain,sklearn"
     session.install("-e", f".[{extras}]", *nox.project.dependency_groups(PYPROJECT, "integrations"))
     # These packages warn of themselves and of each other.
-    session.run("pytest", "-W", "ignore", "tests/integrations", *session.posargs)
+    pages = [f"docs/integrations/{name}.md" for name in (*extras.split(","), "faiss")]
+    session.run("pytest", "-W", "ignore", "tests/integrations", *pages, "docs/how-to/serve.md", *session.posargs)
 
 
 @nox.session

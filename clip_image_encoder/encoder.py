@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import warnings
+import time
 from collections.abc import Callable, Generator, Iterable, Sized
 from contextlib import closing
 from typing import Any, Literal
@@ -27,14 +28,16 @@ from clip_image_encoder.pipeline import (
     LoadedBatch,
     encode_batches,
     load_batches,
-    until_failure,
 )
 from clip_image_encoder.pooling import PretrainedPooling
 from clip_image_encoder.preprocess import ClipPreprocess
 from clip_image_encoder.progress import progress
 from clip_image_encoder.protocols import Backend, Pooling, Preprocess
+from clip_image_encoder.results import gather, until_failure
 
-__all__ = ["ImageEncoder", "gather"]
+__all__ = ["ImageEncoder"]
+
+_logger = logging.getLogger(__name__)
 
 
 class ImageEncoder:
@@ -96,6 +99,7 @@ class ImageEncoder:
         self._pooling: Pooling = PretrainedPooling() if pooling is None else pooling
         self._num_workers = check_num_workers(num_workers)
         self._device = device
+        start = time.perf_counter()
         if isinstance(model, (str, os.PathLike)):
             checkpoint = open_checkpoint(
                 model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
@@ -119,7 +123,8 @@ class ImageEncoder:
             self._backend = model
             self._preprocess = preprocess or resize_for(model)
         check_fit(self._loader, self._preprocess, self._backend, self._pooling)
-        resolve_devices(device, self._backend.devices)
+        devices = resolve_devices(device, self._backend.devices)
+        _logger.info("%r on %s, loaded in %.1f s", self._backend, ", ".join(devices), time.perf_counter() - start)
 
     @property
     def loader(self) -> ImageLoader:
@@ -295,21 +300,3 @@ class ImageEncoder:
                 f"({height}, {width}, 3) or float32 (3, {height}, {width})"
             )
         return pixels
-
-
-def gather(batches: Iterable[EncodedBatch], dimension: int) -> Vectors:
-    """Return the vectors `(n, dimension)` of all batches, and list the failures in one warning to `encode`'s caller."""
-    done = list(batches)
-    failures = [failure for batch in done for failure in batch.failures]
-    if failures:
-        warnings.warn(_summary(failures), stacklevel=3)
-    empty = np.empty((0, dimension), dtype=np.float32)
-    vectors: Vectors = np.concatenate([empty, *(batch.embeddings for batch in done)])
-    return vectors
-
-
-def _summary(failures: list[ImageError], most: int = 10) -> str:
-    lines = [f"{len(failures)} of the images could not be encoded; their rows are NaN:", *map(str, failures[:most])]
-    if len(failures) > most:
-        lines.append(f"and {len(failures) - most} more")
-    return "\n  ".join(lines)

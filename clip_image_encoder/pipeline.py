@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -25,8 +26,9 @@ __all__ = [
     "in_order",
     "load_batches",
     "unit_rows",
-    "until_failure",
 ]
+
+_logger = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -69,9 +71,6 @@ class EncodedBatch:
     failures: tuple[ImageError, ...]
     loading_seconds: float = 0.0
     encoding_seconds: float = 0.0
-
-
-_Batch = TypeVar("_Batch", LoadedBatch, EncodedBatch)
 
 
 def load_batches(
@@ -162,14 +161,6 @@ def encode_batches(
     return in_order(encode, assigned, workers=workers, ahead=len(places))
 
 
-def until_failure(batches: Iterable[_Batch]) -> Generator[_Batch]:
-    """Hand batches on, and raise the first failure instead of the batch that has it."""
-    for batch in batches:
-        if batch.failures:
-            raise batch.failures[0]
-        yield batch
-
-
 def in_order(
     function: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int, ahead: int
 ) -> Generator[_Result]:
@@ -253,6 +244,7 @@ def _features(pixels: Pixels, *, backend: Backend, pooling: Pooling, device: str
             raise BackendError(f"{name} failed on {device}: {type(error).__name__}: {error}") from error
         if count == 1:
             raise BackendError(f"{name}: {device} is out of memory with a single image; try another dtype") from error
+        _logger.warning("%s: %s is out of memory with %d images; trying half as many", name, device, count)
     else:
         axes = 2 if pooling.reads == "pooled" else 3
         _check(name, features, axes=axes, count=count, dimension=backend.dimension)

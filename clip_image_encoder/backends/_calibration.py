@@ -30,6 +30,9 @@ class Calibration:
     Args:
         pixels: what the preprocess makes of them: `(n, H, W, 3)` uint8, or `(n, 3, H, W)` float32.
 
+    Attributes:
+        sha256: the start of the pixels' digest, by which graphs are told apart.
+
     Example:
         >>> import numpy as np
         >>> Calibration(np.zeros((2, 8, 8, 3), np.uint8))

@@ -13,13 +13,14 @@ import numpy as np
 
 from clip_image_encoder.arguments import available_cores, check_batch_size
 from clip_image_encoder.arrays import Vectors
-from clip_image_encoder.encoder import ImageEncoder, gather
+from clip_image_encoder.encoder import ImageEncoder
 from clip_image_encoder.errors import ConfigurationError, ImageError
 from clip_image_encoder.images import ImageInput
 from clip_image_encoder.images.encoded import EncodedImage
 from clip_image_encoder.images.several import each_image, is_single_image
-from clip_image_encoder.pipeline import EncodedBatch, in_order, until_failure
+from clip_image_encoder.pipeline import EncodedBatch, in_order
 from clip_image_encoder.progress import progress
+from clip_image_encoder.results import gather, until_failure
 
 __all__ = ["CachedEncoder", "EmbeddingCache"]
 
@@ -137,11 +138,11 @@ class CachedEncoder:
     def _encode_part(self, part: Sequence[tuple[bytes | None, object]], start: int) -> EncodedBatch:
         # Pictures by their key; those without, by their place.
         names = [place if key is None else key for place, (key, _) in enumerate(part)]
-        vectors: dict[bytes | int, Vectors] = {}
-        for key, vector in self._cache.get([key for key, _ in part if key is not None]).items():
-            # A cache outlives programs, and may come back damaged.
-            if vector.shape == (self.dimension,):
-                vectors[key] = vector
+        found = self._cache.get([key for key, _ in part if key is not None])
+        # A cache outlives programs, and may come back damaged.
+        vectors: dict[bytes | int, Vectors] = {
+            key: vector for key, vector in found.items() if vector.shape == (self.dimension,)
+        }
         todo: dict[bytes | int, object] = {}
         for name, (_, item) in zip(names, part, strict=True):
             if name not in vectors:

@@ -36,6 +36,10 @@ class Checkpoint:
 
     Large files are fetched when they are asked for. It pickles as its name and commit, so that
     another process, or another machine, reads the same weights for itself.
+
+    Attributes:
+        files: where they lie.
+        config: the parsed `config.json`.
     """
 
     files: Files

@@ -14,6 +14,7 @@ from clip_image_encoder.tiny_shapes.draw import Scene, draw
 NEEDS = {
     "chroma": "chromadb",
     "datasets": "datasets",
+    "fastapi": "fastapi",
     "jina": "jina",
     "lancedb": "lancedb",
     "langchain": "langchain_chroma",

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
 
 from clip_image_encoder.tiny_shapes.draw import Scene, draw
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "docs" / "quickstart.py"
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+README = Sybil(parsers=[PythonCodeBlockParser()]).parse(ROOT / "README.md")
 
 
 def run(*arguments: object, folder: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -84,16 +86,16 @@ def test_a_folder_without_photos_is_said_to_be_empty(tmp_path: Path) -> None:
     assert "no photos in" in done.stderr
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
 @pytest.mark.filterwarnings("ignore:2 of the images")
-def test_a_block_of_the_readme_runs(number: int, finished: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_blocks_of_the_readme_run(finished: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     folder, _ = finished
     monkeypatch.chdir(folder)
-    exec(compile(BLOCKS[number], f"README block {number}", "exec"), {})  # noqa: S102  # what a reader does with it
+    for block in README.examples():
+        block.evaluate()
 
 
 def test_the_readme_shows_the_lines_that_the_quickstart_runs() -> None:
-    code = SCRIPT.read_text("utf-8")
-    central = [line.split("  #")[0].strip() for line in BLOCKS[0].splitlines() if ".encode(" in line]
+    code, first = SCRIPT.read_text("utf-8"), next(iter(README.examples())).parsed
+    central = [line.split("  #")[0].strip() for line in first.splitlines() if ".encode(" in line]
     assert len(central) == 2
     assert all(line in code for line in central)

@@ -1,0 +1,73 @@
+"""ways-in-*.png: one picture in six kinds of file, as Pillow converts it and as the loader does."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from clip_image_encoder import ImageEncoder, ImageLoader
+from clip_image_encoder.tiny_shapes.draw import Scene, silhouette
+from clip_image_encoder.tiny_shapes.draw import draw as draw_scene
+from docs.pictures.style import Theme, save, show
+
+_SCENE = Scene(colour="purple", shape="heart", background="white", size=0.75, canvas=(200, 150))
+_ORIENTATION = 0x0112
+_TURNED = 6
+
+
+def main() -> None:
+    """Write the files, read them in both ways, and compare the vectors with the plain picture's."""
+    encoder = ImageEncoder("tiny-shapes")
+    files = _files()
+    plain = encoder.encode([reference for _, reference, _ in files])
+    contents = [content for _, _, content in files]
+    naive = [Image.open(BytesIO(content)).convert("RGB") for content in contents]
+    cosines = [(vectors * plain).sum(axis=1) for vectors in (encoder.encode(naive), encoder.encode(contents))]
+    rows = [naive, [ImageLoader()(content) for content in contents]]
+
+    def draw(_: Theme) -> Figure:
+        figure = Figure(figsize=(10, 4.3), layout="constrained")
+        labels = ["Image.open(file)\n.convert('RGB')", "ImageLoader()(file)"]
+        for row, places in enumerate(figure.subplots(2, len(files))):
+            for column, axes in enumerate(places):
+                title = files[column][0] if row == 0 else ""
+                show(axes, rows[row][column], title=title, below=f"cosine {cosines[row][column]:.3f}")
+                axes.spines[:].set_visible(True)
+            places[0].set_ylabel(labels[row], fontsize=9)
+        return figure
+
+    save("ways-in", draw, kind="png")
+
+
+def _files() -> list[tuple[str, Image.Image, bytes]]:
+    """A name, the plain picture and the file's content, for each kind of file."""
+    picture = draw_scene(_SCENE)
+    grey = picture.convert("L")
+    exif = Image.Exif()
+    exif[_ORIENTATION] = _TURNED
+    # What is transparent has some colour, too, which nobody is meant to see.
+    hidden = Image.composite(picture, Image.new("RGB", picture.size, "black"), silhouette(_SCENE))
+    hidden.putalpha(silhouette(_SCENE))
+    palette = hidden.quantize(64)
+    deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    return [
+        ("PNG, 8 bits", picture, _content(picture, "PNG")),
+        ("JPEG, turned", picture, _content(picture.rotate(90, expand=True), "JPEG", exif=exif, quality=95)),
+        ("PNG, transparent", picture, _content(hidden, "PNG")),
+        ("palette, transparent", picture, _content(palette, "PNG")),
+        ("PNG, 16 bits", grey, _content(deep, "PNG")),
+        ("JPEG, CMYK", picture, _content(picture.convert("CMYK"), "JPEG", quality=95)),
+    ]
+
+
+def _content(image: Image.Image, kind: str, **settings: object) -> bytes:
+    file = BytesIO()
+    image.save(file, kind, **settings)
+    return file.getvalue()
+
+
+if __name__ == "__main__":
+    main()
