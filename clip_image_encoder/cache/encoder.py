@@ -48,6 +48,10 @@ class CachedEncoder:
         encoder: makes the vectors that are not there yet.
         cache: a `MemoryCache`, a `DiskCache`, or an `EmbeddingCache` of yours.
 
+    Attributes:
+        hits: pictures that were found, since the encoder was made.
+        misses: pictures that passed the model.
+
     Raises:
         ConfigurationError: a component of the encoder can't be fingerprinted.
 
