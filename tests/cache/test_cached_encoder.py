@@ -133,7 +133,9 @@ def test_the_same_bytes_in_another_shape_are_another_picture(backend: CountingBa
 def test_encoders_that_differ_share_a_cache_and_no_vectors(backend: CountingBackend, cache: EmbeddingCache) -> None:
     black = ImageEncoder(backend, loader=ImageLoader(background=(0, 0, 0)))
     white = ImageEncoder(backend)
-    see_through = Image.new("RGBA", (30, 30), (0, 0, 0, 0))
+    file = io.BytesIO()
+    Image.new("RGBA", (30, 30), (0, 0, 0, 0)).save(file, "PNG")
+    see_through = file.getvalue()
     for encoder in (black, white):
         np.testing.assert_array_equal(CachedEncoder(encoder, cache).encode(see_through), encoder.encode(see_through))
 

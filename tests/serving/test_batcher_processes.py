@@ -70,8 +70,18 @@ def test_in_a_forked_process_it_begins_afresh_and_the_parents_goes_on() -> None:
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system has no fork")
 def test_a_fork_ends_by_itself_though_its_parents_queue_was_locked() -> None:
     program = """
-    with batcher._room._changed:
-        child = os.fork()
+    locked, forked = threading.Event(), threading.Event()
+
+    def hold():
+        with batcher._room._changed:
+            locked.set()
+            forked.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    locked.wait()
+    child = os.fork()
+    forked.set()
     if child == 0:
         raise SystemExit(0 if np.allclose(batcher.encode(picture), vector) else 1)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
