@@ -52,7 +52,7 @@ def tests_transformers4(session: nox.Session) -> None:
 
 @nox.session
 def tests_lowest(session: nox.Session) -> None:
-    """Run the tests with the oldest dependencies that pyproject.toml admits: Python 3.10 to 3.12 have wheels of them."""
+    """Run the tests with the oldest packages that pyproject.toml admits; Python 3.10 to 3.12 have wheels of them."""
     # But for torch, whose older releases come with gigabytes of CUDA packages.
     torch = nox.project.dependency_groups(PYPROJECT, "torch")
     extras = PYPROJECT["project"]["optional-dependencies"]
@@ -141,6 +141,13 @@ def bench(session: nox.Session) -> None:
     """Compare image encoders on this machine: nox -s bench [-- --images FOLDER --rounds 5]; half an hour."""
     session.install("-e", ".[onnx,openvino]", *nox.project.dependency_groups(PYPROJECT, "bench"))
     session.run("python", "-m", "tests.benchmarks.bench", *session.posargs)
+
+
+@nox.session(default=False)
+def compare(session: nox.Session) -> None:
+    """Encode twelve awkward files with this and other packages, and write docs/comparison.md: ten minutes."""
+    install(session, "bench", besides=("onnxscript",))
+    session.run("python", "-m", "tests.comparison.compare", *session.posargs)
 
 
 @nox.session(default=False)
