@@ -52,7 +52,7 @@ def cell(awkward: Awkward, found: dict[str, Any]) -> str:
     if "error" in found:
         text = f"{found['error']}, {'names' if found['named'] else 'does not name'} the file"
     elif awkward.seen is None:
-        text = "a vector"
+        text = "**a vector**"
     elif found["cosine"] >= _SAME:
         text = f"right, {found['cosine']:.4f}"
     else:

@@ -23,7 +23,7 @@ class Awkward:
     Attributes:
         name: of the file.
         write: writes it.
-        seen: draws what a person sees in it, upright, on a white page; None where there is nothing to see.
+        seen: draws what a person sees in it, upright, on a white page; None where an error is right.
     """
 
     name: str
@@ -41,6 +41,10 @@ def _picture() -> Image.Image:
 
 def _grey_picture() -> Image.Image:
     return _picture().convert("L")
+
+
+def _black() -> Image.Image:
+    return Image.new("RGB", (64, 64))
 
 
 def _alpha() -> Image.Image:
@@ -115,7 +119,11 @@ AWKWARD: Mapping[str, Awkward] = MappingProxyType(
         "JPEG, half of it": Awkward(name="half.jpg", write=_save_half),
         "text, named .jpg": Awkward(name="notes.jpg", write=_content(lambda: b"milk, eggs, bread\n")),
         "no file, a mistyped path": Awkward(name="haert.jpg", write=lambda path: None),
-        "PNG, 1 x 65,535, 206 bytes": Awkward(name="thin.png", write=_content(lambda: png(1, 65_535, bits=1))),
-        "PNG, 13,300 x 13,300, 172 kB": Awkward(name="huge.png", write=_content(lambda: png(13_300, 13_300))),
+        "PNG, 1 x 65,535, 206 bytes": Awkward(
+            name="thin.png", write=_content(lambda: png(1, 65_535, bits=1)), seen=_black
+        ),
+        "PNG, 13,300 x 13,300, 172 kB": Awkward(
+            name="huge.png", write=_content(lambda: png(13_300, 13_300)), seen=_black
+        ),
     }
 )
