@@ -1,8 +1,10 @@
 """The one list of what can be run here: `nox -l` shows it."""
 
+import shutil
 from pathlib import Path
 
 import nox
+from packaging.requirements import Requirement
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
@@ -15,6 +17,16 @@ def install(session: nox.Session, *groups: str, besides: tuple[str, ...] = ()) -
     """Install the package in place, with the dependency groups it is needed with and other requirements."""
     # In one command: with torch pinned beside it, nothing pulls another build of torch.
     session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, *groups), *besides)
+
+
+def lowest(requirements: list[str]) -> set[str]:
+    """Return pins of the lowest versions that requirements admit, but for torch."""
+    return {
+        f"{requirement.name}=={bound.version}"
+        for requirement in map(Requirement, requirements)
+        for bound in requirement.specifier
+        if bound.operator == ">=" and requirement.name != "torch"
+    }
 
 
 @nox.session
@@ -32,9 +44,15 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
-def tests_transformers4(session: nox.Session) -> None:
-    """Run the tests with the last transformers 4, which names and returns things differently."""
-    install(session, "tests", besides=("transformers==4.57.*",))
+def tests_lowest(session: nox.Session) -> None:
+    """Run the tests with the oldest packages that pyproject.toml admits; Python 3.10 to 3.12 have wheels of them."""
+    # But for torch, whose older releases come with gigabytes of CUDA packages.
+    torch = nox.project.dependency_groups(PYPROJECT, "torch")
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    admitted = [*PYPROJECT["project"]["dependencies"], *nox.project.dependency_groups(PYPROJECT, "tests")]
+    for extra in ("onnx", "openvino", "parquet", "urls"):
+        admitted += extras[extra]
+    session.install("-e", ".", *torch, *lowest(admitted))
     session.run("pytest", *session.posargs)
 
 
@@ -105,6 +123,28 @@ def architecture(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def build(session: nox.Session) -> None:
+    """Build the sdist and the wheel into dist/, check both, and run the quickstart from the wheel alone."""
+    session.install("build", "twine", "check-wheel-contents")
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build")
+    files = sorted(map(str, Path("dist").iterdir()))
+    session.run("twine", "check", "--strict", *files)
+    wheel = next(file for file in files if file.endswith(".whl"))
+    session.run("check-wheel-contents", wheel)
+    session.notify("wheel", posargs=[wheel])
+
+
+@nox.session(default=False)
+def wheel(session: nox.Session) -> None:
+    """Run the quickstart from a wheel, in an environment and a folder that have nothing else: nox -s wheel -- FILE."""
+    script = Path("docs/quickstart.py").resolve()
+    session.install(*session.posargs, *nox.project.dependency_groups(PYPROJECT, "torch"))
+    session.chdir(session.create_tmp())
+    session.run("python", script)
+
+
+@nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Encode 20,000 images and watch the memory: minutes."""
     install(session, "torch")
@@ -137,6 +177,13 @@ def bench_ray(session: nox.Session) -> None:
     """Compare a Ray actor with one process: nox -s bench_ray -- --images FOLDER."""
     session.install("-e", ".[ray]", *nox.project.dependency_groups(PYPROJECT, "torch"))
     session.run("python", "-W", "ignore", "-m", "tests.benchmarks.ray_cost", *session.posargs)
+
+
+@nox.session(default=False)
+def compare(session: nox.Session) -> None:
+    """Encode twelve awkward files with this and other packages, and write docs/comparison.md: ten minutes."""
+    install(session, "bench", besides=("onnxscript",))
+    session.run("python", "-m", "tests.comparison.compare", *session.posargs)
 
 
 @nox.session(default=False)

@@ -73,6 +73,8 @@ __all__ = [
     "UrlPolicy",
 ]
 
+__version__ = "0.1.0"
+
 _HOMES = {
     "Backend": "protocols",
     "ClassTokenPooling": "pooling",

@@ -54,7 +54,7 @@ def export(graph: Graph, file: Path) -> tuple[Pixels, NDArray[np.float32]]:
             opset_version=_OPSET,
             input_names=["pixels"],
             output_names=["features"],
-            dynamic_shapes=({0: torch.export.Dim("n")},),
+            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
             external_data=True,
             verbose=False,
         )

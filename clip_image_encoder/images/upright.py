@@ -95,7 +95,9 @@ def _transparent_value(image: Image.Image) -> int | tuple[int, ...] | None:
         # Pillow cuts 16-bit colours to their upper 8 bits, but not this value.
         sixteen = _raw_mode(image) == "RGB;16B" or max(value) > 255
         return tuple(channel >> 8 for channel in value) if sixteen else value
-    if image.mode in ("1", "L", "I", "I;16") and isinstance(value, int):
+    if image.mode == "1" and isinstance(value, int):
+        return 255 if value else 0  # Pillow 11 says 1, Pillow 12 says 255
+    if image.mode in ("L", "I", "I;16") and isinstance(value, int):
         # Pillow spreads 2 and 4-bit greys over 0..255, but not this value.
         return value * {"L;2": 85, "L;4": 17}.get(_raw_mode(image), 1)
     return None  # palettes keep theirs for themselves; elsewhere it is a leftover of some conversion

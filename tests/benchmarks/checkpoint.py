@@ -78,14 +78,14 @@ def draw_pictures(folder: Path, count: int = 64) -> None:
         noisy.save(folder / f"{number:03d}.jpg", quality=88)
 
 
-def save_for_fastembed(checkpoint: Path, folder: Path) -> None:
+def save_for_fastembed(checkpoint: Path, folder: Path, *, side: int = 224) -> None:
     """Export the vision tower as fastembed's own model files are: normalised float32 pixels in, vectors out."""
     folder.mkdir()
     model = CLIPVisionModelWithProjection.from_pretrained(checkpoint, attn_implementation="eager").eval()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     program = torch.onnx.export(
         _Embeds(model).eval(),
-        (torch.zeros(2, 3, 224, 224),),
+        (torch.zeros(2, 3, side, side),),
         dynamo=True,
         input_names=["pixel_values"],
         output_names=["image_embeds"],

@@ -47,6 +47,7 @@ def test_before_it_is_fitted_it_says_so(pictures: list[Image.Image]) -> None:
         ImageVectorizer("tiny-shapes").transform(pictures)
 
 
+@pytest.mark.filterwarnings("ignore:.*SciPy 1.18")  # scikit-learn 1.7 uses what newer SciPys deprecate
 def test_a_pipeline_learns_colours_and_a_search_may_change_its_parameters(
     scenes: list[Scene], pictures: list[Image.Image]
 ) -> None:
