@@ -22,19 +22,21 @@ from clip_image_encoder.waiting_room import Call, WaitingRoom
 if TYPE_CHECKING:
     from clip_image_encoder.text import TextEncoder
 
-__all__ = ["BatcherStats", "MicroBatcher"]
+__all__ = ["BatcherStats", "ImageStream", "MicroBatcher"]
 
 _Item = TypeVar("_Item")
 _logger = logging.getLogger(__name__)
 
 
 @runtime_checkable
-class _ImageStream(Protocol):
-    """What a batcher asks of an encoder of images."""
+class ImageStream(Protocol):
+    """What a batcher asks of an encoder of images: an `ImageEncoder`, a `CachedEncoder`, or one of yours."""
 
     def stream(
         self, images: Iterable[ImageInput], batch_size: int, *, show_progress: bool | None
-    ) -> Generator[EncodedBatch]: ...
+    ) -> Generator[EncodedBatch]:
+        """Encode images batch by batch, as `ImageEncoder.stream` does."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,7 @@ class MicroBatcher(Generic[_Item]):
     the next batch is tried anew. In a forked process the batcher begins afresh.
 
     Args:
-        encoder: an `ImageEncoder` or a `TextEncoder`; it stays usable beside the batcher.
+        encoder: an `ImageEncoder`, a `CachedEncoder` or a `TextEncoder`; it stays usable beside the batcher.
         max_batch_size: calls that pass the model at a time.
         max_wait_ms: how long an idle model waits for more calls after the first, in milliseconds.
         max_queue: calls that may wait; one more raises QueueFullError. None lets every caller wait for its
@@ -92,7 +94,7 @@ class MicroBatcher(Generic[_Item]):
     @overload
     def __init__(
         self: MicroBatcher[ImageInput],
-        encoder: _ImageStream,
+        encoder: ImageStream,
         *,
         max_batch_size: int = ...,
         max_wait_ms: float = ...,
@@ -109,7 +111,7 @@ class MicroBatcher(Generic[_Item]):
     ) -> None: ...
     def __init__(
         self,
-        encoder: _ImageStream | TextEncoder,
+        encoder: ImageStream | TextEncoder,
         *,
         max_batch_size: int = 32,
         max_wait_ms: float = 5.0,
@@ -120,7 +122,7 @@ class MicroBatcher(Generic[_Item]):
         if max_queue is not None and max_queue < 1:
             raise ConfigurationError(f"max_queue must be a positive integer or None, not {max_queue!r}")
         self._size = size = check_batch_size(max_batch_size, name="max_batch_size")
-        self._encode = _for_images(encoder, size) if isinstance(encoder, _ImageStream) else _for_texts(encoder, size)
+        self._encode = _for_images(encoder, size) if isinstance(encoder, ImageStream) else _for_texts(encoder, size)
         self._wait = max_wait_ms / 1000
         self._max_queue = max_queue
         self._begin()
@@ -253,7 +255,7 @@ def _serve_group(first: Call, others: Iterable[Call], encode: _Encode, tally: _T
             call.future.set_result(outcome)
 
 
-def _for_images(encoder: _ImageStream, size: int) -> _Encode:
+def _for_images(encoder: ImageStream, size: int) -> _Encode:
     def encode(items: Iterable[object]) -> _Answers:
         images: Iterable[ImageInput] = items  # type: ignore[assignment]  # what is none gets an ImageError
         (batch,) = encoder.stream(images, size, show_progress=False)
