@@ -24,7 +24,7 @@ Each class is also the built-in exception in brackets, so `except ValueError` or
 
 from __future__ import annotations
 
-from typing import TypeVar
+from clip_image_encoder.tracebacks import without_tracebacks
 
 __all__ = [
     "BackendError",
@@ -42,11 +42,7 @@ __all__ = [
     "QueueFullError",
     "ServingError",
     "UnsupportedImageError",
-    "without_tracebacks",
 ]
-
-
-_Error = TypeVar("_Error", bound=Exception)
 
 
 class EncoderError(Exception):
@@ -101,15 +97,6 @@ class ImageError(EncoderError, ValueError):
         placed = type(self)(self.reason, source=self.source, index=index)
         placed.__cause__ = self.__cause__
         return without_tracebacks(placed)
-
-
-def without_tracebacks(error: _Error) -> _Error:
-    """Return the error, with the tracebacks of it and of its causes taken off: their frames hold the inputs."""
-    cause: BaseException | None = error
-    while cause is not None:
-        cause.__traceback__ = None
-        cause = cause.__cause__ or cause.__context__
-    return error
 
 
 def _restore(kind: type[ImageError], reason: str, source: str, index: int | None) -> ImageError:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, overload, runtime_
 
 from clip_image_encoder.arguments import check_batch_size
 from clip_image_encoder.arrays import Vectors
-from clip_image_encoder.errors import ConfigurationError, without_tracebacks
+from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.images import ImageInput
 from clip_image_encoder.pipeline import EncodedBatch
+from clip_image_encoder.tracebacks import without_tracebacks
 from clip_image_encoder.waiting_room import Call, WaitingRoom
 
 if TYPE_CHECKING:
