@@ -17,8 +17,8 @@ from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.images import ImageInput
 from clip_image_encoder.pipeline import EncodedBatch
-from clip_image_encoder.tracebacks import without_tracebacks
 from clip_image_encoder.serving.waiting_room import Call, WaitingRoom
+from clip_image_encoder.tracebacks import without_tracebacks
 
 if TYPE_CHECKING:
     from clip_image_encoder.text import TextEncoder
