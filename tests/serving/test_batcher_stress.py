@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field
@@ -23,22 +25,18 @@ from clip_image_encoder.testing import ToyBackend
 PICTURES = np.random.default_rng(1).integers(0, 256, (50, 32, 32, 3), dtype=np.uint8)
 
 
-@dataclass
-class FlakyBackend:
-    """ToyBackend that fails one batch in so many."""
+@dataclass(frozen=True, kw_only=True)
+class FlakyBackend(ToyBackend):
+    """ToyBackend that fails one batch in so many; 0 is none."""
 
     one_in: int
-    toy: ToyBackend = field(default_factory=ToyBackend)
-    calls: int = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.toy, name)
+    batches: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
-        self.calls += 1
-        if self.one_in and self.calls % self.one_in == 0:
+        number = next(self.batches)
+        if self.one_in and number % self.one_in == 0:
             raise RuntimeError("injected")
-        return self.toy(pixels, output=output, device=device)
+        return super().__call__(pixels, output=output, device=device)
 
 
 @pytest.fixture(scope="module")
