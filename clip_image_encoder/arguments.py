@@ -8,7 +8,7 @@ import numpy as np
 
 from clip_image_encoder.errors import ConfigurationError
 
-__all__ = ["available_cores", "check_batch_size", "check_max_bytes", "check_num_workers"]
+__all__ = ["available_cores", "check_batch_size", "check_max_bytes", "check_num_workers", "check_on_error"]
 
 
 def check_batch_size(batch_size: int, *, name: str = "batch_size") -> int:
@@ -55,3 +55,13 @@ def check_max_bytes(max_bytes: int) -> int:
     if max_bytes < 1:
         raise ConfigurationError(f"max_bytes must be a positive integer, not {max_bytes!r}")
     return max_bytes
+
+
+def check_on_error(on_error: str) -> None:
+    """Check what `encode` is to do at a bad image.
+
+    Raises:
+        ConfigurationError: it is neither "raise" nor "nan".
+    """
+    if on_error not in ("raise", "nan"):
+        raise ConfigurationError(f"on_error must be 'raise' or 'nan', not {on_error!r}")

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL.Image import Image
 
-from clip_image_encoder.arguments import available_cores, check_batch_size, check_num_workers
+from clip_image_encoder.arguments import available_cores, check_batch_size, check_num_workers, check_on_error
 from clip_image_encoder.arrays import Pixels, Vectors
 from clip_image_encoder.backends import find_backend
 from clip_image_encoder.checkpoint import open_checkpoint
@@ -199,8 +199,7 @@ class ImageEncoder:
             BackendError: the device failed.
             ContractError: a component of yours broke its protocol.
         """
-        if on_error not in ("raise", "nan"):
-            raise ConfigurationError(f"on_error must be 'raise' or 'nan', not {on_error!r}")
+        check_on_error(on_error)
         stop = until_failure if on_error == "raise" else iter
         vectors = gather(self._run(images, batch_size, device, normalize, stop, show_progress), self.dimension)
         return vectors[0] if is_single_image(images) else vectors

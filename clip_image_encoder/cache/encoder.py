@@ -11,10 +11,10 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from clip_image_encoder.arguments import available_cores, check_batch_size
+from clip_image_encoder.arguments import available_cores, check_batch_size, check_on_error
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.encoder import ImageEncoder
-from clip_image_encoder.errors import ConfigurationError, ImageError
+from clip_image_encoder.errors import ImageError
 from clip_image_encoder.images import ImageInput
 from clip_image_encoder.images.encoded import EncodedImage
 from clip_image_encoder.images.several import each_image, is_single_image
@@ -91,8 +91,7 @@ class CachedEncoder:
         on_error: Literal["raise", "nan"] = "raise",
     ) -> Vectors:
         """Encode one image or many; as `ImageEncoder.encode`, with vectors of length 1."""
-        if on_error not in ("raise", "nan"):
-            raise ConfigurationError(f"on_error must be 'raise' or 'nan', not {on_error!r}")
+        check_on_error(on_error)
         batches = self.stream(images, batch_size)
         vectors = gather(until_failure(batches) if on_error == "raise" else batches, self.dimension)
         return vectors[0] if is_single_image(images) else vectors

@@ -112,7 +112,10 @@ class WaitingRoom:
 
     def _drop_cancelled(self) -> None:
         """Make room: callers who gave up don't keep others out."""
-        cancelled = [call for call in self._calls if call.future.cancelled()]
-        self._calls = deque(call for call in self._calls if call not in cancelled)
-        for call in cancelled:
-            call.future.set_running_or_notify_cancel()  # until then, who waits for the future goes on waiting
+        kept: deque[Call] = deque()
+        for call in self._calls:
+            if call.future.cancelled():
+                call.future.set_running_or_notify_cancel()  # until then, who waits for the future goes on waiting
+            else:
+                kept.append(call)
+        self._calls = kept

@@ -78,6 +78,12 @@ def draw_pictures(folder: Path, count: int = 64) -> None:
         noisy.save(folder / f"{number:03d}.jpg", quality=88)
 
 
+def jpegs(folder: Path, count: int) -> list[Path]:
+    """Return so many JPEG files of a folder, each as often as needed."""
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in {".jpg", ".jpeg"})
+    return [files[number % len(files)] for number in range(count)]
+
+
 def save_for_fastembed(checkpoint: Path, folder: Path, *, side: int = 224) -> None:
     """Export the vision tower as fastembed's own model files are: normalised float32 pixels in, vectors out."""
     folder.mkdir()

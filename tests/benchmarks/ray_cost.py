@@ -18,7 +18,7 @@ import ray
 from clip_image_encoder import ImageEncoder
 from clip_image_encoder.folder import embed_folder
 from clip_image_encoder.integrations.ray import embed_images
-from tests.benchmarks.checkpoint import save_checkpoint
+from tests.benchmarks.checkpoint import jpegs, save_checkpoint
 
 
 def main() -> None:
@@ -53,9 +53,8 @@ def main() -> None:
 def copied(photos: Path, folder: Path, count: int) -> Path:
     """Return a new folder with so many of the photos, each as often as needed."""
     folder.mkdir()
-    files = sorted(file for file in photos.iterdir() if file.suffix.lower() in {".jpg", ".jpeg"})
-    for number in range(count):
-        shutil.copy(files[number % len(files)], folder / f"{number:05d}.jpg")
+    for number, file in enumerate(jpegs(photos, count)):
+        shutil.copy(file, folder / f"{number:05d}.jpg")
     return folder
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from clip_image_encoder import ImageEncoder
 from clip_image_encoder.serving import MicroBatcher
-from tests.benchmarks.checkpoint import save_checkpoint
+from tests.benchmarks.checkpoint import jpegs, save_checkpoint
 from tests.benchmarks.systems import SYSTEMS
 
 THREADS, MAX_WAIT_MS = 40, 5.0
@@ -25,8 +25,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=240, help="images a round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="(default: %(default)s)")
     arguments = parser.parse_args()
-    files = sorted(file for file in arguments.images.iterdir() if file.suffix.lower() in {".jpg", ".jpeg"})
-    photos = [files[number % len(files)] for number in range(arguments.count)]
+    photos = jpegs(arguments.images, arguments.count)
     with tempfile.TemporaryDirectory() as folder:
         save_checkpoint(Path(folder))
         encoder = ImageEncoder(folder, device="cpu")
