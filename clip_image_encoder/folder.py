@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, join_ba
 from clip_image_encoder.pipeline import EncodedBatch
 from clip_image_encoder.progress import is_interactive
 
-__all__ = ["FolderSummary", "embed_folder"]
+__all__ = ["FolderSummary", "embed_folder", "pictures_below"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +82,13 @@ def embed_folder(
     fingerprint = encoder.fingerprint
     done = files.written("path", fingerprint=fingerprint)
     files.remove_unfinished()
-    pictures = sorted(_pictures(root, encoder.loader.formats))
-    names = {path: _name(path, root) for path in pictures}
-    todo = [path for path in pictures if names[path] not in done]
+    pictures = pictures_below(root, encoder.loader.formats)
+    names = [name for name, _ in pictures if name not in done]
+    todo = [path for name, path in pictures if name not in done]
 
     def write(batches: list[EncodedBatch]) -> None:
         embeddings, failures = join_batches(batches, dimension=encoder.dimension)
-        paths = [names[path] for path in todo[batches[0].start :][: len(failures)]]
+        paths = names[batches[0].start :][: len(failures)]
         files.add(embeddings_table({"path": paths}, embeddings, failures, fingerprint=fingerprint), key="path")
 
     failed = 0
@@ -110,12 +111,22 @@ def embed_folder(
     return FolderSummary(embedded=len(todo) - failed, failed=failed, skipped=len(pictures) - len(todo))
 
 
-def _pictures(root: Path, formats: tuple[str, ...]) -> Iterator[Path]:
+def pictures_below(root: Path, formats: Sequence[str]) -> list[tuple[str, Path]]:
+    """Return the pictures in a folder and the folders in it: the name below it, which is always text, and the path.
+
+    A folder that can't be listed is left out, with a warning that names it.
+
+    Args:
+        root: the folder.
+        formats: Pillow's names; a file whose name ends as those of one of them do is a picture.
+    """
+
+    def warn(error: OSError) -> None:
+        warnings.warn(f"{error.filename} is left out: {error.strerror}", stacklevel=2)
+
     endings = file_endings(formats)
-    for folder, _, files in os.walk(root):
-        for file in files:
-            if Path(file).suffix.lower() in endings:
-                yield Path(folder, file)
+    found = (Path(folder, file) for folder, _, files in os.walk(root, onerror=warn) for file in files)
+    return sorted((_name(path, root), path) for path in found if path.suffix.lower() in endings)
 
 
 def _name(path: Path, root: Path) -> str:

@@ -20,13 +20,47 @@ try:
     import pyarrow.compute as pc
     import pyarrow.fs
     import pyarrow.parquet as pq
+    from fsspec.core import url_to_fs
 except ModuleNotFoundError as error:
-    raise MissingExtraError("Parquet needs pyarrow: python -m pip install 'clip-image-encoder[parquet]'") from error
+    raise MissingExtraError(
+        f"Parquet needs {error.name}: python -m pip install 'clip-image-encoder[parquet]'"
+    ) from error
 
-__all__ = ["EmbeddingFiles", "embeddings_table", "join_batches"]
+__all__ = ["EmbeddingFiles", "embeddings_table", "join_batches", "open_folder"]
 
 _FINGERPRINT = b"clip_image_encoder.fingerprint"
 _UNFINISHED = ".unfinished-"
+
+
+def open_folder(place: str | os.PathLike[str]) -> tuple[pa.fs.FileSystem, str]:
+    """Return the file system of a folder, and the folder's path in it.
+
+    Args:
+        place: a path, a URL of pyarrow's file systems, such as `s3://bucket/photos`, or any other URL that
+            fsspec opens.
+
+    Raises:
+        ConfigurationError: neither knows such a URL, or what it takes is not installed.
+
+    Example:
+        >>> from clip_image_encoder.parquet import open_folder
+        >>> filesystem, path = open_folder("memory://photos")
+        >>> path
+        '/photos'
+    """
+    url = os.fspath(place)
+    if "://" not in url:
+        return pa.fs.LocalFileSystem(), str(Path(url).absolute())
+    try:
+        filesystem, path = pa.fs.FileSystem.from_uri(url)
+    except pa.ArrowInvalid:
+        # pyarrow's own file systems are quicker where there are both.
+        try:
+            known, path = url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise ConfigurationError(f"{url} can't be opened: {error}") from error
+        filesystem = pa.fs.PyFileSystem(pa.fs.FSSpecHandler(known))
+    return filesystem, path
 
 
 def join_batches(batches: Sequence[EncodedBatch], *, dimension: int) -> tuple[Vectors, list[ImageError | None]]:
@@ -53,7 +87,8 @@ def embeddings_table(
 
     Returns:
         The columns, and after them `embedding`, a list of d float32 that is never null, since databases
-        and readers stumble over null vectors; `status`, "ok" or "failed"; `error`, null where there is none.
+        and readers stumble over null vectors; `status`, "ok" or "failed"; `error`, what is wrong with the
+        picture, or null.
 
     Example:
         >>> import numpy as np
@@ -68,7 +103,8 @@ def embeddings_table(
     kind = pa.list_(pa.float32(), embeddings.shape[1])
     values = pa.array(np.ascontiguousarray(embeddings, dtype=np.float32).reshape(-1))
     statuses = ["failed" if failure else "ok" for failure in failures]
-    errors = [str(failure) if failure else None for failure in failures]
+    # Not its place in the call, which another run, or a resumed one, would number otherwise.
+    errors = [failure.reason if failure else None for failure in failures]
     added = {
         pa.field("embedding", kind, nullable=False): pa.FixedSizeListArray.from_arrays(values, type=kind),
         pa.field("status", pa.string(), nullable=False): pa.array(statuses, pa.string()),
@@ -93,10 +129,12 @@ class EmbeddingFiles:
 
     @classmethod
     def at(cls, destination: str | os.PathLike[str]) -> EmbeddingFiles:
-        """Return the files at a path, or at a URL such as `s3://bucket/vectors.parquet`."""
-        if "://" in str(destination):
-            return cls(*pa.fs.FileSystem.from_uri(str(destination)))
-        return cls(pa.fs.LocalFileSystem(), str(Path(destination).absolute()))
+        """Return the files at a path, or at a URL such as `s3://bucket/vectors.parquet`.
+
+        Raises:
+            ConfigurationError: there is no such kind of URL.
+        """
+        return cls(*open_folder(destination))
 
     def add(self, table: pa.Table, *, key: str) -> None:
         """Write a table from `embeddings_table`, a file for each status; each appears whole or not at all.

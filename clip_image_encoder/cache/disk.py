@@ -30,6 +30,7 @@ class DiskCache:
 
     Raises:
         ConfigurationError: the file can't be opened, or is something else.
+        sqlite3.Error: later, at a call: it can't be read or written any more, for a full disk for example.
 
     Example:
         >>> import tempfile

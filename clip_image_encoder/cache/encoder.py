@@ -169,7 +169,18 @@ class CachedEncoder:
         return EncodedBatch(
             start=start,
             embeddings=np.stack([vectors.get(name, nothing) for name in names]),
-            failures=tuple(errors[name].at(start + place) for place, name in enumerate(names) if name in errors),
+            failures=tuple(
+                _failure(errors[name], part[place][1], start + place)
+                for place, name in enumerate(names)
+                if name in errors
+            ),
             loading_seconds=seconds[0],
             encoding_seconds=seconds[1],
         )
+
+
+def _failure(error: ImageError, item: object, index: int) -> ImageError:
+    placed = error.at(index)
+    if isinstance(item, EncodedImage):
+        placed.source = item.source  # the error may be that of another file with the same content
+    return placed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,8 +16,9 @@ from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
 from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
+from clip_image_encoder.folder import pictures_below
 from clip_image_encoder.images.formats import file_endings
-from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, join_batches
+from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, join_batches, open_folder
 
 __all__ = ["EmbedImages", "embed_images"]
 
@@ -78,15 +80,15 @@ class EmbedImages:
             raise ConfigurationError(f"the dataset needs a column 'bytes' or 'path', and has {table.column_names}")
         items = table[column].to_pylist()
         if column == "path" and self._filesystem is not None:
-            items = [_RemoteFile(self._filesystem, path) for path in items]
+            items = [_File(self._filesystem, path) for path in items]
         batches = list(self._encoder.stream(items, self._batch_size, show_progress=False))
         embeddings, failures = join_batches(batches, dimension=self._encoder.dimension)
         kept = {name: table[name] for name in table.column_names if name not in self._without}
         return embeddings_table(kept, embeddings, failures, fingerprint=self._fingerprint)
 
 
-class _RemoteFile:
-    """A file of an object store, opened by the thread that loads it, so that many are opened at a time."""
+class _File:
+    """A file that is opened by the thread that loads it: of an object store, many are at a time."""
 
     def __init__(self, filesystem: pa.fs.FileSystem, path: str) -> None:
         self.name = path
@@ -135,8 +137,9 @@ def embed_images(
     when there are more pictures.
 
     Args:
-        source: a folder that every machine has, a URL such as `s3://bucket/photos`, or a Dataset with
-            the column `path`, and `bytes` where the actors can't open the paths.
+        source: a folder that every machine has, a URL such as `s3://bucket/photos` or of another file system
+            that fsspec opens, or a Dataset with the column `path`, and `bytes` where the actors can't open
+            the paths.
         destination: folder or URL for `ok-*.parquet` and `failed-*.parquet`, as `embed_folder` writes them.
         model: a hub id, a folder that every machine has, or "tiny-shapes".
         backend: as in `ImageEncoder`.
@@ -149,7 +152,7 @@ def embed_images(
         batch_size: pictures that an actor gets at a time.
 
     Raises:
-        ConfigurationError: the destination holds vectors of another encoder.
+        ConfigurationError: there is no such folder, or the destination holds vectors of another encoder.
     """
     settings = {
         "model": model,
@@ -161,23 +164,21 @@ def embed_images(
     # Asked where the actors will be: this machine may have no GPU.
     fingerprint = ray.get(ray.remote(_fingerprint).options(num_gpus=num_gpus).remote(settings))
     done = EmbeddingFiles.at(destination).written("path", fingerprint=fingerprint)
-    filesystem = None
+    folder = None
     if isinstance(source, Dataset):
         todo = source.filter(_NotIn(done))
     else:
-        files = EmbeddingFiles.at(source)
-        formats = (loader or ImageLoader()).formats
-        paths = [path for path in _pictures(files.filesystem, files.path, formats) if path not in done]
+        folder = _folder(source)
+        paths = [path for path in _pictures(folder, (loader or ImageLoader()).formats) if path not in done]
         if not paths:
             return
         # The actors read the files: what comes through Ray's own reading is copied twice on its way.
         rows = max(batch_size, min(_ROWS_A_BLOCK, len(paths) // (4 * concurrency)))
         blocks = [pa.table({"path": paths[start : start + rows]}) for start in range(0, len(paths), rows)]
         todo = ray.data.from_arrow(blocks)
-        filesystem = None if isinstance(files.filesystem, pa.fs.LocalFileSystem) else files.filesystem
     embedded = todo.map_batches(
         EmbedImages,
-        fn_constructor_kwargs={**settings, "filesystem": filesystem, "without": ("bytes",)},
+        fn_constructor_kwargs={**settings, "filesystem": folder, "without": ("bytes",)},
         batch_format="pyarrow",
         batch_size=batch_size,
         num_gpus=num_gpus,
@@ -198,10 +199,20 @@ def _fingerprint(settings: dict[str, Any]) -> str:
     return ImageEncoder(**settings).fingerprint
 
 
-def _pictures(filesystem: pa.fs.FileSystem, root: str, formats: Sequence[str]) -> list[str]:
+def _folder(source: str) -> pa.fs.SubTreeFileSystem:
+    """Return a folder as a file system of its own, in which a path is what the folder's rows are known by."""
+    filesystem, root = open_folder(source)
+    if filesystem.get_file_info(root).type != pa.fs.FileType.Directory:
+        raise ConfigurationError(f"{source} is not a folder")
+    return pa.fs.SubTreeFileSystem(root, filesystem)
+
+
+def _pictures(folder: pa.fs.SubTreeFileSystem, formats: Sequence[str]) -> list[str]:
+    if isinstance(folder.base_fs, pa.fs.LocalFileSystem):
+        # pyarrow lists nothing where a single name is no text.
+        return [name for name, _ in pictures_below(Path(folder.base_path), formats)]
     endings = file_endings(formats)
-    selector = pa.fs.FileSelector(root, recursive=True)
-    found = filesystem.get_file_info(selector)
+    found = folder.get_file_info(pa.fs.FileSelector("", recursive=True))
     return sorted(info.path for info in found if info.is_file and f".{info.extension.lower()}" in endings)
 
 

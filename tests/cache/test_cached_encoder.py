@@ -154,6 +154,16 @@ def test_a_bad_image_is_named_each_time_and_never_kept(backend: CountingBackend,
         assert failures[1].source == "missing.png"
 
 
+def test_two_bad_files_with_the_same_content_are_named_each(
+    backend: CountingBackend, cache: EmbeddingCache, tmp_path: Path
+) -> None:
+    files = [tmp_path / "first.png", tmp_path / "second.png"]
+    for file in files:
+        file.write_bytes(DAMAGED)
+    (batch,) = CachedEncoder(ImageEncoder(backend), cache).stream(files)
+    assert [failure.source for failure in batch.failures] == list(map(str, files))
+
+
 def test_shapes_are_the_encoders(backend: CountingBackend, cache: EmbeddingCache) -> None:
     encoder = CachedEncoder(ImageEncoder(backend), cache)
     assert encoder.encode([]).shape == (0, encoder.dimension)

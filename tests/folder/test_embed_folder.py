@@ -77,6 +77,8 @@ def test_bad_pictures_are_listed_with_their_reason_in_files_of_their_own(
     rows = [row for table in failed for row in table.to_pylist()]
     assert sorted(row["path"] for row in rows) == ["empty.png", "first/broken.jpg"]
     assert all(row["error"] and np.isnan(row["embedding"]).all() for row in rows)
+    # The same in every run, resumed or not, and on Ray: no place among the pictures of a call.
+    assert {row["path"]: row["error"] for row in rows}["empty.png"] == "there is no data in it"
     good = [pq.read_table(file) for file in (tmp_path / "vectors.parquet").glob("ok-*.parquet")]
     assert sum(table.num_rows for table in good) == 20
     assert all(table["error"].null_count == table.num_rows for table in good)
@@ -148,6 +150,22 @@ def test_a_name_that_is_no_text_has_its_row(encoder: ImageEncoder, tmp_path: Pat
     assert embed_folder(tmp_path / "gallery", tmp_path / "vectors.parquet", encoder).embedded == 1
     assert embed_folder(tmp_path / "gallery", tmp_path / "vectors.parquet", encoder).skipped == 1
     assert table_of(tmp_path / "vectors.parquet")["path"].to_pylist() == ["\\xff.png"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the length of a path is limited elsewhere in other ways")
+def test_a_folder_that_can_not_be_listed_is_named(
+    gallery: Gallery, encoder: ImageEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = gallery(4)
+    monkeypatch.chdir(root)
+    for _ in range(20):
+        Path("x" * 250).mkdir()
+        os.chdir("x" * 250)
+    Image.new("RGB", (9, 9)).save("too-deep.png")
+    monkeypatch.undo()
+    with pytest.warns(UserWarning, match="xxx is left out: File name too long"):
+        summary = embed_folder(root, tmp_path / "vectors.parquet", encoder)
+    assert summary == FolderSummary(embedded=4, failed=0, skipped=0)
 
 
 def test_killed_ten_times_every_picture_is_there_exactly_once(

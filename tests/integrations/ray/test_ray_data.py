@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from PIL import Image
 from ray.data import ActorPoolStrategy
 
 from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
+from clip_image_encoder.folder import embed_folder
 from clip_image_encoder.integrations.ray import EmbedImages, embed_images
 
 COUNT, DAMAGED = 2000, 20
@@ -57,12 +59,24 @@ def table_of(destination: Path) -> Any:
     return pq.read_table(destination).sort_by("path")
 
 
+def names_of(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+def link(names: list[str], *, of: Path, into: Path) -> Path:
+    """Put some pictures of a folder into another."""
+    into.mkdir(exist_ok=True)
+    for name in names:
+        (into / name).hardlink_to(of / name)
+    return into
+
+
 def vectors_of(table: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.stack(table["embedding"].to_numpy(zero_copy_only=False))
 
 
 def test_every_picture_has_the_vector_of_one_process(gallery: Path, once: Any) -> None:
-    assert once["path"].to_pylist() == sorted(map(str, gallery.iterdir()))
+    assert once["path"].to_pylist() == names_of(gallery)
     encoder = ImageEncoder("tiny-shapes", device="cpu")
     with pytest.warns(UserWarning, match=f"{DAMAGED} of the images"):
         expected = encoder.encode(sorted(gallery.iterdir()), on_error="nan")
@@ -77,25 +91,59 @@ def test_every_damaged_file_is_listed_with_its_reason(once: Any) -> None:
 
 
 def test_a_second_run_does_nothing(gallery: Path, tmp_path: Path) -> None:
-    few = [str(path) for path in sorted(gallery.iterdir())[:40]]
-    source = ray.data.from_items([{"path": path} for path in few])
-    destination = tmp_path / "vectors.parquet"
-    embed_images(source, str(destination), model="tiny-shapes")
-    before = {file: file.stat().st_mtime_ns for file in destination.iterdir()}
-    embed_images(source, str(destination), model="tiny-shapes")
-    assert {file: file.stat().st_mtime_ns for file in destination.iterdir()} == before
+    few = link(names_of(gallery)[:40], of=gallery, into=tmp_path / "few")
+    source = ray.data.from_items([{"path": str(path)} for path in few.iterdir()])
+    for number, pictures in enumerate((f"local://{few}", source)):
+        destination = tmp_path / f"{number}.parquet"
+        embed_images(pictures, str(destination), model="tiny-shapes")
+        before = {file: file.stat().st_mtime_ns for file in destination.iterdir()}
+        assert table_of(destination).num_rows == 40
+        embed_images(pictures, str(destination), model="tiny-shapes")
+        assert {file: file.stat().st_mtime_ns for file in destination.iterdir()} == before
 
 
 def test_a_run_that_was_stopped_half_way_is_resumed(gallery: Path, once: Any, tmp_path: Path) -> None:
-    destination = tmp_path / "vectors.parquet"
-    half = [str(path) for path in sorted(gallery.iterdir())[: COUNT // 2]]
-    embed_images(ray.data.from_items([{"path": path} for path in half]), str(destination), model="tiny-shapes")
+    names, destination = names_of(gallery), tmp_path / "vectors.parquet"
+    folder = link(names[: COUNT // 2], of=gallery, into=tmp_path / "folder")
+    embed_images(str(folder), str(destination), model="tiny-shapes")
     assert table_of(destination).num_rows == COUNT // 2
-    embed_images(str(gallery), str(destination), model="tiny-shapes")
+    link(names[COUNT // 2 :], of=gallery, into=folder)
+    embed_images(str(folder), str(destination), model="tiny-shapes")
     resumed = table_of(destination)
-    assert resumed["path"].equals(once["path"])
-    assert resumed["status"].equals(once["status"])
+    assert resumed.drop_columns("embedding").equals(once.drop_columns("embedding"))
     np.testing.assert_allclose(vectors_of(resumed), vectors_of(once), atol=1e-5)
+
+
+def test_what_one_machine_has_begun_is_finished_on_ray(gallery: Path, once: Any, tmp_path: Path) -> None:
+    names, destination = names_of(gallery)[:200], tmp_path / "vectors.parquet"
+    folder = link(names[:90], of=gallery, into=tmp_path / "folder")
+    embed_folder(folder, destination, ImageEncoder("tiny-shapes", device="cpu"))
+    before = {file: file.stat().st_mtime_ns for file in destination.iterdir()}
+    link(names[90:], of=gallery, into=folder)
+    embed_images(str(folder), str(destination), model="tiny-shapes")
+    assert before.items() <= {file: file.stat().st_mtime_ns for file in destination.iterdir()}.items()
+    both = table_of(destination)
+    assert both.drop_columns("embedding").equals(once.slice(0, 200).drop_columns("embedding"))
+    np.testing.assert_allclose(vectors_of(both), vectors_of(once)[:200], atol=1e-5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no file names that are no text")
+def test_a_name_that_is_no_text_does_not_stop_the_others(gallery: Path, tmp_path: Path) -> None:
+    folder = link(names_of(gallery)[:3], of=gallery, into=tmp_path / "folder")
+    (folder / os.fsdecode(b"\xff.png")).write_bytes(b"")
+    embed_images(str(folder), str(tmp_path / "vectors.parquet"), model="tiny-shapes")
+    table = table_of(tmp_path / "vectors.parquet")
+    assert dict(zip(table["path"].to_pylist(), table["status"].to_pylist(), strict=True)) == {
+        **dict.fromkeys(names_of(gallery)[:3], "ok"),
+        "\\xff.png": "failed",
+    }
+
+
+@pytest.mark.parametrize("name", ["missing", "file"])
+def test_what_is_no_folder_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="not a folder"):
+        embed_images(str(tmp_path / name), str(tmp_path / "vectors.parquet"), model="tiny-shapes")
 
 
 def test_vectors_of_another_encoder_are_not_mixed_in(gallery: Path, tmp_path: Path) -> None:
@@ -127,7 +175,7 @@ def test_a_killed_actor_is_survived(gallery: Path, once: Any, tmp_path: Path) ->
     )
     table = pa.concat_tables(ray.get(embedded.to_arrow_refs())).sort_by("path")
     assert marker.exists()
-    assert table["path"].equals(once["path"])
+    assert [Path(path).name for path in table["path"].to_pylist()] == once["path"].to_pylist()
     np.testing.assert_allclose(vectors_of(table), vectors_of(once), atol=1e-5)
 
 
@@ -142,4 +190,4 @@ def test_files_of_another_file_system_are_read_by_the_actors(gallery: Path, once
     table = EmbedImages("tiny-shapes", device="cpu", filesystem=filesystem)(pa.table({"path": [*names, "no.png"]}))
     np.testing.assert_allclose(vectors_of(table)[:20], vectors_of(once)[:20], atol=1e-5)
     assert table["status"].to_pylist()[-1] == "failed"
-    assert "no.png" in table["error"][-1].as_py()
+    assert "FileNotFoundError" in table["error"][-1].as_py()
