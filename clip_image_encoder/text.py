@@ -93,9 +93,7 @@ class TextEncoder:
     def fingerprint(self) -> str:
         """Same string, same vectors: a SHA-256 over the weights, the tokenizer and the dtype."""
         device = resolve_devices(self._device, torch_devices())[0]
-        borrowed = self._tokenizer_checkpoint != self._checkpoint
-        tokenizer = self._tokenizer_checkpoint.name if borrowed else "its own"
-        parts = (self._checkpoint.fingerprint, tokenizer, self._max_length)
+        parts = (self._checkpoint.fingerprint, self._tokenizer_checkpoint.tokenizer_fingerprint, self._max_length)
         return fingerprint(f"text({parts}, {dtype_on(device, self._dtype)})")
 
     def __repr__(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -102,12 +103,21 @@ class Checkpoint:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the config and the weight files: the same wherever and under whatever name they lie."""
-        digest = hashlib.sha256()
-        for name in ("config.json", *weight_filenames(self.files)):
-            with self.files.path(name).open("rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-        return digest.hexdigest()
+        return _digest(self.files, ["config.json", *weight_filenames(self.files)])
+
+    @cached_property
+    def tokenizer_fingerprint(self) -> str:
+        """SHA-256 of the tokenizer's files, likewise."""
+        return _digest(self.files, [name for name in _TOKENIZER_FILES if name in self.files.listing])
+
+
+def _digest(files: Files, names: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for name in names:
+        with files.path(name).open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def open_checkpoint(

@@ -18,8 +18,9 @@ from safetensors.torch import load_file, save_file
 
 from clip_image_encoder.errors import CheckpointError, ConfigurationError
 from clip_image_encoder.text import TextEncoder
+from clip_image_encoder.tiny_shapes import tokenizer
 
-from .conftest import Saved
+from .conftest import WORDS, Saved
 
 TEXTS = ["a red circle", "the blue star on the red circle", "a"]
 
@@ -139,6 +140,20 @@ def test_the_fingerprint_is_that_of_what_decides_the_vectors(
     assert TextEncoder(tmp_path / "copy", device="cpu", dtype="float32").fingerprint == encoder.fingerprint
     assert TextEncoder(clip.folder, device="cpu", dtype="float16").fingerprint != encoder.fingerprint
     assert TextEncoder(save("clip_text").folder, device="cpu").fingerprint != encoder.fingerprint
+
+
+def test_another_tokenizer_is_another_fingerprint(clip: Saved, encoder: TextEncoder, tmp_path: Path) -> None:
+    shutil.copytree(clip.folder, tmp_path / "copy")
+    tokenizer.save(tokenizer.build(word[::-1] for word in WORDS), tmp_path / "copy")
+    for other in (
+        TextEncoder(tmp_path / "copy", device="cpu"),
+        TextEncoder(clip.folder, tokenizer=tmp_path / "copy", device="cpu"),
+    ):
+        assert not np.allclose(other.encode(TEXTS), encoder.encode(TEXTS), atol=1e-3)
+        assert other.fingerprint != encoder.fingerprint
+    same = TextEncoder(tmp_path / "copy", tokenizer=clip.folder, device="cpu")
+    np.testing.assert_array_equal(same.encode(TEXTS), encoder.encode(TEXTS))
+    assert same.fingerprint == encoder.fingerprint
 
 
 def test_a_pickle_gives_the_same_vectors_and_carries_no_weights(each: Saved) -> None:
