@@ -17,7 +17,7 @@ from clip_image_encoder.images.pillow_errors import pillow_errors
 from clip_image_encoder.images.several import has_method
 from clip_image_encoder.images.turns import turn_with
 from clip_image_encoder.images.upright import upright_rgb
-from clip_image_encoder.images.url import UrlPolicy
+from clip_image_encoder.images.url_policy import UrlPolicy
 
 __all__ = ["DEFAULT_FORMATS", "ImageInput", "ImageLoader", "UrlPolicy"]
 

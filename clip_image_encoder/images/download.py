@@ -21,7 +21,7 @@ import httpcore2
 from clip_image_encoder.errors import ImageFetchError
 from clip_image_encoder.images.addresses import canonical_host, is_public, resolve
 from clip_image_encoder.images.limits import check_bytes
-from clip_image_encoder.images.url import Target, UrlPolicy
+from clip_image_encoder.images.url_policy import Target, UrlPolicy
 
 __all__ = ["Moved", "fetch"]
 

@@ -21,7 +21,8 @@ from clip_image_encoder.errors import (
 from clip_image_encoder.images.describe import describe_bytes, describe_data_uri, describe_url, short_text
 from clip_image_encoder.images.limits import check_bytes
 from clip_image_encoder.images.turns import turn_with
-from clip_image_encoder.images.url import UrlPolicy, read_url
+from clip_image_encoder.images.url import read_url
+from clip_image_encoder.images.url_policy import UrlPolicy
 
 __all__ = ["BinaryFile", "EncodedImage", "read_bytes", "read_file", "read_path", "read_text"]
 

@@ -14,7 +14,8 @@ import pytest
 
 from clip_image_encoder.errors import ImageFetchError
 from clip_image_encoder.images.addresses import canonical_host, is_public
-from clip_image_encoder.images.url import UrlPolicy, read_url
+from clip_image_encoder.images.url import read_url
+from clip_image_encoder.images.url_policy import UrlPolicy
 
 from .url_server import Names, UrlServer, failure, found, ok
 

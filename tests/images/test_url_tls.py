@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from clip_image_encoder.images import download
-from clip_image_encoder.images.url import UrlPolicy, read_url
+from clip_image_encoder.images.url import read_url
+from clip_image_encoder.images.url_policy import UrlPolicy
 
 from .url_server import HERE, Names, UrlServer, drip, failure, found, ok
 

@@ -14,7 +14,8 @@ from clip_image_encoder.errors import (
     ImageTooLargeError,
     MissingExtraError,
 )
-from clip_image_encoder.images.url import UrlPolicy, read_url
+from clip_image_encoder.images.url import read_url
+from clip_image_encoder.images.url_policy import UrlPolicy
 
 from .url_server import HERE, Script, UrlServer, failure, failure_of, found, ok
 
@@ -143,9 +144,12 @@ def test_a_policy_without_the_http_client_names_the_extra(monkeypatch: pytest.Mo
             call()
 
 
-def test_the_http_client_is_not_loaded_before_there_is_a_policy() -> None:
+def test_the_http_client_is_not_loaded_before_there_is_a_url() -> None:
     program = (
-        "import sys; from clip_image_encoder.images.url import UrlPolicy; assert 'httpcore2' not in sys.modules;"
-        "UrlPolicy(); assert 'httpcore2' in sys.modules"
+        "import sys; from clip_image_encoder import ImageError, ImageLoader, UrlPolicy\n"
+        "loader = ImageLoader(urls=UrlPolicy())\n"
+        "assert 'httpcore2' not in sys.modules\n"
+        "try: loader('http://127.0.0.1/')\n"
+        "except ImageError: assert 'httpcore2' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -16,7 +16,8 @@ from typing import Any, TypeAlias
 import pytest
 
 from clip_image_encoder.errors import ImageError
-from clip_image_encoder.images.url import UrlPolicy, read_url
+from clip_image_encoder.images.url import read_url
+from clip_image_encoder.images.url_policy import UrlPolicy
 
 __all__ = [
     "HERE",

@@ -1,0 +1,150 @@
+"""http(s) URLs: what may be fetched, and a URL taken apart, once and strictly."""
+
+from __future__ import annotations
+
+import re
+import string
+from dataclasses import dataclass
+from importlib.util import find_spec
+from urllib.parse import quote, urlsplit
+
+from clip_image_encoder.errors import ConfigurationError, ImageFetchError, MissingExtraError
+from clip_image_encoder.images.addresses import canonical_host
+from clip_image_encoder.images.describe import describe_url
+
+__all__ = ["Target", "UrlPolicy", "check_http_client"]
+
+_LONGEST = 8192
+_LONGEST_WAIT = 86_400.0
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_HOST_AND_PORT = re.compile(
+    r"(?:\[(?P<address>[0-9a-f]*:[0-9a-f:.]*)\]|(?P<name>[^:\[\]]+))(?::(?P<port>[0-9]{0,5}))?", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UrlPolicy:
+    """What a loader may fetch from the network, and how long it may take.
+
+    Only hosts on the public internet are asked: every address of a name is checked, at every redirect
+    anew, and the connection goes to an address that was checked. Proxies in the environment are ignored.
+    TLS certificates are verified; the environment variables SSL_CERT_FILE and SSL_CERT_DIR hold.
+
+    Args:
+        private_hosts: hosts whose addresses are not checked, as they stand in a URL, without a port:
+            `("pictures.intranet", "10.0.0.5", "::1")`.
+        connect_timeout: seconds to find and reach a host, and again to agree on TLS; for each redirect.
+        read_timeout: seconds in which some data must arrive.
+        total_timeout: seconds until the picture must be here, redirects included.
+        max_redirects: of one URL, at most. None leads from https to http.
+
+    Raises:
+        ConfigurationError: an argument is out of its range.
+        MissingExtraError: the HTTP client is not installed.
+
+    Example:
+        >>> from clip_image_encoder import ImageLoader, UrlPolicy
+        >>> loader = ImageLoader(urls=UrlPolicy(private_hosts=("pictures.intranet",), total_timeout=20.0))
+        >>> loader("http://10.0.0.5/")
+        Traceback (most recent call last):
+            ...
+        clip_image_encoder.errors.ImageFetchError: http://10.0.0.5/: its host is not public; private_hosts may allow it
+    """
+
+    private_hosts: tuple[str, ...] = ()
+    connect_timeout: float = 10.0
+    read_timeout: float = 10.0
+    total_timeout: float = 60.0
+    max_redirects: int = 5
+
+    def __post_init__(self) -> None:
+        if not _are_hosts(self.private_hosts):
+            raise ConfigurationError(
+                f"private_hosts must be a tuple of hosts without scheme and port, not {self.private_hosts!r}"
+            )
+        for name in ("connect_timeout", "read_timeout", "total_timeout"):
+            seconds = getattr(self, name)
+            if not _is_number(seconds, int, float) or not 0 < seconds <= _LONGEST_WAIT:
+                raise ConfigurationError(f"{name} must be seconds, more than 0 and at most a day, not {seconds!r}")
+        if not _is_number(self.max_redirects, int) or self.max_redirects < 0:
+            raise ConfigurationError(f"max_redirects must be an integer from 0, not {self.max_redirects!r}")
+        check_http_client()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A URL that may be asked for, in parts that are not parsed a second time.
+
+    Attributes:
+        url: as it was written.
+        source: `url` for errors, without secrets.
+        scheme: "http" or "https".
+        host: in its canonical spelling.
+        port: 1..65535.
+        resource: path and query, in ASCII.
+    """
+
+    url: str
+    source: str
+    scheme: str
+    host: str
+    port: int
+    resource: str
+
+    @classmethod
+    def of(cls, url: str) -> Target:
+        """Take a URL apart, strictly: whatever two programs could read in two ways is refused.
+
+        Raises:
+            ImageFetchError: it may not be asked for.
+        """
+        source = describe_url(url) if url[:8].lower().startswith(("http://", "https://")) else "URL"
+        if source == "URL":
+            raise ImageFetchError("only http:// and https:// are fetched", source=source)
+        if len(url) > _LONGEST:
+            raise ImageFetchError(f"longer than {_LONGEST:,} characters", source=source)
+        if not url.isprintable() or " " in url or "\\" in url:
+            raise ImageFetchError(
+                "white space, control characters and \\ must be written as %20 and the like", source=source
+            )
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # which quotes the password
+            raise ImageFetchError("its host is not valid", source=source) from None
+        if "@" in parts.netloc:
+            raise ImageFetchError(
+                "a user or password in a URL is not sent; remove what stands before the @", source=source
+            )
+        match = _HOST_AND_PORT.fullmatch(parts.netloc)
+        host = canonical_host(match["address"] or match["name"]) if match else None
+        if match is None or host is None:
+            raise ImageFetchError("its host is not valid; if it is not in ASCII, write it as xn--", source=source)
+        port = int(match["port"] or _DEFAULT_PORTS[parts.scheme])
+        if not 1 <= port <= 65535:
+            raise ImageFetchError("its port is not in 1..65535", source=source)
+        resource = quote(f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}", safe=string.punctuation)
+        return cls(url=url, source=source, scheme=parts.scheme, host=host, port=port, resource=resource)
+
+    @property
+    def authority(self) -> str:
+        """Host and port as the Host header wants them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+
+def check_http_client() -> None:
+    """Check that the HTTP client is installed, without loading it.
+
+    Raises:
+        MissingExtraError: it is not.
+    """
+    if find_spec("httpcore2") is None:
+        raise MissingExtraError("URLs need httpcore2: python -m pip install 'clip-image-encoder[urls]'")
+
+
+def _are_hosts(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(host, str) and canonical_host(host) for host in value)
+
+
+def _is_number(value: object, *types: type) -> bool:
+    return isinstance(value, types) and not isinstance(value, bool)
