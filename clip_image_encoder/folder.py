@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +10,12 @@ from tqdm.auto import tqdm
 
 from clip_image_encoder.encoder import ImageEncoder
 from clip_image_encoder.errors import ConfigurationError
-from clip_image_encoder.images.formats import file_endings
+from clip_image_encoder.images.listing import pictures_below
 from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, join_batches
 from clip_image_encoder.pipeline import EncodedBatch
 from clip_image_encoder.progress import is_interactive
 
-__all__ = ["FolderSummary", "embed_folder", "pictures_below"]
+__all__ = ["FolderSummary", "embed_folder"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,26 +107,3 @@ def embed_folder(
             if kept:
                 write(kept)
     return FolderSummary(embedded=len(todo) - failed, failed=failed, skipped=len(pictures) - len(todo))
-
-
-def pictures_below(root: Path, formats: Sequence[str]) -> list[tuple[str, Path]]:
-    """Return the pictures in a folder and the folders in it: the name below it, which is always text, and the path.
-
-    A folder that can't be listed is left out, with a warning that names it.
-
-    Args:
-        root: the folder.
-        formats: Pillow's names; a file whose name ends as those of one of them do is a picture.
-    """
-
-    def warn(error: OSError) -> None:
-        warnings.warn(f"{error.filename} is left out: {error.strerror}", stacklevel=2)
-
-    endings = file_endings(formats)
-    found = (Path(folder, file) for folder, _, files in os.walk(root, onerror=warn) for file in files)
-    return sorted((_name(path, root), path) for path in found if path.suffix.lower() in endings)
-
-
-def _name(path: Path, root: Path) -> str:
-    # A name that is no text, as Linux allows, is still one of its own.
-    return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")

@@ -16,8 +16,8 @@ from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
 from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
-from clip_image_encoder.folder import pictures_below
 from clip_image_encoder.images.formats import file_endings
+from clip_image_encoder.images.listing import pictures_below
 from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, join_batches, open_folder
 
 __all__ = ["EmbedImages", "embed_images"]
