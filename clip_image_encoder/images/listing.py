@@ -15,19 +15,19 @@ __all__ = ["pictures_below"]
 def pictures_below(root: Path, formats: Sequence[str]) -> list[tuple[str, Path]]:
     """Return the pictures in a folder and the folders in it: the name below it, which is always text, and the path.
 
-    A folder that can't be listed is left out, with a warning that names it.
+    A folder that can't be listed is left out, with a warning that names it to the caller's caller.
 
     Args:
         root: the folder.
         formats: Pillow's names; a file whose name ends as those of one of them do is a picture.
     """
-
-    def warn(error: OSError) -> None:
-        warnings.warn(f"{error.filename} is left out: {error.strerror}", stacklevel=2)
-
     endings = file_endings(formats)
-    found = (Path(folder, file) for folder, _, files in os.walk(root, onerror=warn) for file in files)
-    return sorted((_name(path, root), path) for path in found if path.suffix.lower() in endings)
+    unread: list[OSError] = []
+    found = (Path(folder, file) for folder, _, files in os.walk(root, onerror=unread.append) for file in files)
+    pictures = sorted((_name(path, root), path) for path in found if path.suffix.lower() in endings)
+    for error in unread:
+        warnings.warn(f"{error.filename} is left out: {error.strerror}", stacklevel=3)
+    return pictures
 
 
 def _name(path: Path, root: Path) -> str:
