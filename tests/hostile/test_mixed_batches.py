@@ -63,9 +63,10 @@ def test_every_good_row_is_that_of_its_solo_run_and_every_bad_one_is_named(
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_a_stream_names_each_bad_item_by_its_place(batch_size: int, tmp_path: Path) -> None:
-    items = good_items(tmp_path) + bad_items(tmp_path)
+    good, bad = good_items(tmp_path), bad_items(tmp_path)
+    items = good + bad
     order = list(range(len(items)))
     random.Random(9).shuffle(order)
     batches = list(ENCODER.stream([items[place] for place in order], batch_size=batch_size))
     failed = [failure.index for batch in batches for failure in batch.failures]
-    assert failed == [row for row, place in enumerate(order) if place >= len(good_items(tmp_path))]
+    assert failed == [row for row, place in enumerate(order) if place >= len(good)]
