@@ -16,6 +16,7 @@ from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
 from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
+from clip_image_encoder.checkpoint.files import BUNDLED
 from clip_image_encoder.images.formats import file_endings
 from clip_image_encoder.images.listing import pictures_below
 from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, join_batches, open_folder
@@ -105,22 +106,21 @@ class _File:
 class _EmbeddingSink(Datasink[None]):  # type: ignore[misc]  # Ray is not seen by the type checker
     """Writes blocks as `EmbeddingFiles` does; a task that Ray repeats writes the same files again."""
 
-    def __init__(self, destination: str) -> None:
-        self._destination = destination
+    def __init__(self, files: EmbeddingFiles) -> None:
+        self._files = files
 
     def write(self, blocks: Iterable[Block], ctx: Any) -> None:  # noqa: ARG002 - Ray's signature
-        files = EmbeddingFiles.at(self._destination)
         for block in blocks:
             if block.num_rows:
-                files.add(block, key="path")
+                self._files.add(block, key="path")
 
     def on_write_complete(self, write_result: WriteResult[None]) -> None:
         pass
 
 
 def embed_images(
-    source: str | Dataset,
-    destination: str,
+    source: str | os.PathLike[str] | Dataset,
+    destination: str | os.PathLike[str],
     *,
     model: str | os.PathLike[str] = "openai/clip-vit-base-patch32",
     backend: str = "torch",
@@ -155,7 +155,8 @@ def embed_images(
         ConfigurationError: there is no such folder, or the destination holds vectors of another encoder.
     """
     settings = {
-        "model": model,
+        # An actor has another current folder.
+        "model": Path(model).absolute() if model != BUNDLED and Path(model).is_dir() else model,
         "backend": backend,
         "device": "cuda" if num_gpus else "cpu",
         "dtype": dtype,
@@ -163,7 +164,8 @@ def embed_images(
     }
     # Asked where the actors will be: this machine may have no GPU.
     fingerprint = ray.get(ray.remote(_fingerprint).options(num_gpus=num_gpus).remote(settings))
-    done = EmbeddingFiles.at(destination).written("path", fingerprint=fingerprint)
+    files = EmbeddingFiles.at(destination)
+    done = files.written("path", fingerprint=fingerprint)
     folder = None
     if isinstance(source, Dataset):
         todo = source.filter(_NotIn(done))
@@ -185,7 +187,7 @@ def embed_images(
         num_cpus=num_cpus or _share(concurrency, spare=1 if isinstance(source, Dataset) else 0),
         compute=ActorPoolStrategy(size=concurrency),
     )
-    embedded.write_datasink(_EmbeddingSink(str(destination)), ray_remote_args={"num_cpus": 0})
+    embedded.write_datasink(_EmbeddingSink(files), ray_remote_args={"num_cpus": 0})
 
 
 def _share(actors: int, *, spare: int) -> int:
@@ -199,7 +201,7 @@ def _fingerprint(settings: dict[str, Any]) -> str:
     return ImageEncoder(**settings).fingerprint
 
 
-def _folder(source: str) -> pa.fs.SubTreeFileSystem:
+def _folder(source: str | os.PathLike[str]) -> pa.fs.SubTreeFileSystem:
     """Return a folder as a file system of its own, in which a path is what the folder's rows are known by."""
     filesystem, root = open_folder(source)
     if filesystem.get_file_info(root).type != pa.fs.FileType.Directory:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import ray
 from PIL import Image
 from ray.data import ActorPoolStrategy
 
+import clip_image_encoder
 from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
 from clip_image_encoder.folder import embed_folder
 from clip_image_encoder.integrations.ray import EmbedImages, embed_images
@@ -125,6 +127,16 @@ def test_what_one_machine_has_begun_is_finished_on_ray(gallery: Path, once: Any,
     both = table_of(destination)
     assert both.drop_columns("embedding").equals(once.slice(0, 200).drop_columns("embedding"))
     np.testing.assert_allclose(vectors_of(both), vectors_of(once)[:200], atol=1e-5)
+
+
+def test_paths_are_those_of_the_caller_and_not_of_the_workers(
+    gallery: Path, once: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link(names_of(gallery)[:3], of=gallery, into=tmp_path / "folder")
+    shutil.copytree(Path(clip_image_encoder.__file__).parent / "tiny_shapes" / "checkpoint", tmp_path / "model")
+    monkeypatch.chdir(tmp_path)  # Ray has started elsewhere
+    embed_images("folder", Path("vectors.parquet"), model="model")
+    np.testing.assert_allclose(vectors_of(table_of(tmp_path / "vectors.parquet")), vectors_of(once)[:3], atol=1e-5)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no file names that are no text")
