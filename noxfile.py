@@ -181,7 +181,7 @@ def bench_ray(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def compare(session: nox.Session) -> None:
-    """Encode twelve awkward files with this and other packages, and write docs/comparison.md: ten minutes."""
+    """Encode twelve awkward files with this and other packages, and write docs/comparison.md: five minutes."""
     install(session, "bench", besides=("onnxscript",))
     session.run("python", "-m", "tests.comparison.compare", *session.posargs)
 
