@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -16,7 +17,6 @@ from importlib.util import find_spec
 from io import StringIO
 from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
@@ -76,9 +76,10 @@ def _pictures() -> tuple[tuple[str, Any], ...]:
 
 def _enter(namespace: dict[str, Any]) -> None:
     """Start a page in a new folder with `photos/` in it, as a module, since classes pickle by their module's name."""
-    folder = TemporaryDirectory()
+    folder = tempfile.TemporaryDirectory()
     namespace[_START] = (Path.cwd(), folder)
     os.chdir(folder.name)
+    tempfile.tempdir = folder.name
     Path("photos").mkdir()
     for name, picture in _pictures():
         picture.save(Path("photos", name))
@@ -97,6 +98,7 @@ def _enter(namespace: dict[str, Any]) -> None:
 def _leave(namespace: dict[str, Any]) -> None:
     start, folder = namespace[_START]
     os.chdir(start)
+    tempfile.tempdir = None
     folder.cleanup()
     del sys.modules["page"]
 
