@@ -10,6 +10,7 @@ from clip_image_encoder import ImageEncoder
 from clip_image_encoder.tiny_shapes.draw import draw as draw_scene
 from clip_image_encoder.tiny_shapes.draw import random_scenes
 from docs.pictures.style import Theme, save
+from docs.pictures.subjects import neighbours
 
 _PICTURES = 880
 _TRIED = (("torch", "float16"), ("torch", "bfloat16"), ("openvino", "int8"), ("openvino", "float32"))
@@ -22,7 +23,7 @@ def main() -> None:
     """Encode the same pictures in every type, print the figures of the page, and draw them."""
     pictures = [draw_scene(scene) for scene in random_scenes(_PICTURES, seed=11)]
     exact = ImageEncoder("tiny-shapes", dtype="float32", device="cpu").encode(pictures)
-    nearest = _neighbours(exact)
+    nearest = neighbours(exact, _NEIGHBOURS)
     to_nearest = _distances(exact, exact[nearest[:, 0]])
     print(f"to the nearest picture: median {np.median(to_nearest):.1e}, least {to_nearest.min():.1e}")
     distances, kept = {}, {}
@@ -31,7 +32,7 @@ def main() -> None:
         vectors = encoder.encode(pictures)
         name = f"{dtype}, {backend}"
         distances[name] = _distances(exact, vectors)
-        found = _neighbours(vectors)
+        found = neighbours(vectors, _NEIGHBOURS)
         first = float(np.mean(found[:, 0] == nearest[:, 0]))
         all_ten = float(np.mean([len({*a} & {*b}) / _NEIGHBOURS for a, b in zip(found, nearest, strict=True)]))
         kept[name] = (first, all_ten)
@@ -69,12 +70,6 @@ def _distances(left: Vectors, right: Vectors) -> NDArray[np.float64]:
     difference = left.astype(np.float64) - right
     distances: NDArray[np.float64] = (difference**2).sum(axis=1) / 2
     return distances
-
-
-def _neighbours(vectors: Vectors) -> NDArray[np.intp]:
-    scores = vectors @ vectors.T
-    np.fill_diagonal(scores, -np.inf)
-    return np.argsort(-scores, axis=1)[:, :_NEIGHBOURS]
 
 
 if __name__ == "__main__":

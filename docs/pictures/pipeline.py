@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from io import BytesIO
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
@@ -14,10 +12,9 @@ from clip_image_encoder import ImageEncoder
 from clip_image_encoder.tiny_shapes.draw import Scene
 from clip_image_encoder.tiny_shapes.draw import draw as draw_scene
 from docs.pictures.style import Theme, save, show
+from docs.pictures.subjects import lying_jpeg
 
 _SCENE = Scene(colour="red", shape="heart", background=None, size=0.7, canvas=(300, 220), seed=21)
-_ORIENTATION = 0x0112
-_TURNED = 6  # "turn a quarter to the right to see it upright"
 _STEPS = ["loader", "pre-\nprocess", "backend", "pooling,\nlength 1"]
 
 
@@ -25,16 +22,13 @@ def main() -> None:
     """Take one picture through the components of an encoder, by hand, and draw what comes out of each."""
     encoder = ImageEncoder("tiny-shapes", device="cpu")
     stored = draw_scene(_SCENE).rotate(90, expand=True)
-    exif = Image.Exif()
-    exif[_ORIENTATION] = _TURNED
-    file = BytesIO()
-    stored.save(file, "JPEG", exif=exif, quality=95)
+    content = lying_jpeg(stored)
 
-    upright = encoder.loader(file.getvalue())
+    upright = encoder.loader(content)
     assert callable(encoder.preprocess)
     pixels = encoder.preprocess(upright)
     tokens = encoder.backend(pixels[None], output="tokens", device="cpu")[0]
-    vector = encoder.encode(file.getvalue())
+    vector = encoder.encode(content)
 
     def draw(theme: Theme) -> Figure:
         figure = Figure(figsize=(9.6, 3.1))

@@ -13,6 +13,7 @@ from clip_image_encoder.tiny_shapes.captions import all_captions
 from clip_image_encoder.tiny_shapes.draw import draw as draw_scene
 from clip_image_encoder.tiny_shapes.draw import random_scenes
 from docs.pictures.style import Theme, save, show
+from docs.pictures.subjects import neighbours
 
 _PICTURES = 880
 _ASKED = (3, 17, 29, 8)
@@ -27,13 +28,11 @@ def main() -> None:
     shown = np.array([list(all_captions()).index((scene.colour, scene.shape)) for scene in scenes])
 
     poolings: tuple[Pooling, ...] = (PretrainedPooling(), MeanPatchesPooling())
-    neighbours = []
+    nearest = []
     for pooling in poolings:
         vectors = ImageEncoder("tiny-shapes", dtype="float32", pooling=pooling).encode(pictures)
-        scores = vectors @ vectors.T
-        np.fill_diagonal(scores, -np.inf)
-        neighbours.append(np.argsort(-scores, axis=1)[:, :_NEAREST])
-        same = float(np.mean(shown[neighbours[-1][:, 0]] == shown))
+        nearest.append(neighbours(vectors, _NEAREST))
+        same = float(np.mean(shown[nearest[-1][:, 0]] == shown))
         named = float(np.mean((vectors @ texts.T).argmax(axis=1) == shown))
         print(f"{pooling}: nearest shows the same {same:.1%}; nearest text is right {named:.1%}")
 
@@ -41,7 +40,7 @@ def main() -> None:
         figure = Figure(figsize=(9.5, 4.6), layout="constrained")
         parts: Any = figure.subfigures(1, 3, width_ratios=(1, _NEAREST, _NEAREST))
         titles = ["picture", *(type(pooling).__name__ for pooling in poolings)]
-        columns = [[[place] for place in _ASKED], *([found[place] for place in _ASKED] for found in neighbours)]
+        columns = [[[place] for place in _ASKED], *([found[place] for place in _ASKED] for found in nearest)]
         for part, title, rows in zip(parts, titles, columns, strict=True):
             part.suptitle(title, fontsize=11)
             for places, row in zip(part.subplots(len(rows), len(rows[0]), squeeze=False), rows, strict=True):

@@ -12,10 +12,9 @@ from clip_image_encoder import ImageEncoder, ImageLoader
 from clip_image_encoder.tiny_shapes.draw import Scene, silhouette
 from clip_image_encoder.tiny_shapes.draw import draw as draw_scene
 from docs.pictures.style import Theme, save, show
+from docs.pictures.subjects import lying_jpeg
 
 _SCENE = Scene(colour="purple", shape="heart", background="white", size=0.75, canvas=(200, 150))
-_ORIENTATION = 0x0112
-_TURNED = 6
 
 
 def main() -> None:
@@ -46,8 +45,6 @@ def _files() -> list[tuple[str, Image.Image, bytes]]:
     """A name, the plain picture and the file's content, for each kind of file."""
     picture = draw_scene(_SCENE)
     grey = picture.convert("L")
-    exif = Image.Exif()
-    exif[_ORIENTATION] = _TURNED
     # What is transparent has some colour, too, which nobody is meant to see.
     hidden = Image.composite(picture, Image.new("RGB", picture.size, "black"), silhouette(_SCENE))
     hidden.putalpha(silhouette(_SCENE))
@@ -55,7 +52,7 @@ def _files() -> list[tuple[str, Image.Image, bytes]]:
     deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
     return [
         ("PNG, 8 bits", picture, _content(picture, "PNG")),
-        ("JPEG, turned", picture, _content(picture.rotate(90, expand=True), "JPEG", exif=exif, quality=95)),
+        ("JPEG, turned", picture, lying_jpeg(picture.rotate(90, expand=True))),
         ("PNG, transparent", picture, _content(hidden, "PNG")),
         ("palette, transparent", picture, _content(palette, "PNG")),
         ("PNG, 16 bits", grey, _content(deep, "PNG")),

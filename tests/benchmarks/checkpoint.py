@@ -16,9 +16,9 @@ from transformers import CLIPConfig, CLIPModel, CLIPVisionModelWithProjection
 import clip_image_encoder
 from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
 
-__all__ = ["VIT_B_32", "VIT_L_14", "Geometry", "draw_pictures", "save_checkpoint", "save_for_fastembed"]
+__all__ = ["BUNDLED", "VIT_B_32", "VIT_L_14", "Geometry", "draw_pictures", "save_checkpoint", "save_for_fastembed"]
 
-_BUNDLED = Path(clip_image_encoder.__file__).parent / "tiny_shapes" / "checkpoint"
+BUNDLED = Path(clip_image_encoder.__file__).parent / "tiny_shapes" / "checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +59,10 @@ def save_checkpoint(folder: Path, geometry: Geometry = VIT_B_32) -> None:
     vision = {**geometry.vision, "projection_dim": geometry.dimension}
     model = CLIPModel(CLIPConfig(projection_dim=geometry.dimension, vision_config=vision))
     model.save_pretrained(folder)
-    for file in _BUNDLED.glob("*"):
+    for file in BUNDLED.glob("*"):
         if file.name not in ("config.json", "model.safetensors", "README.md"):
             shutil.copy(file, folder)
-    config = (_BUNDLED / "preprocessor_config.json").read_text("utf-8")
+    config = (BUNDLED / "preprocessor_config.json").read_text("utf-8")
     (folder / "preprocessor_config.json").write_text(config.replace("64", "224"), "utf-8")
 
 

@@ -18,12 +18,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import clip_image_encoder
-from tests.benchmarks.checkpoint import save_for_fastembed
+from tests.benchmarks.checkpoint import BUNDLED, save_for_fastembed
 from tests.comparison.files import AWKWARD, Awkward
 from tests.comparison.systems import SYSTEMS
 
-BUNDLED = Path(clip_image_encoder.__file__).parent / "tiny_shapes" / "checkpoint"
 PAGE = Path("docs/comparison.md")
 _SAME = 0.999  # JPEG and palettes cost less than that
 _WORTH_TELLING = 100  # megabytes

@@ -1,6 +1,5 @@
 """The bundled checkpoint is one for everybody: plain transformers gives the vectors that we give."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,17 +10,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from transformers import CLIPModel, CLIPTokenizer
 
-import clip_image_encoder
 from clip_image_encoder import ImageEncoder, TextEncoder
 from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
+from tests.benchmarks.checkpoint import BUNDLED
 
-CHECKPOINT = Path(clip_image_encoder.__file__).parent / "tiny_shapes" / "checkpoint"
 TEXTS = ["a red circle", "Something GREY", "a photo of a blue heart on a white background", "", "Zürich, 猫"]
 
 
 @pytest.fixture(name="model", scope="module")
 def _model() -> CLIPModel:
-    return CLIPModel.from_pretrained(CHECKPOINT)
+    return CLIPModel.from_pretrained(BUNDLED)
 
 
 def _unit(features: Any) -> NDArray[np.float32]:
@@ -35,13 +33,13 @@ def _unit(features: Any) -> NDArray[np.float32]:
 def test_pictures_have_the_vectors_of_plain_transformers(model: CLIPModel) -> None:
     images: list[Image.Image] = [draw(scene) for scene in random_scenes(40, seed=4)]
     kind = getattr(transformers, "CLIPImageProcessorPil", transformers.CLIPImageProcessor)
-    inputs = kind.from_pretrained(CHECKPOINT)(images=images, return_tensors="pt")
+    inputs = kind.from_pretrained(BUNDLED)(images=images, return_tensors="pt")
     theirs = _unit(model.get_image_features(**inputs))
     np.testing.assert_allclose(ImageEncoder("tiny-shapes").encode(images), theirs, atol=1e-5)
 
 
 @torch.inference_mode()
 def test_texts_have_the_vectors_of_plain_transformers(model: CLIPModel) -> None:
-    inputs = CLIPTokenizer.from_pretrained(CHECKPOINT)(TEXTS, padding=True, return_tensors="pt")
+    inputs = CLIPTokenizer.from_pretrained(BUNDLED)(TEXTS, padding=True, return_tensors="pt")
     theirs = _unit(model.get_text_features(**inputs))
     np.testing.assert_allclose(TextEncoder("tiny-shapes").encode(TEXTS), theirs, atol=1e-5)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,19 +16,17 @@ import numpy as np
 import pytest
 
 from clip_image_encoder import ImageEncoder
-
-PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "serve.md"
+from tests.integrations.pages import code_blocks
+from tests.integrations.ports import free_port
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the page's server listens: its FastAPI program, and below it the one for Prometheus."""
-    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    blocks = code_blocks("how-to/serve.md", "python")
     folder = tmp_path_factory.mktemp("server")
     (folder / "server.py").write_text("\n".join(block for block in blocks if "app" in block))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     command = [sys.executable, "-m", "uvicorn", "server:app", "--port", port, "--log-level", "warning"]
     server = subprocess.Popen(command, cwd=folder)
     try:

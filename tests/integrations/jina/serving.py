@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from pathlib import Path
 from threading import Timer
 
 from jina import Client
+
+from tests.integrations.ports import free_port
 
 # Seconds until a Flow that hangs is killed, so that its test fails; much more than a busy machine needs.
 _LONGEST_LIFE = 900
@@ -24,14 +25,6 @@ with flow:
     print("the Flow is ready", flush=True)
     sys.stdin.read()
 """
-
-
-def free_port() -> int:
-    """Return a port that nobody listens at."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
 
 
 @contextmanager

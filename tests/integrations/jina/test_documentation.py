@@ -8,17 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-PAGE = Path(__file__).parents[3] / "docs" / "integrations" / "jina.md"
+from tests.integrations.pages import code_blocks
 
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+PAGE = "integrations/jina.md"
 
 
 def test_the_page_runs(tmp_path: Path) -> None:
-    (flow,) = blocks("yaml")
+    (flow,) = code_blocks(PAGE, "yaml")
     (tmp_path / "flow.yml").write_text(flow)
-    program = "\n".join(blocks("python"))
+    program = "\n".join(code_blocks(PAGE, "python"))
     environment = os.environ | {"JINA_OPTOUT_TELEMETRY": "1", "JINA_LOG_LEVEL": "ERROR"}
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -19,10 +19,10 @@ import ray
 from PIL import Image
 from ray.data import ActorPoolStrategy
 
-import clip_image_encoder
 from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
 from clip_image_encoder.folder import embed_folder
 from clip_image_encoder.integrations.ray import EmbedImages, embed_images
+from tests.benchmarks.checkpoint import BUNDLED
 
 COUNT, DAMAGED = 2000, 20
 
@@ -59,6 +59,10 @@ def once(gallery: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def table_of(destination: Path) -> Any:
     return pq.read_table(destination).sort_by("path")
+
+
+def times_of(destination: Path) -> dict[Path, int]:
+    return {file: file.stat().st_mtime_ns for file in destination.iterdir()}
 
 
 def names_of(folder: Path) -> list[str]:
@@ -98,10 +102,10 @@ def test_a_second_run_does_nothing(gallery: Path, tmp_path: Path) -> None:
     for number, pictures in enumerate((f"local://{few}", source)):
         destination = tmp_path / f"{number}.parquet"
         embed_images(pictures, str(destination), model="tiny-shapes")
-        before = {file: file.stat().st_mtime_ns for file in destination.iterdir()}
+        before = times_of(destination)
         assert table_of(destination).num_rows == 40
         embed_images(pictures, str(destination), model="tiny-shapes")
-        assert {file: file.stat().st_mtime_ns for file in destination.iterdir()} == before
+        assert times_of(destination) == before
 
 
 def test_a_run_that_was_stopped_half_way_is_resumed(gallery: Path, once: Any, tmp_path: Path) -> None:
@@ -120,10 +124,10 @@ def test_what_one_machine_has_begun_is_finished_on_ray(gallery: Path, once: Any,
     names, destination = names_of(gallery)[:200], tmp_path / "vectors.parquet"
     folder = link(names[:90], of=gallery, into=tmp_path / "folder")
     embed_folder(folder, destination, ImageEncoder("tiny-shapes", device="cpu"))
-    before = {file: file.stat().st_mtime_ns for file in destination.iterdir()}
+    before = times_of(destination)
     link(names[90:], of=gallery, into=folder)
     embed_images(str(folder), str(destination), model="tiny-shapes")
-    assert before.items() <= {file: file.stat().st_mtime_ns for file in destination.iterdir()}.items()
+    assert before.items() <= times_of(destination).items()
     both = table_of(destination)
     assert both.drop_columns("embedding").equals(once.slice(0, 200).drop_columns("embedding"))
     np.testing.assert_allclose(vectors_of(both), vectors_of(once)[:200], atol=1e-5)
@@ -133,7 +137,7 @@ def test_paths_are_those_of_the_caller_and_not_of_the_workers(
     gallery: Path, once: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     link(names_of(gallery)[:3], of=gallery, into=tmp_path / "folder")
-    shutil.copytree(Path(clip_image_encoder.__file__).parent / "tiny_shapes" / "checkpoint", tmp_path / "model")
+    shutil.copytree(BUNDLED, tmp_path / "model")
     monkeypatch.chdir(tmp_path)  # Ray has started elsewhere
     embed_images("folder", Path("vectors.parquet"), model="model")
     np.testing.assert_allclose(vectors_of(table_of(tmp_path / "vectors.parquet")), vectors_of(once)[:3], atol=1e-5)
