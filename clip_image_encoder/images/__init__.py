@@ -6,15 +6,19 @@ import os
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageFile
 
 from clip_image_encoder.errors import ConfigurationError, UnsupportedImageError
-from clip_image_encoder.images.array import SupportsArray, image_from_array
+from clip_image_encoder.images.array import SupportsArray, encoded_bytes, image_from_array
+from clip_image_encoder.images.decode import decode, decode_opened, decode_pil
+from clip_image_encoder.images.decoded import Decoded
 from clip_image_encoder.images.encoded import BinaryFile, EncodedImage, read_bytes, read_file, read_path, read_text
-from clip_image_encoder.images.formats import DEFAULT_FORMATS, check_format_names, open_encoded
-from clip_image_encoder.images.pil import check_pil_image
+from clip_image_encoder.images.formats import DEFAULT_FORMATS, check_format_names
+from clip_image_encoder.images.pil import check_pil_image, file_behind
 from clip_image_encoder.images.pillow_errors import pillow_errors
 from clip_image_encoder.images.several import has_method
+from clip_image_encoder.images.truncation import Truncated
 from clip_image_encoder.images.turns import turn_with
 from clip_image_encoder.images.upright import upright_rgb
 from clip_image_encoder.images.url_policy import UrlPolicy
@@ -64,6 +68,8 @@ class ImageLoader:
         max_pixels: height times width, at most; known before anything is decoded. Pillow's own
             limit, twice as high by default, holds as well.
         max_bytes: of encoded data, at most.
+        truncated: "raise" refuses a file whose end is missing; "keep" takes what is left of it, the
+            rest being black or grey, and warns of it by name.
         formats: Pillow's names of the file formats that are read. A format that a plugin has
             registered with Pillow may be added; those that start other programs may not.
         urls: which http(s) URLs a str may be; None refuses them all.
@@ -90,6 +96,7 @@ class ImageLoader:
     max_pixels: int = 89_478_485
     max_bytes: int = 100_000_000
     formats: tuple[str, ...] = DEFAULT_FORMATS
+    truncated: Truncated = "raise"
     urls: UrlPolicy | None = None
 
     def __post_init__(self) -> None:
@@ -105,6 +112,7 @@ class ImageLoader:
         _require(_is_positive(self.max_pixels), f"max_pixels must be a positive integer, not {self.max_pixels!r}")
         _require(_is_positive(self.max_bytes), f"max_bytes must be a positive integer, not {self.max_bytes!r}")
         check_format_names(self.formats)
+        _require(self.truncated in ("raise", "keep"), f"truncated must be 'raise' or 'keep', not {self.truncated!r}")
         _require(self.urls is None or isinstance(self.urls, UrlPolicy), f"urls must be a UrlPolicy, not {self.urls!r}")
 
     def __call__(self, item: object, /, *, model_size: tuple[int, int] | None = None) -> Image.Image:
@@ -124,15 +132,9 @@ class ImageLoader:
         if isinstance(read, EncodedImage):
             return self._decode(read, model_size)
         if isinstance(read, Image.Image):
-            with turn_with(read):
-                source = check_pil_image(read, formats=self.formats, max_pixels=self.max_pixels)
-                upright = self._upright(read, source)
-                if upright is read:
-                    with pillow_errors(source=source, what="image"):
-                        upright = read.copy()
-                return _without_metadata(upright)
+            return self._from_pil(read)
         image, source = image_from_array(read, channels=self.channels, max_pixels=self.max_pixels)
-        return _without_metadata(self._upright(image, source))
+        return self._upright(Decoded(image=image), source)
 
     def read(self, item: object, /) -> EncodedImage | Image.Image | SupportsArray:
         """Return the content of what holds an encoded picture, and PIL images and arrays as they are.
@@ -151,30 +153,46 @@ class ImageLoader:
         if isinstance(item, (bytes, bytearray, memoryview)):
             return read_bytes(item, max_bytes=self.max_bytes)
         if has_method(item, "__array__"):
-            return cast("SupportsArray", item)
+            if isinstance(item, np.ndarray) and item.ndim == 0 and item.dtype.kind in "USO":
+                return self.read(item.item())  # one path, or one object of another kind
+            data = encoded_bytes(item)
+            return cast("SupportsArray", item) if data is None else read_bytes(data, max_bytes=self.max_bytes)
         if has_method(item, "read"):
             return read_file(cast("BinaryFile", item), max_bytes=self.max_bytes)
         raise UnsupportedImageError(f"not an image; pass {_ACCEPTED}", source=type(item).__name__)
 
     def _decode(self, encoded: EncodedImage, model_size: tuple[int, int] | None) -> Image.Image:
-        least_side = None if self.exact or model_size is None else _SPARE * max(model_size)
-        image = open_encoded(
+        decoded = decode(
             encoded.data,
             formats=self.formats,
             max_pixels=self.max_pixels,
-            least_side=least_side,
+            least_side=None if self.exact or model_size is None else _SPARE * max(model_size),
+            truncated=self.truncated,
             source=encoded.source,
         )
-        return _without_metadata(self._upright(image, encoded.source))
+        return self._upright(decoded, encoded.source)
 
-    def _upright(self, image: Image.Image, source: str) -> Image.Image:
-        return upright_rgb(image, background=self.background, colour_profile=self.colour_profile, source=source)
+    def _from_pil(self, image: Image.Image) -> Image.Image:
+        with turn_with(image):
+            source = check_pil_image(image, formats=self.formats, max_pixels=self.max_pixels)
+            data = file_behind(image, max_bytes=self.max_bytes)
+            if data is None:
+                decoded = decode_pil(image, source=source)
+            else:
+                assert isinstance(image, ImageFile.ImageFile)
+                decoded = decode_opened(
+                    image, data, max_pixels=self.max_pixels, truncated=self.truncated, source=source
+                )
+            upright = self._upright(decoded, source)
+            with pillow_errors(source=source, what="image"):
+                return upright.copy() if upright.im is image.im else upright
 
-
-def _without_metadata(image: Image.Image) -> Image.Image:
-    # With its orientation still in there, a later reader would turn the picture once more.
-    image.info.clear()
-    return image
+    def _upright(self, decoded: Decoded, source: str) -> Image.Image:
+        image = upright_rgb(decoded, background=self.background, colour_profile=self.colour_profile, source=source)
+        # An image of its own: neither of a file's class and format, nor with an orientation to be applied once more.
+        plain = image._new(image.im)
+        plain.info.clear()
+        return plain
 
 
 def _is_colour(value: object) -> bool:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from clip_image_encoder.errors import UnsupportedImageError
-from clip_image_encoder.images.depth import check_dtype, eight_bits
+from clip_image_encoder.images.depth import check_dtype, eight_bits, white_of_array
 from clip_image_encoder.images.describe import describe_array
+from clip_image_encoder.images.formats import DEFAULT_FORMATS, format_of
 from clip_image_encoder.images.limits import check_pixels
 from clip_image_encoder.images.pillow_errors import pillow_errors
 
-__all__ = ["Channels", "SupportsArray", "image_from_array"]
+__all__ = ["Channels", "SupportsArray", "encoded_bytes", "image_from_array"]
 
 Channels = Literal["first", "last"]
 
@@ -49,16 +50,32 @@ def image_from_array(item: SupportsArray, *, channels: Channels | None, max_pixe
     source = describe_array(array)
     # Cheap questions first: a broadcast array can have more pixels than there is memory.
     check_dtype(array.dtype, source=source)
+    _check_not_encoded(array, source=source)
     array = _channels_last(array, channels, source=source)
     height, width = array.shape[:2]
     check_pixels(width, height, max_pixels=max_pixels, source=source)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     with pillow_errors(source=source, what="array"):
-        return Image.fromarray(np.ascontiguousarray(eight_bits(array, source=source))), source
+        pixels = eight_bits(array, white=white_of_array(array, source=source), source=source)
+        return Image.fromarray(np.ascontiguousarray(pixels)), source
+
+
+def encoded_bytes(item: object) -> bytes | None:
+    """Return the bytes in an array or tensor with one axis of uint8: a whole file; None for any other.
+
+    `numpy.fromfile` and torchvision's `read_file` return files so.
+    """
+    if getattr(item, "ndim", None) != 1 or str(getattr(item, "dtype", "")).rpartition(".")[2] != "uint8":
+        return None
+    return _as_numpy(cast("SupportsArray", item)).tobytes()
 
 
 def _as_numpy(item: SupportsArray) -> NDArray[Any]:
+    if isinstance(item, np.ma.MaskedArray) and np.ma.is_masked(item):
+        raise UnsupportedImageError(
+            "values are masked; fill them, with array.filled(...)", source=describe_array(np.asarray(item))
+        )
     if isinstance(item, np.ndarray):
         return np.asarray(item)
     tensor: Any = item
@@ -77,6 +94,14 @@ def _as_numpy(item: SupportsArray) -> NDArray[Any]:
         raise UnsupportedImageError(
             f"can't be turned into a numpy array ({type(error).__name__})", source=name
         ) from error
+
+
+def _check_not_encoded(array: NDArray[Any], *, source: str) -> None:
+    """Check that a column or row of bytes is no file that nobody has decoded."""
+    if array.dtype == np.uint8 and array.size == max(array.shape, default=0):
+        name = format_of(array.reshape(-1)[:64].tobytes())
+        if name in DEFAULT_FORMATS and name != "PPM":
+            raise UnsupportedImageError(f"the bytes of a {name} file; pass array.tobytes()", source=source)
 
 
 def _channels_last(array: NDArray[Any], channels: Channels | None, *, source: str) -> NDArray[Any]:

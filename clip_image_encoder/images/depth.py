@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from clip_image_encoder.errors import UnsupportedImageError
 
-__all__ = ["FLOAT_WHITES", "check_dtype", "eight_bits"]
+__all__ = ["FLOAT_WHITES", "check_dtype", "eight_bits", "white_of_array", "white_of_floats", "white_of_integers"]
 
 FLOAT_WHITES = (1.0, 255.0, 65535.0)
 """What white may be in a float file, which does not say it."""
@@ -22,54 +23,44 @@ _HAIR = 0.5 / 255
 
 
 def check_dtype(dtype: np.dtype[Any], *, source: str) -> None:
-    """Check that a dtype can hold a picture.
+    """Check that a dtype can hold an image.
 
     Raises:
         UnsupportedImageError: it is neither integer nor float.
     """
     if dtype.kind == "b":
         raise UnsupportedImageError(
-            "a mask of True and False; if it is the picture, multiply it by 255, as uint8", source=source
+            "a mask of True and False; if it is the image, multiply it by 255, as uint8", source=source
         )
     if dtype.kind not in "uif":
         raise UnsupportedImageError("values must be integers or floats; uint8 in 0..255 is best", source=source)
 
 
-def eight_bits(values: NDArray[Any], *, source: str, whites: Sequence[float] = (1.0,)) -> NDArray[np.uint8]:
-    """Return the values scaled to 0..255; uint8 comes back as it is, not copied.
-
-    Args:
-        values: integers or floats of any shape, at least one; never changed.
-        source: the input in a few words.
-        whites: for floats, the values that white may have, in rising order.
+def white_of_array(values: NDArray[Any], *, source: str) -> float:
+    """Return the value of white in an array of an image, of which there is at least one value.
 
     Raises:
-        UnsupportedImageError: the range is not that of a picture.
+        UnsupportedImageError: the range is not that of an image.
     """
-    if values.dtype == np.uint8:
-        return values
     if values.dtype.kind == "f":
-        return _from_floats(values, whites, source=source)
-    # Any uint16 picture is 16 bits deep; a wider type is merely what a program computed in.
-    white = 65535 if values.dtype.newbyteorder("=") == np.uint16 else _integer_white(values, source=source)
-    if white == 255:
-        return values.astype(np.uint8)
-    if white == 65535:
-        # 65535 is 257 * 255; the division is exact, and with an odd divisor there is no tie.
-        scaled = values.astype(np.uint32)
-        scaled += 128
-        scaled //= 257
-        return scaled.astype(np.uint8)
-    return np.rint(values * (255 / white)).astype(np.uint8)
+        return white_of_floats(float(values.min()), float(values.max()), whites=(1.0,), source=source)
+    if values.dtype.itemsize <= 2 and values.dtype.kind == "u":
+        # An array of uint16 is 16 bits deep; a wider type is merely what a program computed in.
+        return 255 if values.dtype.itemsize == 1 else 65535
+    return white_of_integers(int(values.min()), int(values.max()), source=source)
 
 
-def _integer_white(values: NDArray[Any], *, source: str) -> int:
-    lowest, highest = int(values.min()), int(values.max())
+def white_of_integers(lowest: int, highest: int, *, source: str) -> int:
+    """Return the value of white by the range of an image's integers.
+
+    Raises:
+        UnsupportedImageError: the range is not that of an image.
+    """
     if lowest < 0:
         raise UnsupportedImageError(f"has negative values, down to {lowest}; scale it to 0..255", source=source)
     if highest == 1:
         raise UnsupportedImageError(
-            "a mask of 0 and 1; if it is the picture, multiply it by 255, as uint8", source=source
+            "a mask of 0 and 1; if it is the image, multiply it by 255, as uint8", source=source
         )
     for white in _INTEGER_WHITES:
         if highest <= white:
@@ -77,10 +68,19 @@ def _integer_white(values: NDArray[Any], *, source: str) -> int:
     raise UnsupportedImageError(f"has values up to {highest}; scale it to 0..255", source=source)
 
 
-def _from_floats(values: NDArray[Any], whites: Sequence[float], *, source: str) -> NDArray[np.uint8]:
-    if not np.isfinite(values).all():
-        raise UnsupportedImageError("has NaN or infinite values; replace them", source=source)
-    lowest, highest = float(values.min()), float(values.max())
+def white_of_floats(lowest: float, highest: float, *, whites: Sequence[float], source: str) -> float:
+    """Return the value of white by the range of an image's floats.
+
+    Args:
+        lowest: of all values.
+        highest: of all values.
+        whites: the values that white may have, in rising order.
+        source: the input in a few words.
+
+    Raises:
+        UnsupportedImageError: the range is not that of an image.
+    """
+    _check_finite(math.isfinite(lowest) and math.isfinite(highest), source=source)
     if lowest < -_HAIR:
         raise UnsupportedImageError(
             f"has values from {lowest:g} to {highest:g} instead of 0 to 1; "
@@ -89,8 +89,40 @@ def _from_floats(values: NDArray[Any], whites: Sequence[float], *, source: str) 
         )
     for white in whites:
         if highest <= white * (1 + _HAIR):
-            scaled = values.astype(np.float32) * np.float32(255 / white)
-            pixels: NDArray[np.uint8] = np.rint(scaled).clip(0, 255).astype(np.uint8)
-            return pixels
+            return white
     advice = "divide by 255" if highest <= 255 else f"divide by what white is, up to {highest:g}"
     raise UnsupportedImageError(f"has values from {lowest:g} to {highest:g} instead of 0 to 1; {advice}", source=source)
+
+
+def eight_bits(values: NDArray[Any], *, white: float, source: str) -> NDArray[np.uint8]:
+    """Return the values scaled to 0..255; uint8 comes back as it is, not copied.
+
+    Args:
+        values: integers or floats of any shape, in the range that `white` was taken from; never changed.
+        white: the value that becomes 255; black is 0.
+        source: the input in a few words.
+
+    Raises:
+        UnsupportedImageError: a float is NaN.
+    """
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype.kind == "f":
+        _check_finite(bool(np.isfinite(values).all()), source=source)
+        scaled = values.astype(np.float32) * np.float32(255 / white)
+        pixels: NDArray[np.uint8] = np.rint(scaled).clip(0, 255).astype(np.uint8)
+        return pixels
+    if white == 255:
+        return values.astype(np.uint8)
+    if white == 65535:
+        # 65535 is 257 * 255; the division is exact, and with an odd divisor there is no tie.
+        integers = values.astype(np.uint32)
+        integers += 128
+        integers //= 257
+        return integers.astype(np.uint8)
+    return np.rint(values * (255 / white)).clip(0, 255).astype(np.uint8)
+
+
+def _check_finite(finite: bool, *, source: str) -> None:
+    if not finite:
+        raise UnsupportedImageError("has NaN or infinite values; replace them", source=source)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import os
 import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from clip_image_encoder.errors import (
     CorruptImageError,
@@ -135,6 +136,8 @@ def read_file(file: BinaryFile, *, max_bytes: int) -> EncodedImage:
     """
     name = getattr(file, "name", None)
     source = f"file object ({short_text(name) if isinstance(name, str) else type(file).__name__})"
+    if inspect.iscoroutinefunction(file.read):
+        raise UnsupportedImageError("its read() is a coroutine; pass the bytes, await file.read()", source=source)
     try:
         with turn_with(file):
             return EncodedImage(_read_and_return(file, max_bytes=max_bytes, source=source), source)
@@ -183,10 +186,11 @@ def _read_data_uri(uri: str, *, max_bytes: int) -> EncodedImage:
         # Three characters for each escaped byte, one for any other.
         check_bytes(len(uri) - comma - 1 - 2 * uri.count("%", comma), max_bytes=max_bytes, source=source)
         return EncodedImage(unquote_to_bytes(uri[comma + 1 :]), source)
-    # Written over several lines, or with its = escaped, base64 stays the same data.
-    payload = re.sub(r"\s+", "", uri[comma + 1 :].replace("%3D", "=").replace("%3d", "="))
-    check_bytes(len(payload) // 4 * 3 - payload.count("=", -2), max_bytes=max_bytes, source=source)
+    # Escaped, written over several lines or without the = at its end, base64 stays the same data.
+    check_bytes((len(uri) - comma - 1) // 4 * 3 - 2 * uri.count("%", comma), max_bytes=4 * max_bytes, source=source)
+    payload = re.sub(r"\s+", "", unquote(uri[comma + 1 :])).rstrip("=")
+    check_bytes(len(payload) * 3 // 4, max_bytes=max_bytes, source=source)
     try:
-        return EncodedImage(base64.b64decode(payload, validate=True), source)
+        return EncodedImage(base64.b64decode(payload + "=" * (-len(payload) % 4), validate=True), source)
     except ValueError as error:
         raise CorruptImageError("the base64 data is damaged", source=source) from error

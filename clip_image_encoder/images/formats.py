@@ -1,8 +1,7 @@
-"""Which file formats are read, judged by content, and the opening of encoded data."""
+"""Which file formats are read, and how the first bytes of a file tell its format."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 from PIL import (
@@ -10,22 +9,18 @@ from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
     Image,
-    ImageFile,
     Jpeg2KImagePlugin,
     JpegImagePlugin,
     MpoImagePlugin,
     PngImagePlugin,
     PpmImagePlugin,
     TiffImagePlugin,
-    UnidentifiedImageError,
     WebPImagePlugin,
 )
 
-from clip_image_encoder.errors import ConfigurationError, CorruptImageError, ImageError, UnsupportedImageError
-from clip_image_encoder.images.limits import check_pixels
-from clip_image_encoder.images.pillow_errors import pillow_errors
+from clip_image_encoder.errors import ConfigurationError, ImageError, UnsupportedImageError
 
-__all__ = ["DEFAULT_FORMATS", "check_format_names", "file_endings", "open_encoded"]
+__all__ = ["DEFAULT_FORMATS", "check_format_names", "file_endings", "format_of", "is_allowed", "not_allowed"]
 
 # Imported by name, these are registered: Pillow need not load its dozens of other plugins.
 _PLUGINS = (
@@ -50,6 +45,9 @@ Left out: ICO decodes while it is opened, TGA and DIB have no signature, QOI is 
 # EPS starts Ghostscript, WMF a renderer of Windows; IPTC opens what is inside it with every plugin.
 _NEVER = frozenset({"EPS", "IPTC", "WMF"})
 
+# Read with `formats=`.
+_ON_REQUEST = frozenset({"CUR", "DDS", "ICO", "PCX", "PSD", "QOI", "SGI", "TGA"})
+
 _SIGNATURES = (
     (0, b"\xff\xd8\xff", "JPEG"),
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -63,6 +61,10 @@ _SIGNATURES = (
     (0, b"\xff\x4f\xff\x51", "JPEG2000"),
     (4, b"ftyphe", "HEIC"),
     (4, b"ftypmif1", "HEIC"),
+    (0, b"\0\0\1\0", "ICO"),
+    (0, b"\0\0\2\0", "CUR"),
+    (0, b"\1\xda", "SGI"),
+    (0, b"qoif", "QOI"),
     (0, b"%!PS", "EPS"),
     (0, b"\xc5\xd0\xd3\xc6", "EPS"),
     (0, b"%PDF", "PDF"),
@@ -98,65 +100,43 @@ def file_endings(formats: Sequence[str]) -> frozenset[str]:
     return frozenset(ending for ending, name in Image.EXTENSION.items() if name in formats)
 
 
-def open_encoded(
-    data: bytes, *, formats: Sequence[str], max_pixels: int, least_side: int | None, source: str
-) -> ImageFile.ImageFile:
-    """Open encoded data with the plugins of these formats alone; nothing is decoded yet.
+def is_allowed(name: str | None, formats: Sequence[str]) -> bool:
+    """Tell whether an image that Pillow has opened is of a format that is read.
 
-    Args:
-        data: a whole file.
-        formats: Pillow's names of those allowed.
-        max_pixels: height times width, at most, by the header.
-        least_side: a JPEG is decoded smaller where its short side stays no less than this; None
-            decodes it in full.
-        source: the input in a few words.
-
-    Raises:
-        CorruptImageError: the header is damaged, or there is no data.
-        UnsupportedImageError: it is another format, or none.
-        ImageTooLargeError: there are more than `max_pixels` pixels, or than Pillow's own limit.
+    An MPO is a JPEG with more images behind the first: phones write one for the gain map of a photo.
     """
-    if not data:
-        raise CorruptImageError("there is no data in it", source=source)
-    name = _format_of(data)
-    with pillow_errors(source=source, what=f"{name or 'image'} data"):
-        # For Pillow an MPO, a JPEG with more pictures behind the first, is a JPEG until it is open.
-        names = tuple(dict.fromkeys("JPEG" if name == "MPO" else name for name in formats))
-        try:
-            image = Image.open(io.BytesIO(data), formats=names)
-        except UnidentifiedImageError as error:
-            if name in formats:
-                raise
-            raise _not_allowed(name, formats=formats, source=source) from error
-        if image.format not in formats:
-            raise _not_allowed(image.format, formats=formats, source=source)
-        check_pixels(image.width, image.height, max_pixels=max_pixels, source=source)
-        if least_side is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
-            _decode_smaller(image, least_side)
-        return image
+    return name in formats or (name == "MPO" and "JPEG" in formats)
 
 
-def _decode_smaller(image: JpegImagePlugin.JpegImageFile, least_side: int) -> None:
-    width, height = image.size
-    for scale in (8, 4, 2):
-        # A remainder would be rounded up to a whole pixel, and with it the picture stretched: by
-        # enough to shift the crop after resizing.
-        if width % scale == 0 and height % scale == 0 and min(width, height) >= scale * least_side:
-            # Without a mode, so that only the scale changes, and never the colours.
-            image.draft(None, (width // scale, height // scale))
-            return
-
-
-def _not_allowed(name: str | None, *, formats: Sequence[str], source: str) -> ImageError:
-    """Return the error for a format that is not read, by its name where that is known."""
+def not_allowed(name: str | None, *, formats: Sequence[str], source: str) -> ImageError:
+    """Return the error for a format that is not read: by its name where that is known, with how to let it in."""
     problem = f"the format {name} is not read" if name else "not an image in a known format"
-    return UnsupportedImageError(f"{problem}; formats that are: {', '.join(formats)}", source=source)
+    advice = f"; ImageLoader(formats=(*DEFAULT_FORMATS, {name!r})) reads it, too" if name in _ON_REQUEST else ""
+    return UnsupportedImageError(f"{problem}; formats that are: {', '.join(formats)}{advice}", source=source)
 
 
-def _format_of(data: bytes) -> str | None:
+def format_of(data: bytes) -> str | None:
     """Return the format's name, if the first bytes tell it."""
     for offset, signature, name in _SIGNATURES:
         if data.startswith(signature, offset):
             return name
     # P1 to P6 and Pf, then white space.
-    return "PPM" if data[:1] == b"P" and data[1:2] in b"123456f" and data[2:3].isspace() else None
+    if data[:1] == b"P" and data[1:2] in (b"1", b"2", b"3", b"4", b"5", b"6", b"f") and data[2:3].isspace():
+        return "PPM"
+    return "TGA" if _is_targa(data) else None
+
+
+def _is_targa(data: bytes) -> bool:
+    """Tell whether data without a signature is a TGA: by its footer, or by a header that makes sense."""
+    if data.endswith(b"TRUEVISION-XFILE.\0"):
+        return True
+    if len(data) < 18:
+        return False
+    has_palette, kind, depth, flags = data[1], data[2], data[16], data[17]
+    size = data[12:16]
+    return (
+        (has_palette, kind) in {(1, 1), (1, 9), (0, 2), (0, 3), (0, 10), (0, 11)}
+        and depth in (8, 15, 16, 24, 32)
+        and flags & 0xC0 == 0
+        and size[:2] != b"\0\0" != size[2:]
+    )

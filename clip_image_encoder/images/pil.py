@@ -8,9 +8,11 @@ from PIL import Image, ImageFile
 
 from clip_image_encoder.errors import UnsupportedImageError
 from clip_image_encoder.images.describe import describe_pil
+from clip_image_encoder.images.encoded import read_file
+from clip_image_encoder.images.formats import is_allowed
 from clip_image_encoder.images.limits import check_pixels
 
-__all__ = ["check_pil_image"]
+__all__ = ["check_pil_image", "file_behind"]
 
 
 def check_pil_image(image: Image.Image, *, formats: Sequence[str], max_pixels: int) -> str:
@@ -18,15 +20,36 @@ def check_pil_image(image: Image.Image, *, formats: Sequence[str], max_pixels: i
 
     Raises:
         ImageTooLargeError: it has more than `max_pixels`.
-        UnsupportedImageError: it has no pixel, or was opened from a file of another format.
+        UnsupportedImageError: it has no pixel, is closed, or was opened from a file of another format.
     """
     source = describe_pil(image)
-    # Image.open takes an EPS, too, and its load() would start Ghostscript.
-    if isinstance(image, ImageFile.ImageFile) and image.format is not None and image.format not in formats:
-        raise UnsupportedImageError(
-            f"opened from a file in the format {image.format}, which is not read; "
-            "if the file can be trusted, pass a copy(), or add the format to formats=",
-            source=source,
-        )
+    if isinstance(image, ImageFile.ImageFile):
+        # Image.open takes an EPS, too, and its load() would start Ghostscript.
+        if image.format is not None and not is_allowed(image.format, formats):
+            raise UnsupportedImageError(
+                f"opened from a file in the format {image.format}, which is not read; "
+                "if the file can be trusted, pass a copy(), or add the format to formats=",
+                source=source,
+            )
+        if _is_unread(image) and (image.fp is None or image.fp.closed):
+            raise UnsupportedImageError("the PIL image is closed; pass it before, or its file", source=source)
     check_pixels(image.width, image.height, max_pixels=max_pixels, source=source)
     return source
+
+
+def file_behind(image: Image.Image, *, max_bytes: int) -> bytes | None:
+    """Return the file of a PIL image that is not loaded yet and shows the first image in it; None for any other.
+
+    Raises:
+        ImageTooLargeError: the file has more than `max_bytes`.
+        ImageError: the file can't be read.
+    """
+    if not isinstance(image, ImageFile.ImageFile) or not _is_unread(image) or image.fp is None:
+        return None
+    if image.format is None or image.tell() != 0:
+        return None
+    return read_file(image.fp, max_bytes=max_bytes).data
+
+
+def _is_unread(image: ImageFile.ImageFile) -> bool:
+    return bool(image.tile) or image._im is None

@@ -17,8 +17,8 @@ __all__ = ["each_image", "has_method", "is_single_image"]
 def is_single_image(images: object) -> bool:
     """Tell one image from many, by its type alone.
 
-    One are paths and other str, bytes, file objects, PIL images, and arrays of 2 or 3 axes. Arrays
-    of 4 axes, lists, generators and everything else are many, or nothing that can be encoded.
+    One are paths and other str, bytes, file objects, PIL images, and arrays of up to 3 axes. Arrays
+    of paths, arrays of 4 axes, lists, generators and everything else are many, or nothing that can be encoded.
 
     Example:
         >>> is_single_image("cat.jpg"), is_single_image(["cat.jpg"])
@@ -28,7 +28,8 @@ def is_single_image(images: object) -> bool:
         return True
     if has_method(images, "__array__"):
         try:
-            return np.ndim(cast("Any", images)) in (2, 3)
+            axes = np.ndim(cast("Any", images))
+            return axes in (0, 2, 3) or (axes == 1 and _holds_numbers(images))
         except Exception:  # noqa: BLE001
             # One broken array or tensor of some framework; the loader says what is wrong with it.
             return True
@@ -48,6 +49,12 @@ def each_image(images: object) -> Iterable[object]:
     if not isinstance(images, Iterable):
         raise ConfigurationError(f"images must be one image or an iterable of images, not {type(images).__name__}")
     return images
+
+
+def _holds_numbers(images: object) -> bool:
+    """Tell an array or tensor of numbers from an array of paths or of other objects."""
+    dtype = getattr(images, "dtype", None)
+    return dtype is not None and getattr(dtype, "kind", "u") in "biufc"
 
 
 def has_method(item: object, name: str) -> bool:

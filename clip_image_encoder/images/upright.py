@@ -1,20 +1,25 @@
-"""What Pillow holds becomes an upright RGB picture: depth, colour, alpha, orientation, in this order."""
+"""A decoded image becomes upright RGB: depth, color, alpha, orientation, in this order."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, Image
 
-from clip_image_encoder.images.colour import to_srgb
-from clip_image_encoder.images.depth import FLOAT_WHITES, eight_bits
+from clip_image_encoder.images.colour import profile_to_srgb
+from clip_image_encoder.images.decoded import Decoded
+from clip_image_encoder.images.depth import FLOAT_WHITES, eight_bits, white_of_floats, white_of_integers
 from clip_image_encoder.images.pillow_errors import pillow_errors
 
 __all__ = ["upright_rgb"]
 
 _DEEP = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
+
+# Rows are turned into RGB a million pixels at a time: all at once would need five times the image's memory.
+_PIXELS_AT_ONCE = 1 << 20
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -25,58 +30,124 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ON_ITS_SIDE = frozenset({5, 6, 7, 8})
+_FROM_THE_END = frozenset({3, 4, 6, 7})
 
 
 def upright_rgb(
-    image: Image.Image, *, background: tuple[int, int, int], colour_profile: Literal["ignore", "srgb"], source: str
+    decoded: Decoded, *, background: tuple[int, int, int], colour_profile: Literal["ignore", "srgb"], source: str
 ) -> Image.Image:
-    """Return the picture upright, in mode RGB: the image itself where it is so already, else a new one.
+    """Return the image upright, in mode RGB: the image itself where it is so already, else a new one.
 
     Args:
-        image: in any mode, loaded or not; loading it is all that happens to it.
-        background: RGB colour, 0..255, that shows through where the picture is transparent.
-        colour_profile: "srgb" converts the colours by the embedded ICC profile.
+        decoded: from `open_encoded` or `decoded_pil`.
+        background: RGB color, 0..255, that shows through where the image is transparent.
+        colour_profile: "srgb" converts the colors by the embedded ICC profile.
         source: the image in a few words.
 
     Raises:
-        ImageError: the picture can't be decoded, or its values are not those of a picture.
+        ImageError: the values are not those of an image.
     """
+    image = decoded.image
     with pillow_errors(source=source, what=f"{image.format or 'image'} data"):
-        key = _transparent_value(image)
-        image.load()
-        colour, alpha = _colour_and_alpha(image, key, source=source)
+        orientation = _orientation(image)
         profile = image.info.get("icc_profile") if colour_profile == "srgb" else None
-        if profile:
-            rgb = to_srgb(colour, profile, source=source)
-        else:  # from RGB to RGB it would be copied
-            rgb = colour if colour.mode == "RGB" else colour.convert("RGB")
-        if alpha is not None:
-            rgb = _composite(rgb, alpha, background)
-        method = _UPRIGHT.get(_orientation(image))
+        if image.mode == "RGB" and decoded.transparent is None and decoded.mask is None and not profile:
+            return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+        if image.mode == "P" and decoded.mask is None and image.has_transparency_data:
+            image = _on_opaque_palette(image, background)
+        to_rgb = _to_rgb(decoded, image, background=background, profile=profile, source=source)
+        return _by_strips(image, to_rgb, orientation)
+
+
+def _by_strips(image: Image.Image, to_rgb: Callable[[Image.Image, int], Image.Image], orientation: int) -> Image.Image:
+    """Return an image whose strips are made by `to_rgb(strip, top)` and laid out upright."""
+    width, height = image.size
+    method = _UPRIGHT.get(orientation)
+    on_its_side, from_the_end = orientation in _ON_ITS_SIDE, orientation in _FROM_THE_END
+    rows = max(1, _PIXELS_AT_ONCE // width)
+    if rows >= height:
+        rgb = to_rgb(image, 0)
+        return rgb if method is None else rgb.transpose(method)
+    upright = Image.new("RGB", (height, width) if on_its_side else (width, height))
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        strip = to_rgb(image.crop((0, top, width, bottom)), top)
         if method is not None:
-            rgb = rgb.transpose(method)
-    return rgb
+            strip = strip.transpose(method)
+        place = height - bottom if from_the_end else top
+        upright.paste(strip, (place, 0) if on_its_side else (0, place))
+    return upright
+
+
+def _to_rgb(
+    decoded: Decoded, image: Image.Image, *, background: tuple[int, int, int], profile: bytes | None, source: str
+) -> Callable[[Image.Image, int], Image.Image]:
+    """Return what makes RGB of a strip of the image, given the strip and its first row."""
+    white = _white(decoded, source=source)
+    convert: Callable[[Image.Image], Image.Image] | None = None
+
+    def to_rgb(strip: Image.Image, top: int) -> Image.Image:
+        nonlocal convert
+        colour, alpha = _colour_and_alpha(strip, decoded, white=white, source=source)
+        if decoded.mask is not None:
+            alpha = decoded.mask.crop((0, top, strip.width, top + strip.height))
+        if profile:
+            # Made once, for the mode that all strips have.
+            if convert is None:
+                convert = profile_to_srgb(profile, colour.mode, whole=image, source=source)
+            rgb = convert(colour)
+        else:
+            rgb = colour if colour.mode == "RGB" else colour.convert("RGB")
+        return rgb if alpha is None else _composite(rgb, alpha, background)
+
+    return to_rgb
+
+
+def _white(decoded: Decoded, *, source: str) -> float:
+    """Return the value of white in a deep image."""
+    image = decoded.image
+    if decoded.white is not None:
+        return decoded.white
+    if image.mode == "I":
+        return white_of_integers(*map(int, _extrema(image)), source=source)
+    if image.mode == "F":
+        return white_of_floats(*_extrema(image), whites=FLOAT_WHITES, source=source)
+    if decoded.signed:
+        return white_of_integers(*_signed_extrema(image), source=source)
+    return 65535 if image.mode in _DEEP else 255
 
 
 def _colour_and_alpha(
-    image: Image.Image, key: int | tuple[int, ...] | None, *, source: str
+    strip: Image.Image, decoded: Decoded, *, white: float, source: str
 ) -> tuple[Image.Image, Image.Image | None]:
-    """Return the picture 8 bits deep and without alpha, and its alpha in mode L if it has any."""
-    if image.mode in ("LA", "La"):
-        grey = image.convert("LA")
+    """Return a strip 8 bits deep and without alpha, and its alpha in mode L if it has any."""
+    if strip.mode in ("LA", "La"):
+        grey = strip.convert("LA")
         return grey.getchannel("L"), grey.getchannel("A")
-    if image.mode in ("RGBA", "RGBa", "PA") or (image.mode == "P" and image.has_transparency_data):
-        # Of a copy: Pillow writes the transparency into the palette of the image that it converts.
-        rgba = image.copy().convert("RGBA")
+    if strip.mode in ("RGBA", "RGBa", "PA"):
+        rgba = strip.convert("RGBA")
         return rgba.convert("RGB"), rgba.getchannel("A")
-    alpha = None if key is None else _alpha_of(image, key)
-    if image.mode in _DEEP:
-        return Image.fromarray(eight_bits(np.asarray(image), source=source, whites=FLOAT_WHITES)), alpha
-    if "transparency" in image.info:
+    alpha = None if decoded.transparent is None else _alpha_of(strip, decoded.transparent)
+    if strip.mode in _DEEP:
+        pixels = eight_bits(np.asarray(strip), white=white, source=source)
+        return Image.fromarray(~pixels if decoded.white_is_zero else pixels), alpha
+    if "transparency" in strip.info:
         # It is in `alpha` now, or means nothing in this mode; Pillow would carry it along, and may fail.
-        image = image.copy()
-        del image.info["transparency"]
-    return image.convert("L") if image.mode == "1" else image, alpha
+        strip = strip.copy()
+        del strip.info["transparency"]
+    return strip.convert("L") if strip.mode == "1" else strip, alpha
+
+
+def _on_opaque_palette(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    """Return an image with a transparent palette, with the palette's colors as they look on the background."""
+    entries = image.crop((0, 0, 1, 1)).resize((256, 1))
+    entries.frombytes(bytes(range(256)))
+    rgba = entries.convert("RGBA")
+    opaque = image.copy()
+    opaque.info.pop("transparency", None)
+    opaque.putpalette(_composite(rgba.convert("RGB"), rgba.getchannel("A"), background).tobytes())
+    return opaque
 
 
 def _composite(rgb: Image.Image, alpha: Image.Image, background: tuple[int, int, int]) -> Image.Image:
@@ -85,34 +156,23 @@ def _composite(rgb: Image.Image, alpha: Image.Image, background: tuple[int, int,
     return Image.alpha_composite(Image.new("RGBA", rgba.size, (*background, 255)), rgba).convert("RGB")
 
 
-def _transparent_value(image: Image.Image) -> int | tuple[int, ...] | None:
-    """Return the one value that is transparent, on the scale of the decoded pixels.
-
-    Must come before loading: only until then is it known how the file counts its values.
-    """
-    value = image.info.get("transparency")
-    if image.mode == "RGB" and isinstance(value, tuple) and len(value) == 3:
-        # Pillow cuts 16-bit colours to their upper 8 bits, but not this value.
-        sixteen = _raw_mode(image) == "RGB;16B" or max(value) > 255
-        return tuple(channel >> 8 for channel in value) if sixteen else value
-    if image.mode == "1" and isinstance(value, int):
-        return 255 if value else 0  # Pillow 11 says 1, Pillow 12 says 255
-    if image.mode in ("L", "I", "I;16") and isinstance(value, int):
-        # Pillow spreads 2 and 4-bit greys over 0..255, but not this value.
-        return value * {"L;2": 85, "L;4": 17}.get(_raw_mode(image), 1)
-    return None  # palettes keep theirs for themselves; elsewhere it is a leftover of some conversion
-
-
-def _raw_mode(image: Image.Image) -> str:
-    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
-    return tiles[0].args if tiles and isinstance(tiles[0].args, str) else ""
-
-
-def _alpha_of(image: Image.Image, key: int | tuple[int, ...]) -> Image.Image:
-    pixels: NDArray[Any] = np.asarray(image.convert("L") if image.mode == "1" else image)
+def _alpha_of(strip: Image.Image, key: int | tuple[int, ...]) -> Image.Image:
+    pixels: NDArray[Any] = np.asarray(strip.convert("L") if strip.mode == "1" else strip)
     matches = pixels == np.asarray(key)
     opaque = ~matches.all(axis=2) if matches.ndim == 3 else ~matches
     return Image.fromarray(opaque.astype(np.uint8) * np.uint8(255))
+
+
+def _extrema(image: Image.Image) -> tuple[float, float]:
+    lowest, highest = image.getextrema()
+    assert isinstance(lowest, (int, float))
+    assert isinstance(highest, (int, float))
+    return lowest, highest
+
+
+def _signed_extrema(image: Image.Image) -> tuple[int, int]:
+    values = [value - 256 if value > 127 else value for value, count in enumerate(image.histogram()) if count]
+    return min(values), max(values)
 
 
 def _orientation(image: Image.Image) -> int:

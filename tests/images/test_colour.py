@@ -108,8 +108,9 @@ def test_a_damaged_profile_matters_only_when_asked_for(
         SRGB(image)
 
 
-def test_a_profile_for_other_channels_is_refused_when_asked_for(swapped_profile: bytes) -> None:
-    image = Image.new("CMYK", (2, 2))
+@pytest.mark.parametrize("mode", ["CMYK", "LAB"])
+def test_a_profile_for_other_channels_is_ignored_as_viewers_do(swapped_profile: bytes, mode: str) -> None:
+    image = Image.new(mode, (2, 2), (10, 200, 90, 30)[: len(mode)])
+    expected = image.convert("RGB").tobytes()
     image.info["icc_profile"] = swapped_profile
-    with pytest.raises(CorruptImageError, match="ICC profile"):
-        SRGB(image)
+    assert SRGB(image).tobytes() == expected

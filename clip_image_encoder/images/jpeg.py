@@ -1,0 +1,178 @@
+"""JPEG: how many scans a file has, and whether they are whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image, JpegImagePlugin
+
+from clip_image_encoder.images.limits import check_parts
+from clip_image_encoder.images.truncation import EncodedFile, Truncated, load_rows, report_missing
+
+__all__ = ["JpegFile", "load_jpeg"]
+
+_END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
+_HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = 0xC2
+
+# What follows 0xFF: fill bytes, a value of 0xFF inside a scan, and restarts have no segment behind them.
+_IS_MARKER = np.ones(256, bool)
+_IS_MARKER[[0x00, 0x01, 0xFF, *range(0xD0, 0xD9)]] = False
+_BLOCK = 65_536
+
+# A scan takes time for each pixel even where it says nothing of it; encoders write 10, for CMYK 18.
+_USUAL_SCANS = 16
+# Photos have a few dozen segments, a panorama with its metadata in pieces of 64 kB has hundreds.
+_MOST_SEGMENTS = 10_000
+
+# libjpeg reads 8 bytes ahead. Zeros after the last scan let it finish a whole one, and no other.
+_LOOK_AHEAD = bytes(16)
+
+
+@dataclass
+class _Layout:
+    """Where the parts of a JPEG lie.
+
+    Attributes:
+        frame: the frame's marker, such as 0xC0 for baseline; 0 if there is none.
+        samples: number of samples a pixel: 3 for colours in full, 1.5 for colours at half the size.
+        scans: number of scans.
+        end: place of the marker that ends the image; the file's length if there is none.
+        missing: the coefficients of each component that no scan has brought down to the last bit.
+    """
+
+    end: int
+    frame: int = 0
+    samples: float = 1.0
+    scans: int = 0
+    missing: dict[int, set[int]] = field(default_factory=dict)
+
+
+class JpegFile(EncodedFile):
+    """A JPEG in memory whose scans have been counted; of several images in it, the first.
+
+    Raises:
+        ImageTooLargeError: it has more segments than a photo.
+    """
+
+    def __init__(self, data: bytes, *, source: str) -> None:
+        self.layout = _read_layout(data, source=source)
+        # The end-of-image marker makes libjpeg fill what is missing with grey. Without it, it waits for more.
+        whole = self.several_scans or self.layout.frame not in _HUFFMAN_FRAMES
+        super().__init__(data if whole else data[: self.layout.end] + _LOOK_AHEAD)
+
+    @property
+    def several_scans(self) -> bool:
+        """Whether libjpeg collects the coefficients of all scans before it makes pixels of them."""
+        return self.layout.frame == _PROGRESSIVE or self.layout.scans > 1
+
+    @property
+    def weight(self) -> float:
+        """What a pixel costs, in ordinary ones: two bytes a sample are kept beside the pixel's own."""
+        if not self.several_scans:
+            return 1.0
+        pixel = 1 if len(self.layout.missing) == 1 else 4
+        return max((2 * self.layout.samples + pixel) / 8, self.layout.scans / _USUAL_SCANS)
+
+
+def load_jpeg(image: JpegImagePlugin.JpegImageFile, file: JpegFile, *, truncated: Truncated, source: str) -> None:
+    """Load an image that reads from a `JpegFile`, and find out whether something of it is missing.
+
+    Raises:
+        CorruptImageError: its end is missing and `truncated` is "raise".
+    """
+    if file.layout.frame not in _HUFFMAN_FRAMES:
+        image.load()
+    elif not file.several_scans:
+        load_rows(image, truncated=truncated, source=source)
+    elif not _load_scans(image, file.getvalue()[: file.layout.end]) or any(file.layout.missing.values()):
+        report_missing("its last scans are missing or cut", truncated=truncated, source=source)
+
+
+def _load_scans(image: JpegImagePlugin.JpegImageFile, scans: bytes) -> bool:
+    """Load an image of several scans, and tell whether the last of them is whole.
+
+    The decoder is fed by hand: behind a whole scan it looks for a marker and drops each zero, one by
+    one. Inside of a scan it takes zeros for data, and several at a time.
+    """
+    image.load_prepare()
+    name, extents, _, arguments = image.tile[0]
+    decoder = Image._getdecoder(image.mode, name, arguments, image.decoderconfig)
+    rest, whole = scans, True
+    try:
+        decoder.setimage(image.im, extents)
+        for padding in (_LOOK_AHEAD, *[b"\0"] * 8, bytes([0xFF, _END_OF_IMAGE])):
+            rest += padding
+            consumed, error = decoder.decode(rest)
+            if consumed < 0:
+                break
+            rest = rest[consumed:]
+            whole = whole and not rest
+    finally:
+        decoder.cleanup()
+    if error < 0 or consumed >= 0:
+        raise OSError(f"libjpeg failed ({error})")
+    image.tile = []
+    return whole
+
+
+def _read_layout(data: bytes, *, source: str) -> _Layout:
+    layout = _Layout(end=len(data))
+    position, segments = 2, 0
+    while (place := _next_marker(data, position)) >= 0:
+        marker = data[place + 1]
+        if marker == _END_OF_IMAGE:
+            layout.end = place
+            break
+        segments += 1
+        check_parts(segments, most=_MOST_SEGMENTS, parts="segments", source=source)
+        position = place + 2 + max(2, int.from_bytes(data[place + 2 : place + 4], "big"))
+        segment = data[place + 4 : position]
+        if marker in _FRAMES:
+            _read_frame(layout, marker, segment)
+        elif marker == _START_OF_SCAN:
+            _read_scan(layout, segment)
+            if layout.frame != _PROGRESSIVE and layout.scans == 1:
+                # Most photos end with their first scan, and looking for two bytes is fast.
+                end = data.find(bytes([0xFF, _END_OF_IMAGE]), position)
+                if data.find(bytes([0xFF, _START_OF_SCAN]), position, end if end >= 0 else len(data)) < 0:
+                    layout.end = end if end >= 0 else len(data)
+                    break
+    return layout
+
+
+def _next_marker(data: bytes, position: int) -> int:
+    """Return the place of the next marker, or -1."""
+    ahead = data[position : position + 2]
+    if len(ahead) == 2 and ahead[0] == 0xFF and _IS_MARKER[ahead[1]]:
+        return position
+    while position + 1 < len(data):
+        block = np.frombuffer(data, np.uint8, min(_BLOCK + 1, len(data) - position), position)
+        found = np.flatnonzero((block[:-1] == 0xFF) & _IS_MARKER[block[1:]])
+        if len(found):
+            return position + int(found[0])
+        position += _BLOCK
+    return -1
+
+
+def _read_frame(layout: _Layout, marker: int, segment: bytes) -> None:
+    components = [segment[start : start + 3] for start in range(6, len(segment) - 2, 3)]
+    areas = [max(1, component[1] >> 4) * max(1, component[1] & 15) for component in components]
+    layout.frame = marker
+    layout.samples = sum(areas) / max(areas, default=1)
+    layout.missing = {component[0]: set(range(64)) for component in components}
+
+
+def _read_scan(layout: _Layout, segment: bytes) -> None:
+    layout.scans += 1
+    count = segment[0] if segment else 0
+    if len(segment) < 4 + 2 * count:
+        return
+    first, last, bits = segment[1 + 2 * count : 4 + 2 * count]
+    if layout.frame != _PROGRESSIVE:
+        first, last, bits = 0, 63, 0
+    if bits & 15 == 0:
+        for component in segment[1 : 1 + 2 * count : 2]:
+            layout.missing.get(component, set()).difference_update(range(first, last + 1))

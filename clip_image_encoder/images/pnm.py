@@ -1,0 +1,68 @@
+"""PBM, PGM and PPM: headers that end, and samples whose white is neither 255 nor 65535."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from PIL import Image, PpmImagePlugin
+
+from clip_image_encoder.errors import CorruptImageError
+from clip_image_encoder.images.truncation import EncodedFile, Truncated, load_rows, report_missing
+
+__all__ = ["check_header", "load_pnm", "pnm_weight"]
+
+# Pillow reads a header byte by byte, comments too.
+_LONGEST_HEADER = 65_536
+
+# Text is decoded in Python, 250 ns a number.
+_TEXT_WEIGHTS = {b"P1": 2.0, b"P2": 24.0, b"P3": 64.0}
+
+
+def check_header(data: bytes, *, source: str) -> None:
+    """Check that the size of an image follows soon.
+
+    Raises:
+        CorruptImageError: the header takes more than 64 kB.
+    """
+    if len(re.sub(rb"#[^\r\n]*", b"", data[:_LONGEST_HEADER]).split()) < 3:
+        raise CorruptImageError("the PPM header does not end", source=source)
+
+
+def pnm_weight(data: bytes) -> float:
+    """Return what a pixel costs, in ordinary ones."""
+    return _TEXT_WEIGHTS.get(data[:2], 1.0)
+
+
+def load_pnm(
+    image: PpmImagePlugin.PpmImageFile, file: EncodedFile, *, truncated: Truncated, source: str
+) -> Image.Image:
+    """Return an image, loaded.
+
+    Binary samples with a white of their own are scaled here, since Pillow does it in Python.
+
+    Raises:
+        CorruptImageError: its end is missing and `truncated` is "raise".
+    """
+    name, _, offset, arguments = image.tile[0]
+    if name == "ppm_plain":
+        image.load()
+        return image
+    if name != "ppm":
+        load_rows(image, truncated=truncated, source=source)
+        return image
+    assert isinstance(arguments, tuple)
+    white = int(arguments[1])
+    dtype = np.dtype(np.uint8 if white < 256 else ">u2")
+    shape = (image.height, image.width * (3 if image.mode == "RGB" else 1))
+    data = file.getvalue()
+    missing = offset + shape[0] * shape[1] * dtype.itemsize - len(data)
+    if missing > 0:
+        report_missing("its end is missing", truncated=truncated, source=source)
+        data += bytes(missing)
+    values = np.frombuffer(data, dtype, shape[0] * shape[1], offset).reshape(shape)
+    scale = np.rint(np.arange(dtype.type(-1) + 1.0) * (255 / white)).clip(0, 255).astype(np.uint8)
+    pixels = np.empty(shape, np.uint8)
+    for row, samples in zip(pixels, values, strict=True):
+        row[:] = scale[samples]
+    return Image.fromarray(pixels.reshape(image.height, image.width, 3) if image.mode == "RGB" else pixels)

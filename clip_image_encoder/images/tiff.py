@@ -1,0 +1,242 @@
+"""TIFF: what its tags say of the samples, where Pillow takes them for something else."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from PIL import Image, ImageFile, TiffImagePlugin
+
+from clip_image_encoder.errors import UnsupportedImageError
+from clip_image_encoder.images.decoded import Decoded
+from clip_image_encoder.images.limits import check_parts
+from clip_image_encoder.images.tiff_directories import Directory, Tag, full_image, point_to
+from clip_image_encoder.images.truncation import EncodedFile, Truncated, load_rows, report_missing
+
+__all__ = ["TiffFile", "load_tiff", "loaded_tiff"]
+
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _YCBCR = 0, 1, 6
+_RAW, _OLD_JPEG, _JPEG = 1, 6, 7
+_PLANES = 2
+_SIGNED = 2
+
+# 89 million pixels in tiles of 64 x 64, the smallest in use, are 22,000.
+_MOST_PIECES = 65_536
+_MOST_COLOURS = 3 * 65_536
+_MOST_CHANNELS = 64
+_USUAL_SCANS = 16
+
+# Pillow swaps the bytes of a big-endian file's numbers, which libtiff has swapped already.
+_NATIVE_ORDER = {
+    **{f"F;32{order}F": "F;32NF" for order in ("", "B")},
+    **{f"I;32{order}S": "I;32NS" for order in ("", "B")},
+    **{f"I;16{order}S": "I;16NS" for order in ("", "B")},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Samples:
+    """The tags that say what a sample means."""
+
+    photometric: int
+    bits: int
+    kind: int
+    compression: int
+    planar: int
+    subsampling: tuple[int, ...]
+    colour_map: tuple[int, ...]
+    big_endian: bool
+
+    @property
+    def is_scattered(self) -> bool:
+        """Whether the samples of a pixel lie in several places, in a way that Pillow reads by libtiff alone."""
+        planes = self.planar == _PLANES and self.bits > 8
+        subsampled = self.photometric == _YCBCR and self.subsampling != (1, 1)
+        return self.compression == _RAW and (planes or subsampled)
+
+    @property
+    def is_swapped(self) -> bool:
+        """Whether libtiff has put the bytes of a number in order before Pillow does it again."""
+        return self.compression != _RAW and self.big_endian
+
+
+class TiffFile(EncodedFile):
+    """A TIFF in memory whose first full image comes first, in a form that Pillow reads.
+
+    Attributes:
+        directory: of that image; None where the file's directories can't be followed.
+        starts_with_preview: whether another one came first.
+
+    Raises:
+        UnsupportedImageError: a raw photo, or only a preview.
+        ImageTooLargeError: it has more strips, tiles or tags than any image.
+    """
+
+    starts_with_preview = False
+
+    def __init__(self, data: bytes, *, source: str) -> None:
+        self.directory = full_image(data, source=source)
+        if self.directory is not None:
+            _check_counts(self.directory, source=source)
+            pointed = point_to(self.directory)
+            self.starts_with_preview = pointed is not data
+            data = _with_black_zero(pointed, self.directory)
+        super().__init__(data)
+
+    @property
+    def weight(self) -> float:
+        """What a pixel costs, in ordinary ones: one strip or tile is held unpacked beside the image."""
+        directory = self.directory
+        if directory is None:
+            return 1.0
+        pixels = max(1, directory.value(Tag.WIDTH, 1) * directory.value(Tag.HEIGHT, 1))
+        piece = _pixels_of_a_piece(directory) / pixels
+        unpacked = sum(directory.values(Tag.BITS)) / 8 * piece
+        return max((4 + unpacked) / 8, self._extra_scans() * piece / _USUAL_SCANS)
+
+    def _extra_scans(self) -> int:
+        """Return how many scans the JPEGs in a TIFF have beyond one each."""
+        assert self.directory is not None
+        if self.directory.value(Tag.COMPRESSION, _RAW) not in (_OLD_JPEG, _JPEG):
+            return 0
+        return max(0, self.getvalue().count(b"\xff\xda") - _pieces(self.directory))
+
+
+def load_tiff(image: TiffImagePlugin.TiffImageFile, file: TiffFile, *, truncated: Truncated, source: str) -> Decoded:
+    """Return an image, loaded, with what the tags of its file say of its samples.
+
+    Raises:
+        CorruptImageError: its end is missing and `truncated` is "raise".
+    """
+    if file.directory is None:
+        image.load()
+        return Decoded(image=image)
+    samples = _samples_of(file.directory)
+    if samples.is_scattered:
+        _decode_by_libtiff(image, samples, file.directory)
+    if image.use_load_libtiff:
+        _check_jpeg_ends(file.getvalue(), file.directory, truncated=truncated, source=source)
+        _keep_native_order(image)
+        image.load()
+    else:
+        load_rows(image, truncated=truncated, source=source)
+    return _decoded(image, samples)
+
+
+def loaded_tiff(image: TiffImagePlugin.TiffImageFile, *, source: str) -> Decoded:
+    """Return an image that the caller has loaded.
+
+    Raises:
+        UnsupportedImageError: it is a preview, or Pillow has decoded its samples wrong.
+    """
+    tags = image.tag_v2
+    if image.tell() == 0 and tags.get(Tag.NEW_SUBFILE_TYPE, 0) & 0b101:
+        raise UnsupportedImageError(
+            "it shows the preview of a larger image in its file; pass the file, or a copy() if it is meant",
+            source=source,
+        )
+    samples = _Samples(
+        photometric=tags.get(Tag.PHOTOMETRIC, 0),
+        bits=_first(tags.get(Tag.BITS, 1)),
+        kind=_first(tags.get(Tag.SAMPLE_FORMAT, 1)),
+        compression=tags.get(Tag.COMPRESSION, _RAW),
+        planar=tags.get(Tag.PLANAR, 1),
+        subsampling=tuple(tags.get(Tag.YCBCR_SUBSAMPLING, (2, 2))),
+        colour_map=tuple(tags.get(Tag.COLOUR_MAP, ())),
+        big_endian=tags.prefix == b"MM",
+    )
+    if samples.is_scattered or (samples.is_swapped and image.mode in ("I", "F")):
+        raise UnsupportedImageError("Pillow has decoded this kind of TIFF wrong; pass the file", source=source)
+    return _decoded(image, samples)
+
+
+def _samples_of(directory: Directory) -> _Samples:
+    return _Samples(
+        photometric=directory.value(Tag.PHOTOMETRIC, 0),
+        bits=directory.value(Tag.BITS, 1),
+        kind=directory.value(Tag.SAMPLE_FORMAT, 1),
+        compression=directory.value(Tag.COMPRESSION, _RAW),
+        planar=directory.value(Tag.PLANAR, 1),
+        subsampling=directory.values(Tag.YCBCR_SUBSAMPLING) or (2, 2),
+        colour_map=directory.values(Tag.COLOUR_MAP),
+        big_endian=directory.order == ">",
+    )
+
+
+def _first(values: int | tuple[int, ...]) -> int:
+    return values[0] if isinstance(values, tuple) else values
+
+
+def _decoded(image: Image.Image, samples: _Samples) -> Decoded:
+    if image.mode in ("P", "PA") and max(samples.colour_map, default=0) < 256:
+        # The specification says 16 bits a colour; some writers fill only 8, which libtiff tells by the largest.
+        image = image.copy()
+        third = len(samples.colour_map) // 3
+        colours = zip(*(samples.colour_map[start * third :][:third] for start in range(3)), strict=True)
+        image.putpalette(bytes(value for colour in colours for value in colour))
+    deep = samples.bits > 8 and image.mode in ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+    return Decoded(
+        image=image,
+        white=2**samples.bits - 1 if deep and samples.bits < 16 else None,
+        white_is_zero=deep and samples.photometric == _WHITE_IS_ZERO,
+        signed=image.mode == "L" and samples.bits == 8 and samples.kind == _SIGNED,
+    )
+
+
+def _check_counts(directory: Directory, *, source: str) -> None:
+    check_parts(_pieces(directory), most=_MOST_PIECES, parts="strips or tiles", source=source)
+    check_parts(directory.count(Tag.COLOUR_MAP), most=_MOST_COLOURS, parts="colors", source=source)
+    for tag in (Tag.BITS, Tag.SAMPLE_FORMAT, Tag.EXTRA_SAMPLES):
+        check_parts(directory.count(tag), most=_MOST_CHANNELS, parts="channels", source=source)
+
+
+def _pieces(directory: Directory) -> int:
+    return max(directory.count(Tag.STRIP_OFFSETS), directory.count(Tag.TILE_OFFSETS))
+
+
+def _pixels_of_a_piece(directory: Directory) -> int:
+    width, height = directory.value(Tag.WIDTH, 1), directory.value(Tag.HEIGHT, 1)
+    if Tag.TILE_OFFSETS in directory.tags:
+        return directory.value(Tag.TILE_WIDTH, width) * directory.value(Tag.TILE_HEIGHT, height)
+    return width * min(height, directory.value(Tag.ROWS_A_STRIP, height))
+
+
+def _with_black_zero(data: bytes, directory: Directory) -> bytes:
+    """Return the file with deep samples that count from white declared as counting from black.
+
+    Pillow knows them so in some byte orders and depths only, and never inverts them.
+    """
+    samples = _samples_of(directory)
+    if samples.photometric != _WHITE_IS_ZERO or samples.bits <= 8:
+        return data
+    _, _, place = directory.tags[Tag.PHOTOMETRIC]
+    return data[:place] + struct.pack(f"{directory.order}H", _BLACK_IS_ZERO) + data[place + 2 :]
+
+
+def _decode_by_libtiff(image: TiffImagePlugin.TiffImageFile, samples: _Samples, directory: Directory) -> None:
+    """Have Pillow decode an uncompressed image by libtiff, which it does by itself for compressed ones only."""
+    if samples.photometric == _YCBCR:
+        image._mode, raw_mode = "RGB", "RGBX"
+    else:
+        raw_mode = f"{image.mode};16N"
+    extents = (0, 0, directory.value(Tag.WIDTH, 0), directory.value(Tag.HEIGHT, 0))
+    image.tile = [ImageFile._Tile("libtiff", extents, 0, (raw_mode, False, image.tag_v2.offset))]
+    image.use_load_libtiff = True
+
+
+def _keep_native_order(image: TiffImagePlugin.TiffImageFile) -> None:
+    name, extents, offset, arguments = image.tile[0]
+    assert isinstance(arguments, tuple)
+    raw_mode = _NATIVE_ORDER.get(arguments[0], arguments[0])
+    image.tile = [ImageFile._Tile(name, extents, offset, (raw_mode, *arguments[1:]))]
+
+
+def _check_jpeg_ends(data: bytes, directory: Directory, *, truncated: Truncated, source: str) -> None:
+    """Miss the end of a JPEG inside of a TIFF, which libtiff fills with grey."""
+    if directory.value(Tag.COMPRESSION, _RAW) != _JPEG:
+        return
+    offsets = directory.values(Tag.STRIP_OFFSETS) or directory.values(Tag.TILE_OFFSETS)
+    sizes = directory.values(Tag.STRIP_SIZES) or directory.values(Tag.TILE_SIZES)
+    ends = (data[offset : offset + size].rstrip(b"\0")[-2:] for offset, size in zip(offsets, sizes, strict=False))
+    if any(end != b"\xff\xd9" for end in ends):
+        report_missing("the end of a strip or tile is missing", truncated=truncated, source=source)
