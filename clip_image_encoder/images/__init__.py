@@ -184,8 +184,10 @@ class ImageLoader:
                     image, data, max_pixels=self.max_pixels, truncated=self.truncated, source=source
                 )
             upright = self._upright(decoded, source)
+            if decoded.image is not image or upright.im is not image.im:
+                return upright
             with pillow_errors(source=source, what="image"):
-                return upright.copy() if upright.im is image.im else upright
+                return upright.copy()
 
     def _upright(self, decoded: Decoded, source: str) -> Image.Image:
         image = upright_rgb(decoded, background=self.background, colour_profile=self.colour_profile, source=source)

@@ -28,7 +28,7 @@ from clip_image_encoder.images.jpeg import JpegFile, load_jpeg
 from clip_image_encoder.images.jpeg2000 import Jpeg2000File, load_jpeg2000, loaded_jpeg2000
 from clip_image_encoder.images.limits import check_pixels
 from clip_image_encoder.images.pillow_errors import pillow_errors
-from clip_image_encoder.images.png import load_png, relevant_chunks
+from clip_image_encoder.images.png import load_png, png_weight, relevant_chunks
 from clip_image_encoder.images.pnm import check_header, load_pnm, pnm_weight
 from clip_image_encoder.images.tiff import TiffFile, load_tiff, loaded_tiff
 from clip_image_encoder.images.transparency import transparent_value
@@ -130,7 +130,11 @@ def decode_opened(
         opened = image.fp
         if isinstance(file, JpegFile):
             image.fp = file
-        decoded = _load(image, file, truncated=truncated, source=source)
+        try:
+            decoded = _load(image, file, truncated=truncated, source=source)
+        finally:
+            if image.fp is file:  # it failed: the image is still the caller's to close
+                image.fp = opened
         if opened is not None and image._exclusive_fp and image._close_exclusive_fp_after_loading:
             opened.close()  # as Pillow does with the files that it has opened
         return decoded
@@ -167,6 +171,8 @@ def _weight(image: ImageFile.ImageFile, file: EncodedFile) -> float:
         return _WEBP_WEIGHT
     if isinstance(image, AvifImagePlugin.AvifImageFile):
         return _AVIF_WEIGHTS.get(image.mode, max(_AVIF_WEIGHTS.values()))
+    if isinstance(image, PngImagePlugin.PngImageFile):
+        return png_weight(file.getvalue())
     if isinstance(image, BmpImagePlugin.BmpImageFile):
         return bmp_weight(file.getvalue())
     if isinstance(image, PpmImagePlugin.PpmImageFile):

@@ -109,9 +109,10 @@ def eight_bits(values: NDArray[Any], *, white: float, source: str) -> NDArray[np
         return values
     if values.dtype.kind == "f":
         _check_finite(bool(np.isfinite(values).all()), source=source)
-        scaled = values.astype(np.float32) * np.float32(255 / white)
-        pixels: NDArray[np.uint8] = np.rint(scaled).clip(0, 255).astype(np.uint8)
-        return pixels
+        scaled = values.astype(np.float32)
+        scaled *= np.float32(255 / white)
+        np.rint(scaled, out=scaled).clip(0, 255, out=scaled)
+        return scaled.astype(np.uint8)
     if white == 255:
         return values.astype(np.uint8)
     if white == 65535:

@@ -56,13 +56,15 @@ _SIGNATURES = (
     (0, b"BM", "BMP"),
     (0, b"II*\0", "TIFF"),
     (0, b"MM\0*", "TIFF"),
+    (0, b"II+\0", "TIFF"),  # of more than 4 GB, and files that may become so
+    (0, b"MM\0+", "TIFF"),
     (4, b"ftypavi", "AVIF"),
     (0, b"\0\0\0\x0cjP  ", "JPEG2000"),
     (0, b"\xff\x4f\xff\x51", "JPEG2000"),
     (4, b"ftyphe", "HEIC"),
     (4, b"ftypmif1", "HEIC"),
-    (0, b"\0\0\1\0", "ICO"),
-    (0, b"\0\0\2\0", "CUR"),
+    (0, b"DDS ", "DDS"),
+    (0, b"\n\5\1", "PCX"),
     (0, b"\1\xda", "SGI"),
     (0, b"qoif", "QOI"),
     (0, b"%!PS", "EPS"),
@@ -75,6 +77,8 @@ _SIGNATURES = (
     (0, b"<!doctype html", "HTML"),
     (0, b"<html", "HTML"),
 )
+
+_ICONS = {b"\0\0\1\0": "ICO", b"\0\0\2\0": "CUR"}
 
 
 def check_format_names(formats: object) -> None:
@@ -123,6 +127,9 @@ def format_of(data: bytes) -> str | None:
     # P1 to P6 and Pf, then white space.
     if data[:1] == b"P" and data[1:2] in (b"1", b"2", b"3", b"4", b"5", b"6", b"f") and data[2:3].isspace():
         return "PPM"
+    # A TGA without a palette begins as a CUR does, and has 0 where that counts its images.
+    if data[:4] in _ICONS and data[4:6] > b"\0\0":
+        return _ICONS[data[:4]]
     return "TGA" if _is_targa(data) else None
 
 

@@ -12,7 +12,7 @@ from clip_image_encoder.images.truncation import EncodedFile, Truncated, load_ro
 
 __all__ = ["JpegFile", "load_jpeg"]
 
-_END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
+_END_OF_IMAGE, _START_OF_SCAN, _RESTART_INTERVAL = 0xD9, 0xDA, 0xDD
 _HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = 0xC2
@@ -41,6 +41,11 @@ class _Layout:
         scans: number of scans.
         end: place of the marker that ends the image; the file's length if there is none.
         missing: the coefficients of each component that no scan has brought down to the last bit.
+        units: number of units in a scan of each component alone.
+        units_together: number of units in a scan of several components.
+        restart_interval: number of units between two restarts; 0 if there are none.
+        last_scan: where the data of the last scan begins.
+        restarts: number of restarts in it.
     """
 
     end: int
@@ -48,6 +53,11 @@ class _Layout:
     samples: float = 1.0
     scans: int = 0
     missing: dict[int, set[int]] = field(default_factory=dict)
+    units: dict[int, int] = field(default_factory=dict)
+    units_together: int = 1
+    restart_interval: int = 0
+    last_scan: int = 0
+    restarts: int = 0
 
 
 class JpegFile(EncodedFile):
@@ -76,6 +86,13 @@ class JpegFile(EncodedFile):
         pixel = 1 if len(self.layout.missing) == 1 else 4
         return max((2 * self.layout.samples + pixel) / 8, self.layout.scans / _USUAL_SCANS)
 
+    @property
+    def lacks_restarts(self) -> bool:
+        """Whether the last scan has fewer restarts than its image needs."""
+        scan = np.frombuffer(self.getvalue()[self.layout.last_scan : self.layout.end], np.uint8)
+        restarts = (scan[:-1] == 0xFF) & (scan[1:] >= 0xD0) & (scan[1:] <= 0xD7)
+        return int(restarts.sum()) < self.layout.restarts
+
 
 def load_jpeg(image: JpegImagePlugin.JpegImageFile, file: JpegFile, *, truncated: Truncated, source: str) -> None:
     """Load an image that reads from a `JpegFile`, and find out whether something of it is missing.
@@ -87,11 +104,11 @@ def load_jpeg(image: JpegImagePlugin.JpegImageFile, file: JpegFile, *, truncated
         image.load()
     elif not file.several_scans:
         load_rows(image, truncated=truncated, source=source)
-    elif not _load_scans(image, file.getvalue()[: file.layout.end]) or any(file.layout.missing.values()):
+    elif not _load_scans(image, file) or any(file.layout.missing.values()) or file.lacks_restarts:
         report_missing("its last scans are missing or cut", truncated=truncated, source=source)
 
 
-def _load_scans(image: JpegImagePlugin.JpegImageFile, scans: bytes) -> bool:
+def _load_scans(image: JpegImagePlugin.JpegImageFile, file: JpegFile) -> bool:
     """Load an image of several scans, and tell whether the last of them is whole.
 
     The decoder is fed by hand: behind a whole scan it looks for a marker and drops each zero, one by
@@ -100,7 +117,7 @@ def _load_scans(image: JpegImagePlugin.JpegImageFile, scans: bytes) -> bool:
     image.load_prepare()
     name, extents, _, arguments = image.tile[0]
     decoder = Image._getdecoder(image.mode, name, arguments, image.decoderconfig)
-    rest, whole = scans, True
+    rest, whole = file.getvalue()[: file.layout.end], True
     try:
         decoder.setimage(image.im, extents)
         for padding in (_LOOK_AHEAD, *[b"\0"] * 8, bytes([0xFF, _END_OF_IMAGE])):
@@ -115,6 +132,7 @@ def _load_scans(image: JpegImagePlugin.JpegImageFile, scans: bytes) -> bool:
     if error < 0 or consumed >= 0:
         raise OSError(f"libjpeg failed ({error})")
     image.tile = []
+    image.fp = None
     return whole
 
 
@@ -130,10 +148,12 @@ def _read_layout(data: bytes, *, source: str) -> _Layout:
         check_parts(segments, most=_MOST_SEGMENTS, parts="segments", source=source)
         position = place + 2 + max(2, int.from_bytes(data[place + 2 : place + 4], "big"))
         segment = data[place + 4 : position]
-        if marker in _FRAMES:
+        if marker == _RESTART_INTERVAL:
+            layout.restart_interval = int.from_bytes(segment[:2], "big")
+        elif marker in _FRAMES:
             _read_frame(layout, marker, segment)
         elif marker == _START_OF_SCAN:
-            _read_scan(layout, segment)
+            _read_scan(layout, segment, position)
             if layout.frame != _PROGRESSIVE and layout.scans == 1:
                 # Most photos end with their first scan, and looking for two bytes is fast.
                 end = data.find(bytes([0xFF, _END_OF_IMAGE]), position)
@@ -159,20 +179,31 @@ def _next_marker(data: bytes, position: int) -> int:
 
 def _read_frame(layout: _Layout, marker: int, segment: bytes) -> None:
     components = [segment[start : start + 3] for start in range(6, len(segment) - 2, 3)]
-    areas = [max(1, component[1] >> 4) * max(1, component[1] & 15) for component in components]
+    height, width = (int.from_bytes(segment[start : start + 2], "big") for start in (1, 3))
+    sampling = {component[0]: (max(1, component[1] >> 4), max(1, component[1] & 15)) for component in components}
+    across, down = (max((factors[axis] for factors in sampling.values()), default=1) for axis in (0, 1))
     layout.frame = marker
-    layout.samples = sum(areas) / max(areas, default=1)
-    layout.missing = {component[0]: set(range(64)) for component in components}
+    layout.samples = sum(across * down for across, down in sampling.values()) / (across * down)
+    layout.missing = {component: set(range(64)) for component in sampling}
+    layout.units = {
+        component: -(-width * factors[0] // (8 * across)) * -(-height * factors[1] // (8 * down))
+        for component, factors in sampling.items()
+    }
+    layout.units_together = -(-width // (8 * across)) * -(-height // (8 * down))
 
 
-def _read_scan(layout: _Layout, segment: bytes) -> None:
+def _read_scan(layout: _Layout, segment: bytes, end: int) -> None:
     layout.scans += 1
+    layout.last_scan = end
     count = segment[0] if segment else 0
     if len(segment) < 4 + 2 * count:
         return
+    components = segment[1 : 1 + 2 * count : 2]
     first, last, bits = segment[1 + 2 * count : 4 + 2 * count]
     if layout.frame != _PROGRESSIVE:
         first, last, bits = 0, 63, 0
     if bits & 15 == 0:
-        for component in segment[1 : 1 + 2 * count : 2]:
+        for component in components:
             layout.missing.get(component, set()).difference_update(range(first, last + 1))
+    units = layout.units.get(components[0], 1) if count == 1 else layout.units_together
+    layout.restarts = (units - 1) // layout.restart_interval if layout.restart_interval else 0

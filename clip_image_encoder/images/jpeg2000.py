@@ -205,7 +205,7 @@ def _codestream(data: bytes, start: int) -> _Header:
 
 def _spread(value: int, depth: int) -> int:
     """Return a sample of fewer than 8 bits, which Pillow has only shifted up, on the scale of 0..255."""
-    return round((value >> (8 - depth)) * 255 / (2**depth - 1))
+    return round((value >> (8 - depth)) * 255 / ((1 << depth) - 1))
 
 
 def _unmultiplied(image: Image.Image) -> Image.Image:

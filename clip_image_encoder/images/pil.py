@@ -23,16 +23,15 @@ def check_pil_image(image: Image.Image, *, formats: Sequence[str], max_pixels: i
         UnsupportedImageError: it has no pixel, is closed, or was opened from a file of another format.
     """
     source = describe_pil(image)
-    if isinstance(image, ImageFile.ImageFile):
-        # Image.open takes an EPS, too, and its load() would start Ghostscript.
-        if image.format is not None and not is_allowed(image.format, formats):
-            raise UnsupportedImageError(
-                f"opened from a file in the format {image.format}, which is not read; "
-                "if the file can be trusted, pass a copy(), or add the format to formats=",
-                source=source,
-            )
-        if _is_unread(image) and (image.fp is None or image.fp.closed):
-            raise UnsupportedImageError("the PIL image is closed; pass it before, or its file", source=source)
+    # Image.open takes an EPS, too, and its load() would start Ghostscript.
+    if isinstance(image, ImageFile.ImageFile) and image.format and not is_allowed(image.format, formats):
+        raise UnsupportedImageError(
+            f"opened from a file in the format {image.format}, which is not read; "
+            "if the file can be trusted, pass a copy(), or add the format to formats=",
+            source=source,
+        )
+    if _is_closed(image):
+        raise UnsupportedImageError("the PIL image is closed; pass it before that, or pass its file", source=source)
     check_pixels(image.width, image.height, max_pixels=max_pixels, source=source)
     return source
 
@@ -53,3 +52,12 @@ def file_behind(image: Image.Image, *, max_bytes: int) -> bytes | None:
 
 def _is_unread(image: ImageFile.ImageFile) -> bool:
     return bool(image.tile) or image._im is None
+
+
+def _is_closed(image: Image.Image) -> bool:
+    if isinstance(image, ImageFile.ImageFile) and _is_unread(image):
+        return image.fp is None or image.fp.closed
+    try:
+        return image.im is None
+    except ValueError:  # so Pillow answers for the pixels of an image that was closed
+        return True

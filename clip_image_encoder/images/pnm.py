@@ -61,7 +61,7 @@ def load_pnm(
         report_missing("its end is missing", truncated=truncated, source=source)
         data += bytes(missing)
     values = np.frombuffer(data, dtype, shape[0] * shape[1], offset).reshape(shape)
-    scale = np.rint(np.arange(dtype.type(-1) + 1.0) * (255 / white)).clip(0, 255).astype(np.uint8)
+    scale = np.rint(np.arange(256 if white < 256 else 65536) * (255 / white)).clip(0, 255).astype(np.uint8)
     pixels = np.empty(shape, np.uint8)
     for row, samples in zip(pixels, values, strict=True):
         row[:] = scale[samples]

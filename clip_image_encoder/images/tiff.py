@@ -25,6 +25,7 @@ _MOST_PIECES = 65_536
 _MOST_COLOURS = 3 * 65_536
 _MOST_CHANNELS = 64
 _USUAL_SCANS = 16
+_ORDINARY_BITS = 24
 
 # Pillow swaps the bytes of a big-endian file's numbers, which libtiff has swapped already.
 _NATIVE_ORDER = {
@@ -85,14 +86,14 @@ class TiffFile(EncodedFile):
 
     @property
     def weight(self) -> float:
-        """What a pixel costs, in ordinary ones: one strip or tile is held unpacked beside the image."""
+        """What a pixel costs, in ordinary ones: each byte takes time, and a strip or tile is held beside the image."""
         directory = self.directory
         if directory is None:
             return 1.0
         pixels = max(1, directory.value(Tag.WIDTH, 1) * directory.value(Tag.HEIGHT, 1))
         piece = _pixels_of_a_piece(directory) / pixels
-        unpacked = sum(directory.values(Tag.BITS)) / 8 * piece
-        return max((4 + unpacked) / 8, self._extra_scans() * piece / _USUAL_SCANS)
+        bits = sum(directory.values(Tag.BITS))
+        return max((4 + bits / 8 * piece) / 8, bits / _ORDINARY_BITS, self._extra_scans() * piece / _USUAL_SCANS)
 
     def _extra_scans(self) -> int:
         """Return how many scans the JPEGs in a TIFF have beyond one each."""

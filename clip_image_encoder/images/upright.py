@@ -89,6 +89,8 @@ def _to_rgb(
 
     def to_rgb(strip: Image.Image, top: int) -> Image.Image:
         nonlocal convert
+        if strip.mode == "RGBA" and not profile:
+            return _over(background, strip)
         colour, alpha = _colour_and_alpha(strip, decoded, white=white, source=source)
         if decoded.mask is not None:
             alpha = decoded.mask.crop((0, top, strip.width, top + strip.height))
@@ -143,17 +145,24 @@ def _on_opaque_palette(image: Image.Image, background: tuple[int, int, int]) -> 
     """Return an image with a transparent palette, with the palette's colors as they look on the background."""
     entries = image.crop((0, 0, 1, 1)).resize((256, 1))
     entries.frombytes(bytes(range(256)))
-    rgba = entries.convert("RGBA")
+    colours = _over(background, entries.convert("RGBA"))
     opaque = image.copy()
     opaque.info.pop("transparency", None)
-    opaque.putpalette(_composite(rgba.convert("RGB"), rgba.getchannel("A"), background).tobytes())
+    opaque.putpalette(colours.tobytes())
     return opaque
 
 
 def _composite(rgb: Image.Image, alpha: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     rgba = rgb.convert("RGB")
     rgba.putalpha(alpha)
-    return Image.alpha_composite(Image.new("RGBA", rgba.size, (*background, 255)), rgba).convert("RGB")
+    return _over(background, rgba)
+
+
+def _over(background: tuple[int, int, int], image: Image.Image) -> Image.Image:
+    """Return an image in mode RGBA as it looks on a background of one color."""
+    if image.getchannel("A").getextrema() != (255, 255):
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image)
+    return image.convert("RGB")
 
 
 def _alpha_of(strip: Image.Image, key: int | tuple[int, ...]) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Small files that unpack to gigabytes, and thin ones, cost no more than a photo: each in a process of its own."""
+"""What one file may cost, however it is made: each in a process of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .files import BOMBS
 
 # A photo first, so that what loading and encoding take anyway is paid for.
 PROGRAM = """
-import json, sys, time
+import json, sys, time, zlib
 from pathlib import Path
 from PIL import Image
 from clip_image_encoder import ImageEncoder, ImageError
@@ -33,18 +33,24 @@ try:
 except ImageError as error:
     outcome = type(error).__name__
 seconds = time.process_time() - started
-print(json.dumps({"outcome": outcome, "megabytes": memory("VmHWM:") - idle, "seconds": seconds}))
+started = time.process_time()
+zlib.compress(bytes(20_000_000))
+yardstick = time.process_time() - started
+print(json.dumps({"outcome": outcome, "megabytes": memory("VmHWM:") - idle, "seconds": seconds, "yardstick": yardstick}))
 """
+
+# Seconds that compressing 20 MB takes where a file is to take 3 at most. A slower processor may take longer.
+YARDSTICK = 0.09
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells a process's peak memory so")
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_costs_less_than_300_megabytes_and_two_seconds(name: str, tmp_path: Path) -> None:
+def test_a_file_costs_less_than_800_megabytes_and_three_seconds(name: str, tmp_path: Path) -> None:
     make, outcome = BOMBS[name]
     file = tmp_path / "bomb"
     file.write_bytes(make())
     done = subprocess.run([sys.executable, "-c", PROGRAM, str(file)], capture_output=True, text=True, check=True)
     measured = json.loads(done.stdout)
     assert measured["outcome"] == outcome
-    assert measured["megabytes"] < 300
-    assert measured["seconds"] < 2  # of the processor, which a busy machine doesn't lengthen
+    assert measured["megabytes"] < 800
+    assert measured["seconds"] < 3 * max(1, measured["yardstick"] / YARDSTICK)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -37,3 +40,31 @@ def encode() -> Encode:
         return buffer.getvalue()
 
     return encode
+
+
+WaysIn: TypeAlias = Callable[[bytes], dict[str, Any]]
+
+
+@pytest.fixture
+def ways_in(tmp_path: Path) -> Iterator[WaysIn]:
+    """A function from a file's bytes to every way in which the file can be passed."""
+    with contextlib.ExitStack() as opened:
+
+        def ways_in(data: bytes) -> dict[str, Any]:
+            path = tmp_path / "picture"
+            path.write_bytes(data)
+            loaded = opened.enter_context(Image.open(path))
+            loaded.load()
+            return {
+                "path": str(path),
+                "Path": path,
+                "bytes": data,
+                "file object": io.BytesIO(data),
+                "data URI": "data:;base64," + base64.b64encode(data).decode(),
+                "array of bytes": np.frombuffer(data, np.uint8),
+                "lazy PIL image": opened.enter_context(Image.open(path)),
+                "lazy PIL image of bytes": opened.enter_context(Image.open(io.BytesIO(data))),
+                "loaded PIL image": loaded,
+            }
+
+        yield ways_in
