@@ -38,7 +38,8 @@ def with_tag(data: bytes, tag: int, values: tuple[int, ...]) -> bytes:
 
 
 def scaled(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return np.rint(values * 255).astype(np.uint8)
+    pixels: np.ndarray[Any, Any] = np.rint(values * 255).astype(np.uint8)
+    return pixels
 
 
 def assert_same(items: dict[str, Any], expected: np.ndarray[Any, Any], *, refused: tuple[str, ...] = ()) -> None:
@@ -131,8 +132,8 @@ def thumbnail_first(big: bool, *, full: bool = True, in_chain: bool = False, pho
     file = io.BytesIO()
     image = np.repeat(np.repeat(scaled(COLOURS), 4, axis=0), 4, axis=1)
     with tifffile.TiffWriter(file, bigtiff=big) as writer:
-        below = {} if in_chain or not full else {"subifds": 1}
-        writer.write(np.zeros((12, 16, 3), np.uint8), photometric="rgb", subfiletype=1, metadata=None, **below)
+        below = 0 if in_chain or not full else 1
+        writer.write(np.zeros((12, 16, 3), np.uint8), photometric="rgb", subfiletype=1, metadata=None, subifds=below)
         if full:
             writer.write(
                 image if photometric == "rgb" else image[:, :, 0], photometric=photometric, subfiletype=0, metadata=None
@@ -171,7 +172,7 @@ def test_a_jpeg_in_a_tiff_whose_end_is_missing_is_found_out(encode: Callable[...
     data = encode(Image.fromarray(scaled(COLOURS)), "TIFF", compression="jpeg")
     LOADER(data)
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        (size,) = file.pages[0].databytecounts  # type: ignore[union-attr]
+        (size,) = file.pages[0].databytecounts
     with pytest.raises(CorruptImageError, match="end of a strip"):
         LOADER(with_tag(data, 279, (size // 2,)))
 
