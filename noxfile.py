@@ -145,6 +145,13 @@ def wheel(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def decoders(session: nox.Session) -> None:
+    """Compare the loader with independent decoders, on files of every kind that it mends: a minute."""
+    install(session, "decoders")
+    session.run("pytest", "tests/decoders", *session.posargs)
+
+
+@nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Encode 20,000 images and watch the memory: minutes."""
     install(session, "torch")
