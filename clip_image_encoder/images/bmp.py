@@ -1,12 +1,14 @@
-"""BMP: an alpha channel that nobody filled, and rows that Pillow decodes in Python."""
+"""BMP: alpha that nobody filled, alpha that Pillow leaves out, and rows that it decodes in Python."""
 
 from __future__ import annotations
 
+import numpy as np
 from PIL import Image
 
-__all__ = ["bmp_weight", "without_empty_alpha"]
+__all__ = ["alpha_of_16_bits", "bmp_weight", "without_empty_alpha"]
 
 _RUN_LENGTHS = (1, 2)
+_BIT_FIELDS = 3
 
 # 75 ns a pixel.
 _DECODED_IN_PYTHON = 8.0
@@ -14,8 +16,7 @@ _DECODED_IN_PYTHON = 8.0
 
 def bmp_weight(data: bytes) -> float:
     """Return what a pixel costs, in ordinary ones, by the header."""
-    header_size, compression = (int.from_bytes(data[start : start + 4], "little") for start in (14, 30))
-    return _DECODED_IN_PYTHON if header_size >= 40 and compression in _RUN_LENGTHS else 1.0
+    return _DECODED_IN_PYTHON if _number(data, 14) >= 40 and _number(data, 30) in _RUN_LENGTHS else 1.0
 
 
 def without_empty_alpha(image: Image.Image) -> Image.Image:
@@ -23,3 +24,26 @@ def without_empty_alpha(image: Image.Image) -> Image.Image:
     if image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
         return image.convert("RGB")
     return image
+
+
+def alpha_of_16_bits(image: Image.Image, data: bytes) -> Image.Image | None:
+    """Return the alpha of a BMP with 16 bits a pixel, which Pillow leaves out; None if it has none, or an empty one.
+
+    Args:
+        image: loaded.
+        data: the whole file.
+    """
+    header_size, bits, compression = _number(data, 14), _number(data, 28) & 0xFFFF, _number(data, 30)
+    field = _number(data, 66) if header_size >= 56 and bits == 16 and compression == _BIT_FIELDS else 0
+    stride = (image.width * 2 + 3) // 4 * 4
+    start = _number(data, 10)
+    if not field or start + stride * image.height > len(data):
+        return None
+    rows = np.frombuffer(data, "<u2", stride // 2 * image.height, start).reshape(image.height, -1)[:, : image.width]
+    from_the_top = data[25] == 0xFF  # a negative height
+    alpha = (rows if from_the_top else rows[::-1]) & np.uint16(field)
+    return Image.fromarray(np.rint(alpha * (255 / field)).astype(np.uint8)) if alpha.any() else None
+
+
+def _number(data: bytes, place: int) -> int:
+    return int.from_bytes(data[place : place + 4], "little")

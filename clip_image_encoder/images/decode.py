@@ -20,7 +20,7 @@ from PIL import (
 )
 
 from clip_image_encoder.errors import CorruptImageError
-from clip_image_encoder.images.bmp import bmp_weight, without_empty_alpha
+from clip_image_encoder.images.bmp import alpha_of_16_bits, bmp_weight, without_empty_alpha
 from clip_image_encoder.images.decoded import Decoded
 from clip_image_encoder.images.formats import format_of, is_allowed, not_allowed
 from clip_image_encoder.images.gif import canvas_mask, check_blocks
@@ -72,7 +72,7 @@ def decode(
         raise CorruptImageError("there is no data in it", source=source)
     name = format_of(data)
     with pillow_errors(source=source, what=f"{name or 'image'} data"):
-        file = _prepared(data, name, source=source)
+        file = _prepared(data, name, truncated=truncated, source=source)
         # For Pillow an MPO, a JPEG with more images behind the first, is a JPEG until it is open.
         names = tuple(dict.fromkeys("JPEG" if name == "MPO" else name for name in formats))
         try:
@@ -122,7 +122,7 @@ def decode_opened(
         ImageError: as for `decode`.
     """
     with pillow_errors(source=source, what=f"{image.format} data"):
-        file = _prepared(data, format_of(data), source=source)
+        file = _prepared(data, format_of(data), truncated=truncated, source=source)
         weight = _weight(image, file)
         check_pixels(image.width, image.height, max_pixels=max_pixels, source=source, weight=weight)
         if isinstance(file, TiffFile) and file.starts_with_preview:
@@ -146,7 +146,7 @@ def _reopened(file: TiffFile) -> TiffImagePlugin.TiffImageFile:
     return image
 
 
-def _prepared(data: bytes, name: str | None, *, source: str) -> EncodedFile:
+def _prepared(data: bytes, name: str | None, *, truncated: Truncated, source: str) -> EncodedFile:
     """Return the file as Pillow reads it right and soon, by its format."""
     if name == "JPEG":
         return JpegFile(data, source=source)
@@ -155,7 +155,7 @@ def _prepared(data: bytes, name: str | None, *, source: str) -> EncodedFile:
     if name == "JPEG2000":
         return Jpeg2000File(data, source=source)
     if name == "PNG":
-        return EncodedFile(relevant_chunks(data, source=source))
+        return EncodedFile(relevant_chunks(data, truncated=truncated, source=source))
     if name == "GIF":
         check_blocks(data, source=source)
     elif name == "PPM":
@@ -197,14 +197,17 @@ def _load(image: ImageFile.ImageFile, file: EncodedFile, *, truncated: Truncated
     if isinstance(image, TiffImagePlugin.TiffImageFile) and isinstance(file, TiffFile):
         return load_tiff(image, file, truncated=truncated, source=source)
     if isinstance(image, Jpeg2KImagePlugin.Jpeg2KImageFile) and isinstance(file, Jpeg2000File):
-        return Decoded(image=load_jpeg2000(image, file))
+        return Decoded(image=load_jpeg2000(image, file, source=source))
     if isinstance(image, PpmImagePlugin.PpmImageFile):
         return _described(load_pnm(image, file, truncated=truncated, source=source), transparent)
     if isinstance(image, JpegImagePlugin.JpegImageFile) and isinstance(file, JpegFile):
         load_jpeg(image, file, truncated=truncated, source=source)
     elif isinstance(image, PngImagePlugin.PngImageFile):
         load_png(image, file, truncated=truncated, source=source)
-    elif isinstance(image, (BmpImagePlugin.BmpImageFile, GifImagePlugin.GifImageFile)):
+    elif isinstance(image, BmpImagePlugin.BmpImageFile):
+        load_rows(image, truncated=truncated, source=source)
+        return Decoded(image=without_empty_alpha(image), mask=alpha_of_16_bits(image, file.getvalue()))
+    elif isinstance(image, GifImagePlugin.GifImageFile):
         load_rows(image, truncated=truncated, source=source)
     else:
         image.load()

@@ -39,7 +39,7 @@ class _Layout:
         frame: the frame's marker, such as 0xC0 for baseline; 0 if there is none.
         samples: number of samples a pixel: 3 for colours in full, 1.5 for colours at half the size.
         scans: number of scans.
-        end: place of the marker that ends the image; the file's length if there is none.
+        end: place of the marker that ends the image, or of the zeros that stand in its place.
         missing: the coefficients of each component that no scan has brought down to the last bit.
         units: number of units in a scan of each component alone.
         units_together: number of units in a scan of several components.
@@ -137,7 +137,8 @@ def _load_scans(image: JpegImagePlugin.JpegImageFile, file: JpegFile) -> bool:
 
 
 def _read_layout(data: bytes, *, source: str) -> _Layout:
-    layout = _Layout(end=len(data))
+    # Without a marker at its end a file ends where its data do: zeros are what a download has not brought.
+    layout = _Layout(end=len(data.rstrip(b"\0")))
     position, segments = 2, 0
     while (place := _next_marker(data, position)) >= 0:
         marker = data[place + 1]
@@ -158,7 +159,7 @@ def _read_layout(data: bytes, *, source: str) -> _Layout:
                 # Most photos end with their first scan, and looking for two bytes is fast.
                 end = data.find(bytes([0xFF, _END_OF_IMAGE]), position)
                 if data.find(bytes([0xFF, _START_OF_SCAN]), position, end if end >= 0 else len(data)) < 0:
-                    layout.end = end if end >= 0 else len(data)
+                    layout.end = end if end >= 0 else layout.end
                     break
     return layout
 

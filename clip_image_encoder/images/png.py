@@ -13,6 +13,7 @@ from clip_image_encoder.images.truncation import EncodedFile, Truncated, load_ro
 __all__ = ["load_png", "png_weight", "relevant_chunks"]
 
 _SIGNATURE = 8
+_END = b"\0\0\0\0IEND\xaeB`\x82"
 _PROFILES = (b"eXIf", b"iCCP")
 _RELEVANT = frozenset({b"tRNS", *_PROFILES})
 
@@ -26,7 +27,7 @@ _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
 """Adam7: the first column and row of each pass, and the steps to the next ones."""
 
 
-def relevant_chunks(data: bytes, *, source: str) -> bytes:
+def relevant_chunks(data: bytes, *, truncated: Truncated, source: str) -> bytes:
     """Return a PNG without its texts, times, other frames and whatever else changes no pixel.
 
     Pillow refuses a file for the wrong checksum of a text. Here only a chunk of the pixels' own can
@@ -34,6 +35,7 @@ def relevant_chunks(data: bytes, *, source: str) -> bytes:
 
     Raises:
         ImageTooLargeError: it is cut into more chunks than any encoder writes.
+        CorruptImageError: pixels are spoiled and `truncated` is "raise".
     """
     kept = [(0, _SIGNATURE)]
     position, chunks = _SIGNATURE, 0
@@ -45,11 +47,15 @@ def relevant_chunks(data: bytes, *, source: str) -> bytes:
         if name == b"IEND" or end > len(data):
             kept.append((position, min(end, len(data))))
             break
+        if name == b"IDAT" and not _is_sound(data, position, end):
+            # Pillow does not look, and decodes zeros that stand in the place of what is missing.
+            report_missing("the checksum of its pixels is wrong", truncated=truncated, source=source)
         # A small first letter means that the image can be shown without the chunk.
         if not name[:1].islower() or (name in _RELEVANT and (name not in _PROFILES or _is_sound(data, position, end))):
             kept.append((position, end))
         position = end
-    return b"".join(data[start:end] for start, end in _joined(kept))
+    whole = b"".join(data[start:end] for start, end in _joined(kept))
+    return whole + _END if position == len(data) else whole  # an end that is missing is no loss
 
 
 def png_weight(data: bytes) -> float:
@@ -96,7 +102,7 @@ def _inflated_size(data: bytes) -> int:
         length = int.from_bytes(data[position : position + 4], "big")
         if data[position + 4 : position + 8] == b"IDAT":
             rest = data[position + 8 : position + 8 + length]
-            while rest:
+            while rest and not inflater.eof:
                 count += len(inflater.decompress(rest, 1 << 20))
                 rest = inflater.unconsumed_tail
         position += 12 + length

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from dataclasses import dataclass
 
 from PIL import Image, ImageFile, TiffImagePlugin
@@ -19,6 +20,8 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _YCBCR = 0, 1, 6
 _RAW, _OLD_JPEG, _JPEG = 1, 6, 7
 _PLANES = 2
 _SIGNED = 2
+_UNASSOCIATED = 2
+_DEFLATE = (8, 32946)
 
 # 89 million pixels in tiles of 64 x 64, the smallest in use, are 22,000.
 _MOST_PIECES = 65_536
@@ -44,6 +47,7 @@ class _Samples:
     kind: int
     compression: int
     planar: int
+    extra: tuple[int, ...]
     subsampling: tuple[int, ...]
     colour_map: tuple[int, ...]
     big_endian: bool
@@ -54,6 +58,17 @@ class _Samples:
         planes = self.planar == _PLANES and self.bits > 8
         subsampled = self.photometric == _YCBCR and self.subsampling != (1, 1)
         return self.compression == _RAW and (planes or subsampled)
+
+    def problem(self, mode: str) -> str | None:
+        """Return what of these samples Pillow can't be made to decode right, in its mode; None if nothing."""
+        in_planes = self.planar == _PLANES
+        if in_planes and self.compression != _RAW and mode in ("LA", "La", "PA"):
+            return "grey and alpha in planes"
+        if self.is_scattered and self.extra not in ((), (_UNASSOCIATED,)):
+            return "16 bits and extra channels in planes"
+        if self.bits == 12 and self.compression in (_OLD_JPEG, _JPEG):
+            return "JPEG of 12 bits"
+        return None
 
     @property
     def is_swapped(self) -> bool:
@@ -113,10 +128,12 @@ def load_tiff(image: TiffImagePlugin.TiffImageFile, file: TiffFile, *, truncated
         image.load()
         return Decoded(image=image)
     samples = _samples_of(file.directory)
+    if problem := samples.problem(image.mode):
+        raise UnsupportedImageError(f"a TIFF with {problem}, which Pillow decodes wrong; save it anew", source=source)
     if samples.is_scattered:
         _decode_by_libtiff(image, samples, file.directory)
     if image.use_load_libtiff:
-        _check_jpeg_ends(file.getvalue(), file.directory, truncated=truncated, source=source)
+        _check_ends(file.getvalue(), file.directory, truncated=truncated, source=source)
         _keep_native_order(image)
         image.load()
     else:
@@ -142,11 +159,12 @@ def loaded_tiff(image: TiffImagePlugin.TiffImageFile, *, source: str) -> Decoded
         kind=_first(tags.get(Tag.SAMPLE_FORMAT, 1)),
         compression=tags.get(Tag.COMPRESSION, _RAW),
         planar=tags.get(Tag.PLANAR, 1),
+        extra=tuple(tags.get(Tag.EXTRA_SAMPLES, ())),
         subsampling=tuple(tags.get(Tag.YCBCR_SUBSAMPLING, (2, 2))),
         colour_map=tuple(tags.get(Tag.COLOUR_MAP, ())),
         big_endian=tags.prefix == b"MM",
     )
-    if samples.is_scattered or (samples.is_swapped and image.mode in ("I", "F")):
+    if samples.problem(image.mode) or samples.is_scattered or (samples.is_swapped and image.mode in ("I", "F")):
         raise UnsupportedImageError("Pillow has decoded this kind of TIFF wrong; pass the file", source=source)
     return _decoded(image, samples)
 
@@ -158,6 +176,7 @@ def _samples_of(directory: Directory) -> _Samples:
         kind=directory.value(Tag.SAMPLE_FORMAT, 1),
         compression=directory.value(Tag.COMPRESSION, _RAW),
         planar=directory.value(Tag.PLANAR, 1),
+        extra=directory.values(Tag.EXTRA_SAMPLES),
         subsampling=directory.values(Tag.YCBCR_SUBSAMPLING) or (2, 2),
         colour_map=directory.values(Tag.COLOUR_MAP),
         big_endian=directory.order == ">",
@@ -232,12 +251,34 @@ def _keep_native_order(image: TiffImagePlugin.TiffImageFile) -> None:
     image.tile = [ImageFile._Tile(name, extents, offset, (raw_mode, *arguments[1:]))]
 
 
-def _check_jpeg_ends(data: bytes, directory: Directory, *, truncated: Truncated, source: str) -> None:
-    """Miss the end of a JPEG inside of a TIFF, which libtiff fills with grey."""
-    if directory.value(Tag.COMPRESSION, _RAW) != _JPEG:
+def _check_ends(data: bytes, directory: Directory, *, truncated: Truncated, source: str) -> None:
+    """Miss the end of a strip or tile where libtiff does not: it fills a JPEG with grey, and unpacks zeros."""
+    compression = directory.value(Tag.COMPRESSION, _RAW)
+    if compression == _JPEG:
+        is_whole = _is_whole_jpeg
+    elif compression in _DEFLATE:
+        is_whole = _is_whole_stream
+    else:
         return
     offsets = directory.values(Tag.STRIP_OFFSETS) or directory.values(Tag.TILE_OFFSETS)
     sizes = directory.values(Tag.STRIP_SIZES) or directory.values(Tag.TILE_SIZES)
-    ends = (data[offset : offset + size].rstrip(b"\0")[-2:] for offset, size in zip(offsets, sizes, strict=False))
-    if any(end != b"\xff\xd9" for end in ends):
+    if not all(is_whole(data[offset : offset + size]) for offset, size in zip(offsets, sizes, strict=False)):
         report_missing("the end of a strip or tile is missing", truncated=truncated, source=source)
+
+
+def _is_whole_jpeg(piece: bytes) -> bool:
+    return piece.rstrip(b"\0").endswith(b"\xff\xd9")
+
+
+def _is_whole_stream(piece: bytes) -> bool:
+    """Tell whether a compressed stream has its end; looked for only where zeros stand there."""
+    if not piece.endswith(bytes(8)):
+        return True
+    inflater, rest = zlib.decompressobj(), piece
+    try:
+        while rest and not inflater.eof:
+            inflater.decompress(rest, 1 << 20)
+            rest = inflater.unconsumed_tail
+    except zlib.error:
+        return False
+    return inflater.eof
