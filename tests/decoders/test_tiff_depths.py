@@ -100,16 +100,18 @@ def packed_tiff(bits: int, *, white: int, photometric: int = 1, compression: int
 
 @pytest.mark.parametrize("compression", PACKERS)
 @pytest.mark.parametrize("brightest", [4095, 200])
-def test_the_white_of_packed_12_bits_is_4095(brightest: int, compression: int) -> None:
-    data = packed_tiff(12, white=brightest, compression=compression)
-    assert_right(data, on_white(eight_bits(read(data), 4095)))
+@pytest.mark.parametrize("photometric", [0, 1])
+def test_the_white_of_packed_12_bits_is_4095(brightest: int, photometric: int, compression: int) -> None:
+    data = packed_tiff(12, white=brightest, photometric=photometric, compression=compression)
+    greys = on_white(eight_bits(read(data), 4095))
+    assert_right(data, greys if photometric else 255 - greys)
 
 
 # Pillow has no raw mode for them.
 REFUSED_PACKED = [
     *((bits, photometric, order) for bits in (10, 14) for photometric in (0, 1, 2) for order in "<>"),
-    *((12, photometric, order) for photometric in (0, 2) for order in "<>"),
-    (12, 1, ">"),
+    *((12, 2, order) for order in "<>"),
+    *((12, photometric, ">") for photometric in (0, 1)),
 ]
 
 
