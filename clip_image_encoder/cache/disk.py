@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clip_image_encoder.arguments import check_max_bytes
+from clip_image_encoder.arguments import check_count
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.errors import ConfigurationError
 
@@ -46,7 +46,7 @@ class DiskCache:
     max_bytes: int = 4_000_000_000
 
     def __post_init__(self) -> None:
-        check_max_bytes(self.max_bytes)
+        check_count(self.max_bytes, name="max_bytes")
         try:
             with closing(self._open()) as database, database:
                 database.execute("PRAGMA journal_mode = WAL")

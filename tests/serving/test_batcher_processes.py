@@ -73,7 +73,7 @@ def test_a_fork_ends_by_itself_though_its_parents_queue_was_locked() -> None:
     locked, forked = threading.Event(), threading.Event()
 
     def hold():
-        with batcher._room._changed:
+        with batcher._room._lock:
             locked.set()
             forked.wait()
 
