@@ -24,6 +24,7 @@ __all__ = [
     "LoadedBatch",
     "encode_batches",
     "in_order",
+    "in_parts",
     "load_batches",
     "unit_rows",
 ]
@@ -99,20 +100,9 @@ def load_batches(
         return loaded, time.perf_counter() - start
 
     with closing(in_order(load_or_fail, enumerate(images), workers=num_workers, ahead=2 * batch_size)) as loaded:
-        for start in itertools.count(step=batch_size):
-            items: list[tuple[Pixels | ImageError, float]] = []
-            source_error: Exception | None = None
-            try:
-                items.extend(itertools.islice(loaded, batch_size))
-            except Exception as error:  # noqa: BLE001 - the source's own: what came before it is handed on first
-                source_error = error
-            if items:
-                pixels, seconds = zip(*items, strict=True)
-                yield LoadedBatch(start=start, items=pixels, loading_seconds=sum(seconds))
-            if source_error is not None:
-                raise source_error
-            if len(items) < batch_size:
-                return
+        for start, items in zip(itertools.count(step=batch_size), in_parts(loaded, batch_size), strict=False):
+            pixels, seconds = zip(*items, strict=True)
+            yield LoadedBatch(start=start, items=pixels, loading_seconds=sum(seconds))
 
 
 def encode_batches(
@@ -198,6 +188,29 @@ def in_order(
             raise source_error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def in_parts(items: Iterable[_Item], size: int) -> Generator[list[_Item]]:
+    """Yield lists of so many items, the last one shorter; if drawing raises, the items before come first.
+
+    Args:
+        items: any iterable, endless ones too.
+        size: number of items in a list.
+    """
+    source = iter(items)
+    while True:
+        part: list[_Item] = []
+        source_error: Exception | None = None
+        try:
+            part.extend(itertools.islice(source, size))
+        except Exception as error:  # noqa: BLE001 - the source's own: what came before it is handed on first
+            source_error = error
+        if part:
+            yield part
+        if source_error is not None:
+            raise source_error
+        if len(part) < size:
+            return
 
 
 def unit_rows(vectors: Vectors) -> Vectors:
