@@ -20,9 +20,10 @@ from clip_image_encoder.errors import ImageError
 from clip_image_encoder.images import ImageInput, ImageLoader
 from clip_image_encoder.images.encoded import EncodedImage
 from clip_image_encoder.images.several import each_image, is_single_image
-from clip_image_encoder.pipeline import EncodedBatch, in_order, in_parts
+from clip_image_encoder.pipeline import EncodedBatch
 from clip_image_encoder.progress import progress
 from clip_image_encoder.results import gather, until_failure
+from clip_image_encoder.threads import in_order, in_parts
 
 __all__ = ["CachedEncoder", "EmbeddingCache"]
 
