@@ -73,7 +73,8 @@ def load_batches(
     """Load inputs on threads, up to a batch ahead of the model, and hand them on in order.
 
     Inputs are drawn on the caller's thread; if that raises, what was drawn before is handed on
-    first. The threads are gone once the iterator is finished or closed.
+    first. The threads are gone once the iterator is finished or closed, but for one whose read does
+    not end within a second.
 
     Args:
         images: any iterable, endless ones too.

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, cast
 
 from PIL import Image
 
+from clip_image_encoder.arguments import check_count
 from clip_image_encoder.errors import ConfigurationError, UnsupportedImageError
 from clip_image_encoder.images.array import SupportsArray, image_from_array
 from clip_image_encoder.images.encoded import BinaryFile, EncodedImage, read_bytes, read_file, read_path, read_text
@@ -102,8 +103,8 @@ class ImageLoader:
             self.colour_profile in ("ignore", "srgb"),
             f"colour_profile must be 'ignore' or 'srgb', not {self.colour_profile!r}",
         )
-        _require(_is_positive(self.max_pixels), f"max_pixels must be a positive integer, not {self.max_pixels!r}")
-        _require(_is_positive(self.max_bytes), f"max_bytes must be a positive integer, not {self.max_bytes!r}")
+        for name in ("max_pixels", "max_bytes"):
+            object.__setattr__(self, name, check_count(getattr(self, name), name=name))
         check_format_names(self.formats)
         _require(self.urls is None or isinstance(self.urls, UrlPolicy), f"urls must be a UrlPolicy, not {self.urls!r}")
 
@@ -183,10 +184,6 @@ def _is_colour(value: object) -> bool:
         and len(value) == 3
         and all(isinstance(channel, int) and not isinstance(channel, bool) and 0 <= channel <= 255 for channel in value)
     )
-
-
-def _is_positive(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _require(condition: bool, message: str) -> None:

@@ -34,14 +34,16 @@ class MicroBatcher(Generic[_Item]):
 
     Calls that arrive within `max_wait_ms` of each other, or while the model is busy, pass it together. A
     call gets its own vector or its own error; a failure of the device reaches the calls of that batch, and
-    the next batch is tried anew. In a forked process the batcher begins afresh.
+    the next batch is tried anew. Files are read on the callers' own threads, before their calls wait. In a
+    forked process the batcher begins afresh.
 
     Args:
         encoder: an `ImageEncoder`, a `CachedEncoder` or a `TextEncoder`; it stays usable beside the batcher.
-        max_batch_size: calls that pass the model at a time.
-        max_wait_ms: how long an idle model waits for more calls after the first, in milliseconds.
-        max_queue: calls that may wait; one more raises QueueFullError. None lets every caller wait for its
-            turn, which slows callers down to what the model can do.
+        max_batch_size: number of calls that pass the model at a time.
+        max_wait_ms: how long an idle model waits for more calls after the first, in milliseconds, at most a day.
+        max_queue: number of calls that may wait, with the content of their files in memory; one more raises
+            QueueFullError. None lets every caller wait for its turn, which slows callers down to what the
+            model can do.
 
     Raises:
         ConfigurationError: an argument is out of its range.

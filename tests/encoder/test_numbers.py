@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clip_image_encoder import ConfigurationError, ImageEncoder
+from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
 from clip_image_encoder.arguments import quota_of
 from clip_image_encoder.cache import DiskCache, MemoryCache
 from clip_image_encoder.serving import MicroBatcher
@@ -27,6 +27,7 @@ TAKERS: dict[str, Callable[[Any], object]] = {
     "max_batch_size": lambda number: close(MicroBatcher(ImageEncoder(ToyBackend()), max_batch_size=number)),
     "max_queue": lambda number: close(MicroBatcher(ImageEncoder(ToyBackend()), max_queue=number)),
     "max_bytes": MemoryCache,
+    "max_pixels": lambda number: ImageLoader(max_pixels=number),
     "num_workers": lambda number: ImageEncoder(ToyBackend(), num_workers=number),
 }
 
