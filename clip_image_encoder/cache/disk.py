@@ -87,18 +87,16 @@ class DiskCache:
 
     def _open(self) -> sqlite3.Connection:
         # A connection for each batch: it costs less than a picture, and none is left to a fork or a thread's end.
-        file = Path(self.file)
+        file = Path(self.file).resolve()  # SQLite's journal lies beside the file, not beside a link to it
         mode = "mode=rwc"
         if _is_read_only(file):
-            # Readers make files beside it, too, if nobody writes it just now. Where they can't, SQLite must be told
-            # that nobody does.
-            written = file.with_name(file.name + "-wal").exists()
-            mode = "mode=ro" if written or _may_write(file.parent) else "immutable=1"
+            # While nobody writes it, a reader would have to make a journal first, and can't.
+            mode = "mode=ro" if file.with_name(file.name + "-wal").exists() else "immutable=1"
         return sqlite3.connect(f"{file.as_uri()}?{mode}", timeout=60, uri=True)
 
 
 def _is_read_only(file: Path) -> bool:
-    return file.exists() and not (_may_write(file) and _may_write(file.parent))
+    return file.exists() and not (_may_write(file) and _may_write(file.resolve().parent))
 
 
 def _may_write(path: Path) -> bool:

@@ -130,7 +130,7 @@ class ServingThread(Thread):
         finally:
             for call in group:
                 if not call.future.done():
-                    call.future.set_exception(ClosedError("the batcher broke down"))
+                    call.future.set_exception(ClosedError("the batcher broke down, see the log; make another one"))
 
     def _end(self) -> None:
         self._room.leave()

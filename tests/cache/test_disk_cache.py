@@ -85,7 +85,15 @@ def test_a_prefilled_cache_on_a_read_only_disk_is_read_and_nothing_is_added(pref
     assert [file.name for file in prefilled.parent.iterdir()] == [prefilled.name]
 
 
-def test_a_file_on_a_read_only_disk_that_is_no_cache_is_refused(prefilled: Path) -> None:
-    letter = prefilled.parent / "letter.txt"
-    with pytest.raises(ConfigurationError, match=r"letter\.txt can't be used as a cache"):
-        DiskCache(letter)
+def test_a_link_to_a_cache_on_a_read_only_disk_is_read(prefilled: Path) -> None:
+    link = Path(tempfile.mkdtemp()) / "link.sqlite"
+    try:
+        link.symlink_to(prefilled)
+        assert list(DiskCache(link).get([b"key"])) == [b"key"]
+    finally:
+        shutil.rmtree(link.parent)
+
+
+def test_on_a_read_only_disk_no_cache_can_be_made(prefilled: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"other\.sqlite can't be used as a cache"):
+        DiskCache(prefilled.parent / "other.sqlite")
