@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
@@ -155,7 +156,10 @@ class ImageLoader:
             return cast("SupportsArray", item)
         if has_method(item, "read"):
             return read_file(cast("BinaryFile", item), max_bytes=self.max_bytes)
-        raise UnsupportedImageError(f"not an image; pass {_ACCEPTED}", source=type(item).__name__)
+        what = "not an image"
+        if isinstance(item, (list, tuple, Mapping)):
+            what = "several values, such as a DataLoader's batch of images and labels, and not one image"
+        raise UnsupportedImageError(f"{what}; pass {_ACCEPTED}", source=type(item).__name__)
 
     def _decode(self, encoded: EncodedImage, model_size: tuple[int, int] | None) -> Image.Image:
         least_side = None if self.exact or model_size is None else _SPARE * max(model_size)

@@ -25,7 +25,10 @@ _logger = logging.getLogger("clip_image_encoder.serving")
 
 @runtime_checkable
 class ImageStream(Protocol):
-    """What a batcher asks of an encoder of images: an `ImageEncoder`, a `CachedEncoder`, or one of yours."""
+    """What a batcher asks of an encoder of images: an `ImageEncoder`, a `CachedEncoder`, or one of yours.
+
+    One that has an `ImageLoader` as its `loader` is given images as `loader.read` returns them.
+    """
 
     def stream(
         self, images: Iterable[ImageInput], batch_size: int, *, show_progress: bool | None

@@ -22,7 +22,7 @@ class BatcherStats:
     Attributes:
         calls: number of calls that have been answered, failures included.
         failures: number of calls that were answered with an error.
-        batches: number of times that the encoder was called.
+        batches: number of groups of calls that passed the encoder.
         queue_depth: number of calls that wait now.
         waiting_seconds: time of all calls from their arrival in the queue to the start of their batch.
         loading_seconds: time of all threads, the callers' own included, for reading and decoding; 0 for texts.

@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
-from clip_image_encoder import ConfigurationError, ImageEncoder
+from clip_image_encoder import ConfigurationError, ImageEncoder, UnsupportedImageError
 
 PIXELS = torch.zeros((2, 3, 8, 8), dtype=torch.uint8)
 LABELS = torch.tensor([1, 2])
@@ -32,6 +33,13 @@ def test_it_is_refused_with_what_to_pass(toy: ImageEncoder, images: object, advi
 
 def test_the_images_of_a_batch_alone_are_encoded(toy: ImageEncoder) -> None:
     assert toy.encode([PIXELS, LABELS][0]).shape == (2, toy.dimension)
+
+
+@pytest.mark.parametrize("record", [(PIXELS[0], 1), {"image": PIXELS[0], "label": 1}], ids=["pairs", "dicts"])
+def test_a_data_loaders_own_batches_are_named_for_what_they_are(toy: ImageEncoder, record: object) -> None:
+    loader: DataLoader[object] = DataLoader([record, record], batch_size=2)  # type: ignore[arg-type]  # a list is enough
+    with pytest.raises(UnsupportedImageError, match="a DataLoader's batch of images and labels"):
+        toy.encode(loader)
 
 
 def test_a_list_of_arrays_of_one_image_each_stays_a_list_of_images(toy: ImageEncoder) -> None:
