@@ -57,9 +57,10 @@ class ImageEncoder:
             whichever is there first.
         dtype: "float32", "float16", "bfloat16" and what else the backend has; "auto" is float16 on
             cuda and float32 elsewhere.
-        num_workers: threads that load images ahead of the model; None is one for each core, 0
-            loads on the caller's thread. Up to as many as there are cores, they take turns with a
-            model on the CPU; more are for images that come over a network, and load beside it.
+        num_workers: threads that load images ahead of the model; None is one for each core that the
+            process may use, by its affinity and its container's quota, 0 loads on the caller's thread.
+            Up to as many as there are cores, they take turns with a model on the CPU; more are for
+            images that come over a network, and load beside it.
         revision: branch, tag or commit on the hub.
         token: for private and gated repositories.
         cache_dir: where downloaded files are kept instead of the hub's own cache.
@@ -217,7 +218,11 @@ class ImageEncoder:
 
         A bad image never stops the stream: its row is NaN and its error is in the batch's
         `failures`. If `images` raises, the batches before come first, then its error. Threads end
-        with the generator.
+        with the generator, but for one whose read does not end within a second.
+
+        Inputs are drawn ahead: 3 n - 1 of them before the first batch of n comes. Each device beyond
+        the first adds n, and a CUDA device counts as two. An encoder with `num_workers=0` draws
+        2 n - 1 less, on a CPU nothing ahead: what a camera wants, with a `batch_size` of 1.
 
         Args:
             images: as in `encode`; endless iterables too.

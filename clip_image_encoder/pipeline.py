@@ -5,12 +5,9 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
@@ -18,20 +15,17 @@ from clip_image_encoder.arrays import Pixels, Tokens, Vectors
 from clip_image_encoder.errors import BackendError, ContractError, EncoderError, ImageError
 from clip_image_encoder.gate import Gate
 from clip_image_encoder.protocols import Backend, Pooling
+from clip_image_encoder.threads import in_order, in_parts
 
 __all__ = [
     "EncodedBatch",
     "LoadedBatch",
     "encode_batches",
-    "in_order",
     "load_batches",
     "unit_rows",
 ]
 
 _logger = logging.getLogger(__name__)
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +73,8 @@ def load_batches(
     """Load inputs on threads, up to a batch ahead of the model, and hand them on in order.
 
     Inputs are drawn on the caller's thread; if that raises, what was drawn before is handed on
-    first. The threads are gone once the iterator is finished or closed.
+    first. The threads are gone once the iterator is finished or closed, but for one whose read does
+    not end within a second.
 
     Args:
         images: any iterable, endless ones too.
@@ -99,20 +94,9 @@ def load_batches(
         return loaded, time.perf_counter() - start
 
     with closing(in_order(load_or_fail, enumerate(images), workers=num_workers, ahead=2 * batch_size)) as loaded:
-        for start in itertools.count(step=batch_size):
-            items: list[tuple[Pixels | ImageError, float]] = []
-            source_error: Exception | None = None
-            try:
-                items.extend(itertools.islice(loaded, batch_size))
-            except Exception as error:  # noqa: BLE001 - the source's own: what came before it is handed on first
-                source_error = error
-            if items:
-                pixels, seconds = zip(*items, strict=True)
-                yield LoadedBatch(start=start, items=pixels, loading_seconds=sum(seconds))
-            if source_error is not None:
-                raise source_error
-            if len(items) < batch_size:
-                return
+        for start, items in zip(itertools.count(step=batch_size), in_parts(loaded, batch_size), strict=False):
+            pixels, seconds = zip(*items, strict=True)
+            yield LoadedBatch(start=start, items=pixels, loading_seconds=sum(seconds))
 
 
 def encode_batches(
@@ -159,45 +143,6 @@ def encode_batches(
     assigned = zip(batches, itertools.cycle(places), strict=False)
     workers = len(places) if len(places) > 1 else 0
     return in_order(encode, assigned, workers=workers, ahead=len(places))
-
-
-def in_order(
-    function: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int, ahead: int
-) -> Generator[_Result]:
-    """Apply a function to each item on threads, and yield the results in the items' order.
-
-    Args:
-        function: called once for each item; what it raises is raised here, in its place.
-        items: drawn on the caller's thread, as results are taken. If drawing raises, the results of
-            the items before come first, then that error.
-        workers: number of threads; 0 calls the function on the caller's thread, with nothing ahead.
-        ahead: how many items are drawn before the first result is handed on.
-    """
-    if workers == 0:
-        yield from map(function, items)
-        return
-    source = iter(items)
-    source_error: Exception | None = None
-    pending: deque[Future[_Result]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="clip_image_encoder")
-    try:
-        while True:
-            try:
-                item = next(source)
-            except StopIteration:
-                break
-            except Exception as error:  # noqa: BLE001 - whatever the source raises, after the results before it
-                source_error = error
-                break
-            pending.append(pool.submit(function, item))
-            if len(pending) >= ahead:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-        if source_error is not None:
-            raise source_error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def unit_rows(vectors: Vectors) -> Vectors:

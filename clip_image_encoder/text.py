@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPTextModelWithProjection, Siglip2TextModel, SiglipTextModel
 
-from clip_image_encoder.arguments import check_batch_size
+from clip_image_encoder.arguments import check_batch_size, check_count
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, let_forks_compute, torch_devices
 from clip_image_encoder.checkpoint import Checkpoint, open_checkpoint
@@ -79,9 +79,7 @@ class TextEncoder:
                 tokenizer, token=token, cache_dir=cache_dir, local_files_only=local_files_only
             )
         longest = self._checkpoint.text.max_length
-        if max_length is not None and max_length < 1:
-            raise ConfigurationError(f"max_length must be a positive integer or None, not {max_length!r}")
-        self._max_length = longest if max_length is None else min(max_length, longest)
+        self._max_length = longest if max_length is None else min(check_count(max_length, name="max_length"), longest)
         self._load()
 
     @property

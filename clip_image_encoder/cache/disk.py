@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clip_image_encoder.arguments import check_max_bytes
+from clip_image_encoder.arguments import check_count
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.errors import ConfigurationError
 
@@ -22,11 +22,13 @@ __all__ = ["DiskCache"]
 class DiskCache:
     """Vectors in an SQLite file, which several threads and processes of one machine may share.
 
-    What was written longest ago is dropped first. Files on a network are not for SQLite.
+    What was written longest ago is dropped first. Files on a network are not for SQLite. A file that this
+    process may not write, as on a read-only disk, is looked into, and nothing is added to it.
 
     Args:
-        file: is made if it is not there.
-        max_bytes: of the file; SQLite's journal beside it takes some megabytes more.
+        file: path of the cache, which is made if it is not there; kept as an absolute path.
+        max_bytes: size of the file, at most; SQLite's journal beside it takes some megabytes more. Where an
+            empty file is larger, some 12,000 bytes, nothing is kept.
 
     Raises:
         ConfigurationError: the file can't be opened, or is something else.
@@ -46,9 +48,14 @@ class DiskCache:
     max_bytes: int = 4_000_000_000
 
     def __post_init__(self) -> None:
-        check_max_bytes(self.max_bytes)
+        object.__setattr__(self, "max_bytes", check_count(self.max_bytes, name="max_bytes"))
+        # The program may change its working directory later.
+        object.__setattr__(self, "file", Path(self.file).absolute())
         try:
             with closing(self._open()) as database, database:
+                if _is_read_only(Path(self.file)):
+                    database.execute("SELECT 1 FROM embeddings LIMIT 1")
+                    return
                 database.execute("PRAGMA journal_mode = WAL")
                 database.execute("CREATE TABLE IF NOT EXISTS embeddings (key BLOB PRIMARY KEY, vector BLOB NOT NULL)")
         except sqlite3.Error as error:
@@ -65,19 +72,35 @@ class DiskCache:
         return found
 
     def put(self, vectors: Mapping[bytes, Vectors]) -> None:
-        """Keep vectors `(d,)`."""
+        """Keep vectors `(d,)`, unless the file is read only."""
+        if _is_read_only(Path(self.file)):
+            return
         rows = [(key, vector.astype("<f4").tobytes()) for key, vector in vectors.items()]
         with closing(self._open()) as database, database:
             database.executemany("INSERT OR REPLACE INTO embeddings VALUES (?, ?)", rows)
-            while _used_bytes(database) > self.max_bytes:
-                database.execute(
+            dropped = 1
+            while dropped and _used_bytes(database) > self.max_bytes:
+                dropped = database.execute(
                     "DELETE FROM embeddings WHERE rowid <= "
                     "(SELECT min(rowid) + (max(rowid) - min(rowid)) / 10 FROM embeddings)"
-                )
+                ).rowcount
 
     def _open(self) -> sqlite3.Connection:
         # A connection for each batch: it costs less than a picture, and none is left to a fork or a thread's end.
-        return sqlite3.connect(self.file, timeout=60)
+        file = Path(self.file).resolve()  # SQLite's journal lies beside the file, not beside a link to it
+        mode = "mode=rwc"
+        if _is_read_only(file):
+            # While nobody writes it, a reader would have to make a journal first, and can't.
+            mode = "mode=ro" if file.with_name(file.name + "-wal").exists() else "immutable=1"
+        return sqlite3.connect(f"{file.as_uri()}?{mode}", timeout=60, uri=True)
+
+
+def _is_read_only(file: Path) -> bool:
+    return file.exists() and not (_may_write(file) and _may_write(file.resolve().parent))
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _used_bytes(database: sqlite3.Connection) -> int:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Generator, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence, Sized
 from contextlib import closing
+from functools import partial
 from threading import Lock
 from typing import Literal, Protocol
 
 import numpy as np
 
-from clip_image_encoder.arguments import available_cores, check_batch_size, check_on_error
+from clip_image_encoder.arguments import check_batch_size, check_on_error
 from clip_image_encoder.arrays import Vectors
+from clip_image_encoder.devices import Devices, resolve_devices
 from clip_image_encoder.encoder import ImageEncoder
 from clip_image_encoder.errors import ImageError
-from clip_image_encoder.images import ImageInput
+from clip_image_encoder.images import ImageInput, ImageLoader
 from clip_image_encoder.images.encoded import EncodedImage
 from clip_image_encoder.images.several import each_image, is_single_image
-from clip_image_encoder.pipeline import EncodedBatch, in_order
+from clip_image_encoder.pipeline import EncodedBatch
 from clip_image_encoder.progress import progress
 from clip_image_encoder.results import gather, until_failure
+from clip_image_encoder.threads import in_order, in_parts
 
 __all__ = ["CachedEncoder", "EmbeddingCache"]
 
@@ -42,7 +45,9 @@ class CachedEncoder:
 
     A picture is known by its content: the bytes of its file, or the pixels of an array or a PIL image; and
     by the encoder's fingerprint, so that a cache may be shared by encoders and outlive them. A file that is
-    changed is another picture, wherever it lies. Errors are not kept.
+    changed is another picture, wherever it lies. What a call computes on a device of its own, or without
+    normalizing, is found again by such calls only. Errors are not kept. An encoder pickles with its cache, and
+    begins to count anew.
 
     Args:
         encoder: makes the vectors that are not there yet.
@@ -73,6 +78,14 @@ class CachedEncoder:
         self.hits = 0
         self.misses = 0
 
+    def __reduce__(self) -> tuple[type[CachedEncoder], tuple[ImageEncoder, EmbeddingCache]]:
+        return CachedEncoder, (self._encoder, self._cache)
+
+    @property
+    def loader(self) -> ImageLoader:
+        """The encoder's: turns an input into an upright RGB picture."""
+        return self._encoder.loader
+
     @property
     def dimension(self) -> int:
         """Length of a vector."""
@@ -87,12 +100,15 @@ class CachedEncoder:
         self,
         images: ImageInput | Iterable[ImageInput],
         batch_size: int = 32,
+        device: Devices = None,
         *,
+        normalize: bool = True,
         on_error: Literal["raise", "nan"] = "raise",
+        show_progress: bool | None = None,
     ) -> Vectors:
-        """Encode one image or many; as `ImageEncoder.encode`, with vectors of length 1."""
+        """Encode one image or many; as `ImageEncoder.encode`."""
         check_on_error(on_error)
-        batches = self.stream(images, batch_size)
+        batches = self.stream(images, batch_size, device, normalize=normalize, show_progress=show_progress)
         vectors = gather(until_failure(batches) if on_error == "raise" else batches, self.dimension)
         return vectors[0] if is_single_image(images) else vectors
 
@@ -100,45 +116,55 @@ class CachedEncoder:
         self,
         images: ImageInput | Iterable[ImageInput],
         batch_size: int = 32,
+        device: Devices = None,
         *,
+        normalize: bool = True,
         show_progress: bool | None = None,
     ) -> Generator[EncodedBatch]:
-        """Encode any number of images in bounded memory; as `ImageEncoder.stream`, with vectors of length 1."""
+        """Encode any number of images in bounded memory; as `ImageEncoder.stream`."""
         size = check_batch_size(batch_size)
+        kind = self._fingerprint + ("" if normalize else " not normalized")
+        if device is not None:
+            # Devices of one kind compute the same, and "auto" is another dtype on another kind.
+            names = resolve_devices(device, self._encoder.backend.devices)
+            kind += " on " + ", ".join(sorted({name.partition(":")[0] for name in names}))
         inputs = each_image(images)
         total = len(inputs) if isinstance(inputs, Sized) else None
+        workers = 0 if total == 1 else self._encoder._num_workers
+        encode = partial(self._encoder.stream, device=device, normalize=normalize, show_progress=False)
 
         def run() -> Generator[EncodedBatch]:
-            known = in_order(self._identify, inputs, workers=available_cores(), ahead=2 * size)
+            known = in_order(partial(self._identify, kind), inputs, workers=workers, ahead=2 * size)
             with closing(known):
-                for start in itertools.count(step=size):
-                    part = list(itertools.islice(known, size))
-                    if part:
-                        yield self._encode_part(part, start)
-                    if len(part) < size:
-                        return
+                for start, part in zip(itertools.count(step=size), in_parts(known, size), strict=False):
+                    yield self._encode_part(part, start, encode)
 
         return progress(run(), total=total, show=show_progress)
 
-    def _identify(self, image: object) -> tuple[bytes | None, object]:
-        """Return a picture's key, and what is to be encoded: the very content that the key was made of."""
+    def _identify(self, kind: str, image: object) -> tuple[bytes | None, object]:
+        """Return a picture's key, and what is to be encoded: the very content that the key was made of.
+
+        Args:
+            kind: what decides a vector besides the picture.
+            image: one input.
+        """
         loader = self._encoder.loader
         try:
             read = loader.read(image)
             if isinstance(read, EncodedImage):
-                return self._key(b"file", read.data), read
+                return _key(kind, b"file", read.data), read
             picture = loader(read)
         except ImageError:
             # The encoder meets it again, and says so in its place.
             return None, image
-        return self._key(b"pixels %d %d" % picture.size, picture.tobytes()), picture
+        return _key(kind, b"pixels %d %d" % picture.size, picture.tobytes()), picture
 
-    def _key(self, kind: bytes, content: bytes) -> bytes:
-        digest = hashlib.sha256(b"%b\0%b\0" % (self._fingerprint.encode(), kind))
-        digest.update(content)
-        return digest.digest()
-
-    def _encode_part(self, part: Sequence[tuple[bytes | None, object]], start: int) -> EncodedBatch:
+    def _encode_part(
+        self,
+        part: Sequence[tuple[bytes | None, object]],
+        start: int,
+        encode: Callable[[list[ImageInput], int], Generator[EncodedBatch]],
+    ) -> EncodedBatch:
         # Pictures by their key; those without, by their place.
         names = [place if key is None else key for place, (key, _) in enumerate(part)]
         found = self._cache.get([key for key, _ in part if key is not None])
@@ -156,7 +182,7 @@ class CachedEncoder:
         seconds, errors = (0.0, 0.0), dict[bytes | int, ImageError]()
         if todo:
             images: list[ImageInput] = list(todo.values())  # type: ignore[arg-type]  # what is none gets an ImageError
-            (batch,) = self._encoder.stream(images, len(images), show_progress=False)
+            (batch,) = encode(images, len(images))
             seconds = (batch.loading_seconds, batch.encoding_seconds)
             failed = {failure.index: failure for failure in batch.failures}
             for place, name in enumerate(todo):
@@ -184,3 +210,9 @@ def _failure(error: ImageError, item: object, index: int) -> ImageError:
     if isinstance(item, EncodedImage):
         placed.source = item.source  # the error may be that of another file with the same content
     return placed
+
+
+def _key(kind: str, form: bytes, content: bytes) -> bytes:
+    digest = hashlib.sha256(b"%b\0%b\0" % (kind.encode(), form))
+    digest.update(content)
+    return digest.digest()

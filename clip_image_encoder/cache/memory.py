@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from threading import Lock
 
-from clip_image_encoder.arguments import check_max_bytes
+from clip_image_encoder.arguments import check_count
 from clip_image_encoder.arrays import Vectors
 
 __all__ = ["MemoryCache"]
@@ -29,7 +29,7 @@ class MemoryCache:
     """
 
     def __init__(self, max_bytes: int = 256_000_000) -> None:
-        self._max_bytes = check_max_bytes(max_bytes)
+        self._max_bytes = check_count(max_bytes, name="max_bytes")
         self._bytes = 0
         self._vectors: OrderedDict[bytes, Vectors] = OrderedDict()
         self._lock = Lock()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
 import numpy as np
 from PIL import Image, ImageFile
 
+from clip_image_encoder.arguments import check_count
 from clip_image_encoder.errors import ConfigurationError, UnsupportedImageError
 from clip_image_encoder.images.array import SupportsArray, encoded_bytes, image_from_array
 from clip_image_encoder.images.decode import decode, decode_opened, decode_pil
@@ -109,8 +111,8 @@ class ImageLoader:
             self.colour_profile in ("ignore", "srgb"),
             f"colour_profile must be 'ignore' or 'srgb', not {self.colour_profile!r}",
         )
-        _require(_is_positive(self.max_pixels), f"max_pixels must be a positive integer, not {self.max_pixels!r}")
-        _require(_is_positive(self.max_bytes), f"max_bytes must be a positive integer, not {self.max_bytes!r}")
+        for name in ("max_pixels", "max_bytes"):
+            object.__setattr__(self, name, check_count(getattr(self, name), name=name))
         check_format_names(self.formats)
         _require(self.truncated in ("raise", "keep"), f"truncated must be 'raise' or 'keep', not {self.truncated!r}")
         _require(self.urls is None or isinstance(self.urls, UrlPolicy), f"urls must be a UrlPolicy, not {self.urls!r}")
@@ -159,7 +161,10 @@ class ImageLoader:
             return cast("SupportsArray", item) if data is None else read_bytes(data, max_bytes=self.max_bytes)
         if has_method(item, "read"):
             return read_file(cast("BinaryFile", item), max_bytes=self.max_bytes)
-        raise UnsupportedImageError(f"not an image; pass {_ACCEPTED}", source=type(item).__name__)
+        what = "not an image"
+        if isinstance(item, (list, tuple, Mapping)):
+            what = "several values, such as a DataLoader's batch of images and labels, and not one image"
+        raise UnsupportedImageError(f"{what}; pass {_ACCEPTED}", source=type(item).__name__)
 
     def _decode(self, encoded: EncodedImage, model_size: tuple[int, int] | None) -> Image.Image:
         decoded = decode(
@@ -203,10 +208,6 @@ def _is_colour(value: object) -> bool:
         and len(value) == 3
         and all(isinstance(channel, int) and not isinstance(channel, bool) and 0 <= channel <= 255 for channel in value)
     )
-
-
-def _is_positive(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _require(condition: bool, message: str) -> None:

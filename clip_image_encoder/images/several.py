@@ -40,14 +40,26 @@ def each_image(images: object) -> Iterable[object]:
     """Return the inputs, one by one, of one image or several.
 
     Raises:
-        ConfigurationError: they have no order, or it is neither an image nor an iterable.
+        ConfigurationError: they have no order, they are one level deeper, such as in a table or in a batch
+            of a DataLoader, or it is neither an image nor an iterable.
     """
+    kind = type(images)
+    if hasattr(kind, "columns") or hasattr(kind, "column_names"):  # pandas, polars, pyarrow, datasets
+        raise ConfigurationError(f"a {kind.__name__} has columns; pass the one that holds the images")
+    if hasattr(kind, "to_pylist"):
+        raise ConfigurationError(f"a {kind.__name__} holds values of pyarrow; pass its to_pylist()")
     if is_single_image(images):
         return [images]
     if isinstance(images, (Mapping, Set)):
-        raise ConfigurationError(f"a {type(images).__name__} has no order of images; pass a list")
+        raise ConfigurationError(
+            f"a {kind.__name__} has no order of images; pass a list, or the value that holds the images"
+        )
     if not isinstance(images, Iterable):
-        raise ConfigurationError(f"images must be one image or an iterable of images, not {type(images).__name__}")
+        raise ConfigurationError(f"images must be one image or an iterable of images, not {kind.__name__}")
+    # A DataLoader's batch: a list of all images and all labels.
+    shape = getattr(images[0], "shape", None) if isinstance(images, (list, tuple)) and images else None
+    if isinstance(shape, tuple) and len(shape) == 4:
+        raise ConfigurationError(f"the first of the list is {shape[0]} images {tuple(shape)}; pass them alone")
     return images
 
 

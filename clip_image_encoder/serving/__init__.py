@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
+import reprlib
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, replace
-from threading import Thread
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, overload, runtime_checkable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
-from clip_image_encoder.arguments import check_batch_size
+from PIL import Image
+
+from clip_image_encoder.arguments import check_count, check_milliseconds
 from clip_image_encoder.arrays import Vectors
-from clip_image_encoder.errors import ConfigurationError
-from clip_image_encoder.images import ImageInput
-from clip_image_encoder.pipeline import EncodedBatch
-from clip_image_encoder.serving.waiting_room import Call, WaitingRoom
-from clip_image_encoder.tracebacks import without_tracebacks
+from clip_image_encoder.errors import ConfigurationError, ImageError
+from clip_image_encoder.images import ImageInput, ImageLoader
+from clip_image_encoder.images.several import has_method
+from clip_image_encoder.serving.answers import Encode, ImageStream, encode_images, encode_texts
+from clip_image_encoder.serving.thread import BatcherStats, ServingThread, Tally
+from clip_image_encoder.serving.waiting_room import WaitingRoom
 
 if TYPE_CHECKING:
     from clip_image_encoder.text import TextEncoder
@@ -26,41 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["BatcherStats", "ImageStream", "MicroBatcher"]
 
 _Item = TypeVar("_Item")
-_logger = logging.getLogger(__name__)
-
-
-@runtime_checkable
-class ImageStream(Protocol):
-    """What a batcher asks of an encoder of images: an `ImageEncoder`, a `CachedEncoder`, or one of yours."""
-
-    def stream(
-        self, images: Iterable[ImageInput], batch_size: int, *, show_progress: bool | None
-    ) -> Generator[EncodedBatch]:
-        """Encode images batch by batch, as `ImageEncoder.stream` does."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatcherStats:
-    """What a batcher has done since it was made; the times are sums, in seconds.
-
-    Attributes:
-        calls: calls that have been answered, failures included.
-        failures: calls that were answered with an error.
-        batches: times that the encoder was called.
-        queue_depth: calls that wait now.
-        waiting_seconds: of all calls, from their arrival to the start of their batch.
-        loading_seconds: of all loading threads, for reading and decoding; 0 for texts.
-        encoding_seconds: of the model, and for texts of the tokenizer.
-    """
-
-    calls: int = 0
-    failures: int = 0
-    batches: int = 0
-    queue_depth: int = 0
-    waiting_seconds: float = 0.0
-    loading_seconds: float = 0.0
-    encoding_seconds: float = 0.0
 
 
 class MicroBatcher(Generic[_Item]):
@@ -68,14 +34,16 @@ class MicroBatcher(Generic[_Item]):
 
     Calls that arrive within `max_wait_ms` of each other, or while the model is busy, pass it together. A
     call gets its own vector or its own error; a failure of the device reaches the calls of that batch, and
-    the next batch is tried anew. In a forked process the batcher begins afresh.
+    the next batch is tried anew. Files are read on the callers' own threads, before their calls wait. In a
+    forked process the batcher begins afresh.
 
     Args:
         encoder: an `ImageEncoder`, a `CachedEncoder` or a `TextEncoder`; it stays usable beside the batcher.
-        max_batch_size: calls that pass the model at a time.
-        max_wait_ms: how long an idle model waits for more calls after the first, in milliseconds.
-        max_queue: calls that may wait; one more raises QueueFullError. None lets every caller wait for its
-            turn, which slows callers down to what the model can do.
+        max_batch_size: number of calls that pass the model at a time.
+        max_wait_ms: how long an idle model waits for more calls after the first, in milliseconds, at most a day.
+        max_queue: number of calls that may wait, with the content of their files in memory; one more raises
+            QueueFullError. None lets every caller wait for its turn, which slows callers down to what the
+            model can do.
 
     Raises:
         ConfigurationError: an argument is out of its range.
@@ -118,14 +86,12 @@ class MicroBatcher(Generic[_Item]):
         max_wait_ms: float = 5.0,
         max_queue: int | None = 1024,
     ) -> None:
-        if not max_wait_ms >= 0:
-            raise ConfigurationError(f"max_wait_ms must be a number from 0, not {max_wait_ms!r}")
-        if max_queue is not None and max_queue < 1:
-            raise ConfigurationError(f"max_queue must be a positive integer or None, not {max_queue!r}")
-        self._size = size = check_batch_size(max_batch_size, name="max_batch_size")
-        self._encode = _for_images(encoder, size) if isinstance(encoder, ImageStream) else _for_texts(encoder, size)
-        self._wait = max_wait_ms / 1000
-        self._max_queue = max_queue
+        self._size = check_count(max_batch_size, name="max_batch_size")
+        self._wait = check_milliseconds(max_wait_ms, name="max_wait_ms") / 1000
+        self._max_queue = None if max_queue is None else check_count(max_queue, name="max_queue")
+        self._encode = _encode_with(encoder, self._size)
+        loader = getattr(encoder, "loader", None)
+        self._loader = loader if isinstance(loader, ImageLoader) else None
         self._begin()
         if hasattr(os, "register_at_fork"):
             begin_again = weakref.WeakMethod(self._begin_again)
@@ -139,15 +105,26 @@ class MicroBatcher(Generic[_Item]):
             QueueFullError: too many calls wait.
             ClosedError: the batcher is closed.
             BackendError: the device failed.
+            ContractError: the encoder broke its protocol.
         """
-        return self._room.enter(item).result()
+        return self._room.enter(self._read(item)).result()
 
     async def aencode(self, item: _Item) -> Vectors:
         """Return the vector `(d,)` of an image or a text, without blocking the event loop.
 
-        Cancelled while it waits, the call is dropped. Raises what `encode` raises.
+        Cancelled while it waits, the call is dropped. Files are read on a thread of the loop's executor.
+        Raises what `encode` raises, and ConfigurationError outside of asyncio.
         """
-        return await asyncio.wrap_future(self._room.enter(item))
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise ConfigurationError(
+                "aencode needs asyncio's event loop; elsewhere, call encode on a thread, such as with "
+                "anyio.to_thread.run_sync(batcher.encode, image)"
+            ) from None
+        in_memory = self._loader is None or _is_in_memory(item)
+        read = self._read(item) if in_memory else await asyncio.to_thread(self._read, item)
+        return await asyncio.wrap_future(self._room.enter(read))
 
     def close(self, *, finish: bool = True) -> None:
         """Take no more calls, and return when the last batch is done.
@@ -155,7 +132,8 @@ class MicroBatcher(Generic[_Item]):
         Args:
             finish: answer the calls that wait; False fails them with ClosedError.
         """
-        _end(self._room, self._thread, finish=finish)
+        self._room.close(finish=finish)
+        self._thread.join()
 
     @property
     def stats(self) -> BatcherStats:
@@ -168,18 +146,30 @@ class MicroBatcher(Generic[_Item]):
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def _read(self, item: object) -> object:
+        """Return the content of a file, read on the caller's own thread: one that is slow holds up no other call."""
+        self._room.check()
+        if self._loader is None:
+            return item
+        start = time.perf_counter()
+        try:
+            read = self._loader.read(item)
+        except ImageError as error:
+            failure = error.at(0)
+        else:
+            self._tally.add(BatcherStats(loading_seconds=time.perf_counter() - start))
+            return read
+        self._tally.add(BatcherStats(calls=1, failures=1, loading_seconds=time.perf_counter() - start))
+        raise failure
+
     def _begin(self) -> None:
-        self._room, self._tally = WaitingRoom(self._max_queue), _Tally()
-        # A daemon, and without a reference to the batcher: a program ends, and a batcher that is forgotten
-        # ends its thread, also if nobody closes it.
-        self._thread = Thread(
-            target=_serve,
-            args=(self._room, self._encode, self._tally, self._size, self._wait),
-            name="clip_image_encoder.serving",
-            daemon=True,
-        )
+        self._room, self._tally = WaitingRoom(self._max_queue), Tally()
+        self._thread = ServingThread(self._room, self._encode, self._tally, self._size, self._wait)
         self._thread.start()
-        self._finalizer = weakref.finalize(self, _end, self._room, self._thread, finish=False)
+        # A batcher that is forgotten ends its thread. Its finalizer runs on any thread, at any place, and must
+        # not wait for another: the thread may itself be waiting for that one.
+        self._finalizer = weakref.finalize(self, self._room.leave)
+        self._finalizer.atexit = False
 
     def _begin_again(self) -> None:
         # In a forked process there is no such thread, and whoever held a lock will never release it.
@@ -190,106 +180,16 @@ class MicroBatcher(Generic[_Item]):
             self.close()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Answers:
-    """What became of a group: a vector or an error for each call, and the seconds that it took."""
-
-    outcomes: Sequence[Vectors | Exception]
-    loading_seconds: float = 0.0
-    encoding_seconds: float = 0.0
-
-
-_Encode = Callable[[Iterable[object]], _Answers]
-
-
-class _Tally:
-    """Counts that one thread adds to, and any thread reads, whole."""
-
-    def __init__(self) -> None:
-        self.stats = BatcherStats()
-
-    def add(self, answers: _Answers, *, waiting_seconds: float) -> None:
-        before = self.stats
-        self.stats = BatcherStats(
-            calls=before.calls + len(answers.outcomes),
-            failures=before.failures + sum(isinstance(outcome, Exception) for outcome in answers.outcomes),
-            batches=before.batches + 1,
-            waiting_seconds=before.waiting_seconds + waiting_seconds,
-            loading_seconds=before.loading_seconds + answers.loading_seconds,
-            encoding_seconds=before.encoding_seconds + answers.encoding_seconds,
-        )
+def _encode_with(encoder: ImageStream | TextEncoder, size: int) -> Encode:
+    # A class has the methods of its instances, and a str has an encode of its own.
+    if not isinstance(encoder, (type, str)):
+        if isinstance(encoder, ImageStream):
+            return encode_images(encoder, size)
+        if has_method(encoder, "encode"):
+            return encode_texts(encoder, size)
+    given = reprlib.repr(encoder)
+    raise ConfigurationError(f"encoder must be an ImageEncoder, a CachedEncoder or a TextEncoder, not {given}")
 
 
-def _serve(room: WaitingRoom, encode: _Encode, tally: _Tally, size: int, wait: float) -> None:
-    """Answer calls, group by group, until the room is closed; the batcher's thread."""
-    # A function for each group: while the next is awaited, nobody's image is kept in memory.
-    while (first := room.first()) is not None:
-        _serve_group(first, room.others(size - 1, wait), encode, tally)
-        del first
-
-
-def _serve_group(first: Call, others: Iterable[Call], encode: _Encode, tally: _Tally) -> None:
-    group = [first]
-    waited = 0.0
-
-    def items() -> Generator[object]:
-        nonlocal waited
-        # The loading threads begin with each call as it comes, while others are awaited.
-        yield first.item
-        for call in others:
-            group.append(call)
-            yield call.item
-        begun = time.monotonic()
-        waited = sum(begun - call.arrived for call in group)
-
-    try:
-        answers = encode(items())
-    except Exception as error:  # whatever it is, the callers learn of it, and the next group is served
-        _logger.exception("a batch of %d calls failed", len(group))
-        answers = _Answers(outcomes=[without_tracebacks(error)] * len(group))
-    # Before the callers know, so that the counts are never behind them.
-    tally.add(answers, waiting_seconds=waited)
-    for call, outcome in zip(group, answers.outcomes, strict=True):
-        if isinstance(outcome, Exception):
-            call.future.set_exception(outcome)
-        else:
-            call.future.set_result(outcome)
-
-
-def _for_images(encoder: ImageStream, size: int) -> _Encode:
-    def encode(items: Iterable[object]) -> _Answers:
-        images: Iterable[ImageInput] = items  # type: ignore[assignment]  # what is none gets an ImageError
-        (batch,) = encoder.stream(images, size, show_progress=False)
-        outcomes: list[Vectors | Exception] = [row.copy() for row in batch.embeddings]
-        for failure in batch.failures:
-            assert failure.index is not None
-            outcomes[failure.index] = failure.at(0)
-        return _Answers(
-            outcomes=outcomes, loading_seconds=batch.loading_seconds, encoding_seconds=batch.encoding_seconds
-        )
-
-    return encode
-
-
-def _for_texts(encoder: TextEncoder, size: int) -> _Encode:
-    def outcomes(texts: list[str]) -> list[Vectors | Exception]:
-        try:
-            return [row.copy() for row in encoder.encode(texts, size)]
-        except ConfigurationError as error:
-            # One of them is no text, which is noticed before the model runs: each is asked alone.
-            if len(texts) == 1:
-                return [error]
-            return [outcome for text in texts for outcome in outcomes([text])]
-
-    def encode(items: Iterable[object]) -> _Answers:
-        texts: list[str] = list(items)  # type: ignore[arg-type]  # what is none raises ConfigurationError
-        start = time.perf_counter()
-        encoded = outcomes(texts)
-        return _Answers(outcomes=encoded, encoding_seconds=time.perf_counter() - start)
-
-    return encode
-
-
-def _end(room: WaitingRoom, thread: Thread, *, finish: bool) -> None:
-    room.close(finish=finish)
-    thread.join()
+def _is_in_memory(item: object) -> bool:
+    return isinstance(item, (bytes, bytearray, memoryview, Image.Image)) or has_method(item, "__array__")

@@ -6,7 +6,8 @@ import io
 import multiprocessing
 import pickle
 import sqlite3
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -209,8 +210,8 @@ def test_processes_share_a_disk_cache(tmp_path: Path) -> None:
 def test_a_disk_cache_stays_within_its_bytes_and_keeps_what_came_last(tmp_path: Path) -> None:
     file = tmp_path / "vectors.sqlite"
     cache = DiskCache(file, max_bytes=100_000)
-    for number in range(1_000):
-        cache.put({b"%d" % number: np.full(64, number, np.float32)})
+    for first in range(0, 1_000, 20):
+        cache.put({b"%d" % number: np.full(64, number, np.float32) for number in range(first, first + 20)})
     assert file.stat().st_size <= 110_000
     assert set(cache.get([b"0", b"999"])) == {b"999"}
 
@@ -266,3 +267,90 @@ def test_a_damaged_vector_is_not_taken_for_one(tmp_path: Path, backend: Counting
 def test_an_input_that_is_none_raises_the_encoders_error(backend: CountingBackend) -> None:
     with pytest.raises(ImageError, match="image 0"):
         CachedEncoder(ImageEncoder(backend), MemoryCache()).encode([7])  # type: ignore[list-item]
+
+
+def test_an_error_of_the_source_comes_after_as_many_rows_as_without_a_cache(cache: EmbeddingCache) -> None:
+    def source() -> Iterator[Any]:
+        yield from pictures(40)
+        raise LookupError("the database went away")
+
+    plain = ImageEncoder(ToyBackend())
+    for stream in (plain.stream(source()), CachedEncoder(plain, cache).stream(source())):
+        rows: list[int] = []
+        with pytest.raises(LookupError, match="went away"):
+            rows.extend(len(batch.embeddings) for batch in stream)
+        assert rows == [32, 8]
+
+
+def test_it_pickles_and_goes_on_with_a_disk_cache(tmp_path: Path) -> None:
+    encoder = CachedEncoder(ImageEncoder(ToyBackend()), DiskCache(tmp_path / "vectors.sqlite"))
+    expected = encoder.encode(pictures(3))
+    restored = pickle.loads(pickle.dumps(encoder))
+    np.testing.assert_array_equal(restored.encode(pictures(3)), expected)
+    assert (restored.hits, restored.misses) == (3, 0)
+
+
+class Watched:
+    """An image that notes on which threads it is loaded."""
+
+    threads: set[threading.Thread]
+
+    def __init__(self, threads: set[threading.Thread]) -> None:
+        self.threads = threads
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        self.threads.add(threading.current_thread())
+        return pictures(1)[0]
+
+
+def test_without_workers_it_loads_on_the_callers_thread_and_draws_no_further_than_its_batch() -> None:
+    threads: set[threading.Thread] = set()
+    drawn = 0
+
+    def endless() -> Iterator[Watched]:
+        nonlocal drawn
+        while True:
+            drawn += 1
+            yield Watched(threads)
+
+    stream = CachedEncoder(ImageEncoder(ToyBackend(), num_workers=0), MemoryCache()).stream(endless(), batch_size=4)
+    next(stream)
+    stream.close()
+    assert (threads, drawn) == ({threading.current_thread()}, 4)
+
+
+def test_the_models_own_numbers_and_unit_vectors_are_kept_apart(
+    backend: CountingBackend, cache: EmbeddingCache
+) -> None:
+    plain, cached = ImageEncoder(backend), CachedEncoder(ImageEncoder(backend), cache)
+    for normalize in (True, False, True, False):
+        np.testing.assert_array_equal(
+            cached.encode(pictures(4), normalize=normalize), plain.encode(pictures(4), normalize=normalize)
+        )
+    assert (cached.hits, cached.misses) == (8, 8)
+
+
+class TwoDevices(CountingBackend):
+    """A backend whose second device computes a little differently, as devices do."""
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        return ("cpu", "toy:0", "toy:1")
+
+    def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
+        features = super().__call__(pixels, output=output, device=device)
+        return features if device == "cpu" else features + np.float32(0.01)
+
+
+def test_a_calls_own_device_computes_and_has_vectors_of_its_own(cache: EmbeddingCache) -> None:
+    plain, cached = ImageEncoder(TwoDevices()), CachedEncoder(ImageEncoder(TwoDevices()), cache)
+    for device in (None, "toy:0", "toy:1", None):
+        np.testing.assert_array_equal(
+            cached.encode(pictures(4), device=device), plain.encode(pictures(4), device=device)
+        )
+    assert (cached.hits, cached.misses) == (8, 8)
+
+
+def test_a_device_that_is_not_there_is_refused_at_the_call(backend: CountingBackend) -> None:
+    with pytest.raises(ConfigurationError, match="no device 'tpu'"):
+        CachedEncoder(ImageEncoder(backend), MemoryCache()).stream([], device="tpu")

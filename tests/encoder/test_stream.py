@@ -59,6 +59,40 @@ def test_an_abandoned_stream_stops_drawing_and_leaves_no_thread(toy: ImageEncode
     assert len(drawn) < 20
 
 
+def test_without_workers_nothing_is_drawn_ahead(toy: ImageEncoder, noise: Image.Image) -> None:
+    """As a camera wants it: each batch is of images that were there when it was asked for."""
+    drawn = 0
+
+    def camera() -> Iterator[Image.Image]:
+        nonlocal drawn
+        while True:
+            drawn += 1
+            yield noise
+
+    stream = ImageEncoder(toy.backend, num_workers=0).stream(camera(), batch_size=2)
+    for batches in (1, 2, 3):
+        next(stream)
+        assert drawn == 2 * batches
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_with_workers_two_batches_are_drawn_ahead_and_no_more(
+    toy: ImageEncoder, noise: Image.Image, batch_size: int
+) -> None:
+    drawn = 0
+
+    def endless() -> Iterator[Image.Image]:
+        nonlocal drawn
+        while True:
+            drawn += 1
+            yield noise
+
+    stream = ImageEncoder(toy.backend, num_workers=2).stream(endless(), batch_size=batch_size)
+    next(stream)
+    stream.close()
+    assert drawn == 3 * batch_size - 1
+
+
 def test_a_finished_encode_leaves_no_thread(toy: ImageEncoder, photos: list[Image.Image]) -> None:
     toy.encode(photos, device=["cpu", "cpu"])
     assert not _own_threads()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clip_image_encoder.pipeline import in_order
+from clip_image_encoder.threads import in_order
 
 
 @settings(max_examples=60, deadline=None)
@@ -82,3 +83,53 @@ def test_closing_it_ends_its_threads() -> None:
     next(results)
     results.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("clip_image_encoder")]
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_where_the_system_has_no_more_threads_those_there_do_the_work(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    start, started = threading.Thread.start, list[threading.Thread]()
+
+    def start_or_refuse(thread: threading.Thread) -> None:
+        if len(started) == most:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_or_refuse)
+    threads = set(in_order(lambda _: threading.current_thread(), range(9), workers=3, ahead=4))
+    assert threads == (set(started) or {threading.current_thread()})
+
+
+def forget(results: Iterator[object]) -> None:
+    """Leave it to the garbage collector."""
+    cycle: list[object] = [results]
+    cycle.append(cycle)
+
+
+def test_the_collector_waits_for_no_thread_not_even_on_one_of_them() -> None:
+    forgotten, collected = threading.Event(), threading.Event()
+    lock = threading.Lock()
+
+    def collect(number: int) -> int:
+        # As a thread that reads a file, which another is waiting for, when the collector comes.
+        with lock:
+            if number == 1:
+                assert forgotten.wait(20)
+                gc.collect()
+                collected.set()
+        return number
+
+    def begin(function: Callable[[int], int]) -> None:
+        results = in_order(function, range(9), workers=2, ahead=3)
+        next(results)
+        forget(results)
+
+    gc.disable()
+    try:
+        begin(collect)
+        forgotten.set()
+        assert collected.wait(20)
+    finally:
+        gc.enable()

@@ -38,19 +38,26 @@ def test_a_program_ends_though_nobody_closes_it() -> None:
     assert run("print('the end')") == "the end"
 
 
-def test_a_program_ends_though_calls_wait() -> None:
+def test_a_program_ends_though_calls_wait_and_when_the_batch_that_has_begun_is_done() -> None:
     program = """
+    begun = threading.Event()
+
     class Slow(ToyBackend):
         def __call__(self, pixels, /, *, output, device):
-            threading.Event().wait(0.2)
+            begun.set()
+            threading.main_thread().join()
+            # Time enough for a program that does not wait to be gone.
+            threading.Event().wait(0.5)
+            os.write(1, b"a batch is done\\n")
             return super().__call__(pixels, output=output, device=device)
 
     slow = MicroBatcher(ImageEncoder(Slow()), max_batch_size=1)
     for _ in range(100):
         slow._room.enter(picture)
-    print("the end")
+    begun.wait()
+    print("the end", flush=True)
     """
-    assert run(program) == "the end"
+    assert run(program) == "the end\na batch is done"
 
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system has no fork")
@@ -73,7 +80,7 @@ def test_a_fork_ends_by_itself_though_its_parents_queue_was_locked() -> None:
     locked, forked = threading.Event(), threading.Event()
 
     def hold():
-        with batcher._room._changed:
+        with batcher._room._lock:
             locked.set()
             forked.wait()
 

@@ -116,7 +116,7 @@ def test_the_loop_goes_on_while_a_coroutine_waits(backend: GatedBackend) -> None
 def test_a_bad_image_raises_to_its_own_caller_only(backend: GatedBackend, tmp_path: Path) -> None:
     good = pictures(2)
     bad: list[Any] = [tmp_path / "missing.png", b"\x89PNG\r\n\x1a\n cut short", 7]
-    with MicroBatcher(ImageEncoder(backend), max_wait_ms=5_000, max_batch_size=5) as batcher:
+    with MicroBatcher(ImageEncoder(backend), max_wait_ms=5_000, max_batch_size=3) as batcher:
         with ThreadPoolExecutor(5) as callers:
             calls = [callers.submit(batcher.encode, item) for item in (good[0], *bad, good[1])]
         errors = [call.exception() for call in calls]
@@ -227,11 +227,34 @@ def test_a_vector_is_its_callers_own(backend: GatedBackend) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"max_batch_size": 0}, {"max_wait_ms": -1}, {"max_wait_ms": float("nan")}, {"max_queue": 0}]
+    "wrong",
+    [
+        {"max_batch_size": 0},
+        {"max_wait_ms": -1},
+        {"max_wait_ms": float("nan")},
+        {"max_wait_ms": float("inf")},
+        {"max_wait_ms": "5"},
+        {"max_wait_ms": True},
+        {"max_queue": 0},
+    ],
+    ids=repr,
 )
 def test_settings_out_of_range_are_refused(backend: GatedBackend, wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         MicroBatcher(ImageEncoder(backend), **wrong)
+
+
+@pytest.mark.parametrize("wrong", [None, ImageEncoder, "tiny-shapes"], ids=repr)
+def test_what_is_no_encoder_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="encoder must be"):
+        MicroBatcher(wrong)
+
+
+def test_a_file_that_is_not_there_is_counted_among_the_failures(backend: GatedBackend, tmp_path: Path) -> None:
+    with MicroBatcher(ImageEncoder(backend)) as batcher:
+        with pytest.raises(ImageNotFoundError):
+            batcher.encode(tmp_path / "missing.png")
+        assert (batcher.stats.calls, batcher.stats.failures) == (1, 1)
 
 
 def test_stats_count_calls_failures_batches_and_seconds(backend: GatedBackend) -> None:

@@ -81,7 +81,7 @@ def test_texts_are_never_longer_than_the_tower_reads(clip: Saved) -> None:
     np.testing.assert_array_equal(TextEncoder(clip.folder, max_length=10_000, device="cpu").encode(long), expected)
 
 
-@pytest.mark.parametrize("max_length", [0, -1])
+@pytest.mark.parametrize("max_length", [0, -1, 2.5, "5"])
 def test_a_length_that_leaves_no_token_is_refused(clip: Saved, max_length: int) -> None:
     with pytest.raises(ConfigurationError, match="max_length"):
         TextEncoder(clip.folder, max_length=max_length)
