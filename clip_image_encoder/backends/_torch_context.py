@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["computing", "loading"]
+__all__ = ["inference", "loading"]
 
 
 @contextmanager
@@ -18,7 +18,7 @@ def loading() -> Iterator[None]:
 
 
 @contextmanager
-def computing(device: str) -> Iterator[None]:
+def inference(device: str) -> Iterator[None]:
     """Compute without gradients, in the dtype of the weights, whatever autocast the application has set."""
     with torch.inference_mode(), torch.autocast(torch.device(device).type, enabled=False):
         yield

@@ -14,7 +14,7 @@ from torch import Tensor
 from clip_image_encoder.arrays import Pixels, Tokens, Vectors
 from clip_image_encoder.backends._cpu import TOKENS_AT_ONCE, make_quick
 from clip_image_encoder.backends._patches import denormalised
-from clip_image_encoder.backends._torch_context import computing, loading
+from clip_image_encoder.backends._torch_context import inference, loading
 from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, let_forks_compute, torch_devices
 from clip_image_encoder.backends._vision_towers import VisionTower, check_image_size, load_vision_tower
 from clip_image_encoder.checkpoint import Checkpoint
@@ -120,7 +120,7 @@ class TorchBackend:
             float32 features on the CPU.
         """
         tower = self._tower(device)
-        with computing(device), self._stream(device):
+        with inference(device), self._stream(device):
             moved = self._as_bytes(pixels, device)
             parts = moved.split(max(1, TOKENS_AT_ONCE // self._patches)) if device == "cpu" else (moved,)
             features = [tower(part, output).to("cpu", torch.float32) for part in parts]
