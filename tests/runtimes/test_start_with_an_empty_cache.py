@@ -112,7 +112,11 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
     environment |= {"HOME": str(home), "HF_HOME": str(home / "cache"), "LOOK_UPS": str(look_ups)}
     environment["PYTHONPATH"] = os.pathsep.join([str(folder / "site"), *sys.path])
     # Compiled code asks without Python; only the kernel sees that.
-    strace = ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto", "-o", str(calls)] if shutil.which("strace") else []
+    strace = (
+        ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto", "-o", str(calls)]
+        if shutil.which("strace")
+        else []
+    )
     command = [*strace, sys.executable, str(folder / "program.py")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     asked = look_ups.read_text().splitlines() if look_ups.exists() else []
