@@ -58,8 +58,8 @@ def test_a_process_that_is_killed_is_a_backend_error_with_its_last_words(tmp_pat
 
 def test_it_reads_the_same_cache_of_the_hub_and_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "somewhere")
-    names = operator.itemgetter("HF_HUB_CACHE", "HF_HUB_OFFLINE", "ORT_DISABLE_TELEMETRY")
-    assert run_apart(partial(names, os.environ), near=tmp_path) == ("somewhere", "1", "1")
+    job = partial(subprocess.getoutput, "echo $HF_HUB_CACHE $HF_HUB_OFFLINE $ORT_DISABLE_TELEMETRY")
+    assert run_apart(job, near=tmp_path) == "somewhere 1 1"
 
 
 def test_nothing_is_left_beside_the_result(tmp_path: Path) -> None:

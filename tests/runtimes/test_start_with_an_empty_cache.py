@@ -100,6 +100,14 @@ class Start:
         return report
 
 
+def strace(calls: Path) -> list[str]:
+    """Return a command that notes connections, compiled code's too, which asks without Python; none where it can't."""
+    command = ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto", "-o", str(calls)]
+    if not shutil.which("strace") or subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
+        return []
+    return command
+
+
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
     folder = tmp_path_factory.mktemp("start")
@@ -111,13 +119,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "HF_", "ORT_"))}
     environment |= {"HOME": str(home), "HF_HOME": str(home / "cache"), "LOOK_UPS": str(look_ups)}
     environment["PYTHONPATH"] = os.pathsep.join([str(folder / "site"), *sys.path])
-    # Compiled code asks without Python; only the kernel sees that.
-    strace = (
-        ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto", "-o", str(calls)]
-        if shutil.which("strace")
-        else []
-    )
-    command = [*strace, sys.executable, str(folder / "program.py")]
+    command = [*strace(calls), sys.executable, str(folder / "program.py")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     asked = look_ups.read_text().splitlines() if look_ups.exists() else []
     if calls.exists():
