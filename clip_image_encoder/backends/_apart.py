@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from huggingface_hub import constants
 
-from clip_image_encoder.backends._telemetry import ONNX_RUNTIME_SWITCH, without_telemetry
+from clip_image_encoder.backends._telemetry import ONNX_RUNTIME_SWITCH
 from clip_image_encoder.checkpoint.files import first_line
 from clip_image_encoder.errors import BackendError, ConfigurationError, EncoderError
 
@@ -97,14 +97,13 @@ def _answer() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     folder = Path(sys.argv[1])
     answer: object
-    with without_telemetry():
-        try:
-            answer = pickle.loads((folder / _JOB).read_bytes())()  # noqa: S301 - from our own parent
-        except EncoderError as error:
-            answer = error
-        except Exception as error:  # noqa: BLE001 - handed to the parent, which raises it
-            traceback.print_exc()
-            answer = BackendError(f"{type(error).__name__}: {first_line(error)}")
+    try:
+        answer = pickle.loads((folder / _JOB).read_bytes())()  # noqa: S301 - from our own parent
+    except EncoderError as error:
+        answer = error
+    except Exception as error:  # noqa: BLE001 - handed to the parent, which raises it
+        traceback.print_exc()
+        answer = BackendError(f"{type(error).__name__}: {first_line(error)}")
     unfinished = folder / f"{_ANSWER}.unfinished"
     unfinished.write_bytes(pickle.dumps(answer))
     unfinished.rename(folder / _ANSWER)

@@ -22,7 +22,7 @@ _IMPORTING = RLock()
 
 @contextmanager
 def without_telemetry() -> Iterator[None]:
-    """Keep runtimes that are imported meanwhile from calling anybody; what is changed for that is restored.
+    """Keep runtimes and NNCF, if imported meanwhile, from calling anybody; what is changed for that is restored.
 
     Telemetry looks up hosts, writes below HOME, and starts a process with multiprocessing, whose start method is fixed
     by that. Nothing is changed for a runtime that the application has imported before.

@@ -135,6 +135,7 @@ def _providers() -> dict[str, str]:
     return {name.removesuffix(_SUFFIX).lower(): name for name in onnxruntime.get_available_providers()}
 
 
+@without_telemetry()
 def _quantize(file: Path, batches: list[Pixels], target: Path) -> None:
     import nncf
     import onnx

@@ -132,6 +132,7 @@ def _runner(compiled: openvino.CompiledModel) -> Run:
     return run
 
 
+@without_telemetry()
 def _quantize(file: Path, batches: list[Pixels], target: Path) -> None:
     import nncf
 

@@ -13,6 +13,10 @@ from huggingface_hub import constants
 
 from clip_image_encoder.backends import _calibration, _graph_backend
 
+# Before tests import the runtimes themselves, which would let these call their makers.
+from clip_image_encoder.backends import onnx as onnx
+from clip_image_encoder.backends import openvino as openvino
+
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
