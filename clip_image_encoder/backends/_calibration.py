@@ -16,7 +16,7 @@ from clip_image_encoder.arrays import Pixels
 from clip_image_encoder.backends._apart import run_apart
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_store import find_or_make
-from clip_image_encoder.errors import BackendError, MissingExtraError
+from clip_image_encoder.errors import BackendError, ConfigurationError, MissingExtraError
 from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
 
 __all__ = ["Calibration", "Quantize", "Quantizer"]
@@ -25,6 +25,9 @@ Quantize = Callable[[Path, list[Pixels], Path], None]
 """Reads a graph, fits it to batches of one picture each, and writes the result."""
 
 _DRAWN = 128
+
+_COMPARED = 32
+"""Of the pictures; a few tell whether the ranges fit."""
 
 _COSINE = 0.95
 """What int8 must reach on average with the pictures that it was fitted to; on drawings tiny-shapes has 0.998."""
@@ -40,6 +43,9 @@ class Calibration:
     Args:
         pixels: what the preprocess makes of them: `(n, H, W, 3)` uint8, or `(n, 3, H, W)` float32.
 
+    Raises:
+        ConfigurationError: there are none.
+
     Attributes:
         sha256: the start of the pixels' digest, by which graphs are told apart.
 
@@ -53,6 +59,8 @@ class Calibration:
     sha256: str = field(init=False)
 
     def __post_init__(self) -> None:
+        if not len(self.pixels):
+            raise ConfigurationError("Calibration needs pictures, a few hundred of those that the model will see")
         digest = hashlib.sha256(f"{self.pixels.dtype} {self.pixels.shape}".encode())
         digest.update(self.pixels.tobytes())
         object.__setattr__(self, "sha256", digest.hexdigest()[:16])
@@ -111,7 +119,7 @@ class Quantizer:
         return find_or_make(key, make) / self.name
 
     def _compare(self, exact: Path, fitted: Path, pixels: Pixels, what: str, *, at_least: float) -> None:
-        few = pixels[:: -(-len(pixels) // _DRAWN)]
+        few = pixels[:: -(-len(pixels) // _COMPARED)]
         cosine = _cosines(_features(self.open_exactly(exact), few), _features(self.open_exactly(fitted), few)).mean()
         if not cosine >= at_least:
             raise BackendError(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clip_image_encoder import BackendError, MissingExtraError
+from clip_image_encoder import BackendError, ConfigurationError, MissingExtraError
 from clip_image_encoder.arrays import Pixels
 from clip_image_encoder.backends import _calibration, find_backend
 from clip_image_encoder.backends._calibration import Calibration, Quantizer
@@ -58,6 +58,11 @@ def test_the_same_pictures_give_the_same_fingerprint(load: Any) -> None:
 def test_pictures_that_lead_to_other_vectors_than_float32_has_are_refused(load: Any) -> None:
     with pytest.raises(BackendError, match=r"drawings have a mean cosine of 0\.\d\d .*need 0\.7; give a Calibration"):
         load(calibration=Calibration(np.zeros_like(PIXELS)))
+
+
+def test_no_pictures_are_refused_at_once() -> None:
+    with pytest.raises(ConfigurationError, match="needs pictures"):
+        Calibration(PIXELS[:0])
 
 
 GRAPH = Graph(

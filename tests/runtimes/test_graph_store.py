@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -56,14 +56,14 @@ def test_another_key_is_another_folder(store: Path) -> None:
 
 
 def test_threads_that_ask_at_once_share_one_making(store: Path) -> None:
-    maker = Maker()
+    maker, together = Maker(), Barrier(4)
 
-    def slowly(folder: Path) -> None:
-        time.sleep(0.2)
-        maker(folder)
+    def ask(_: int) -> Path:
+        together.wait()
+        return find_or_make("a", maker)
 
     with ThreadPoolExecutor(4) as pool:
-        assert len(set(pool.map(lambda _: find_or_make("a", slowly), range(4)))) == 1
+        assert len(set(pool.map(ask, range(4)))) == 1
     assert maker.made == 1
 
 
