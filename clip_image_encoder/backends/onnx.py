@@ -47,7 +47,7 @@ class OnnxRuntime:
 
     @property
     def devices(self) -> Sequence[str]:
-        """Its execution providers: cuda, coreml and cpu, then such that are only used by name, as "tensorrt"."""
+        """Its execution providers: "cuda", "coreml" and "cpu", then those that must be named, such as "tensorrt"."""
         names = set(_providers()) - {_ELSEWHERE}
         return (*(name for name in _BEST_FIRST if name in names), *sorted(names - set(_BEST_FIRST)))
 
@@ -123,6 +123,7 @@ def load(
     Raises:
         ConfigurationError: the device, the dtype or the size can't be had.
         CheckpointError: the weights are missing, damaged or of another model.
+        BackendError: the exported graph gives other features than torch, or int8 other vectors than float32.
     """
     if dtype not in _DTYPES:
         raise ConfigurationError(f"onnx has no dtype {dtype!r}; it has {', '.join(_DTYPES)}")

@@ -105,6 +105,7 @@ def load(
     Raises:
         ConfigurationError: the device, the dtype or the size can't be had.
         CheckpointError: the weights are missing, damaged or of another model.
+        BackendError: the exported graph gives other features than torch, or int8 other vectors than float32.
     """
     name = "float32" if dtype == "auto" else dtype
     if name not in _HINTS:
