@@ -223,7 +223,23 @@ def _check(name: str, values: object, *, axes: int, count: int, dimension: int) 
         raise ContractError(f"{name} returned {values.dtype} {values.shape}, not float32 {shape}")
 
 
+# Each runtime has errors and words of its own; importing them all to ask would load them all.
+_OUT_OF_MEMORY = (
+    "out of memory",  # CUDA, Apple's MPS
+    "alloc_failed",  # CUDA's libraries
+    "can't allocate memory",  # torch on a CPU
+    "failed to allocate",  # ONNX Runtime, OpenVINO on a CPU
+    "smaller than requested bytes",  # ONNX Runtime on CUDA with a limit
+    "not enough memory",  # DirectML, and torch on Windows
+    "exceeded max size of memory",  # OpenVINO on a GPU
+    "cl_out_of_resources",
+    "cl_mem_object_allocation_failure",
+    "bad_alloc",  # C++, and as Windows spells it
+    "bad allocation",
+)
+
+
 def _is_out_of_memory(error: Exception) -> bool:
-    # Each runtime has an error class of its own; importing them all to ask would load them all.
     names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"OutOfMemoryError", "MemoryError"}) or "out of memory" in str(error).lower()
+    message = str(error).lower()
+    return bool(names & {"OutOfMemoryError", "MemoryError"}) or any(words in message for words in _OUT_OF_MEMORY)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
+from functools import cache
+from threading import RLock
+from typing import Any
 
 from clip_image_encoder.pipeline import EncodedBatch
 
@@ -25,21 +28,33 @@ def progress(batches: Iterable[EncodedBatch], *, total: int | None, show: bool |
     if not wanted:
         yield from batches
         return
-    from tqdm.auto import tqdm
-
+    new_bar = _bars()
     done = 0
-    bar = tqdm(total=total, unit="image") if show else None
+    bar = new_bar(total=total, unit="image") if show else None
     try:
         for number, batch in enumerate(batches, start=1):
             yield batch
             done += len(batch.embeddings)
             if bar is None and number == _FEW and done != total:
-                bar = tqdm(total=total, unit="image", initial=done)
+                bar = new_bar(total=total, unit="image", initial=done)
             elif bar is not None:
                 bar.update(len(batch.embeddings))
     finally:
         if bar is not None:
             bar.close()
+
+
+@cache
+def _bars() -> Callable[..., Any]:
+    """Return a class of bars like tqdm's own, with a lock for threads."""
+    from tqdm.auto import tqdm
+
+    class Bar(tqdm):  # type: ignore[type-arg]  # of nothing: it counts by itself
+        pass
+
+    # tqdm's own lock is one of multiprocessing, too, and making that fixes the application's start method.
+    Bar.set_lock(RLock())
+    return Bar
 
 
 def is_interactive() -> bool:

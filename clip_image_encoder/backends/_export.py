@@ -1,11 +1,7 @@
-"""A vision tower as an ONNX file, by torch's exporter."""
+"""A vision tower as an ONNX file, by torch's exporter; to be called in a process of its own."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +12,6 @@ from torch import Tensor, nn
 from clip_image_encoder.arrays import Pixels
 from clip_image_encoder.backends._graph import Graph
 from clip_image_encoder.backends._patches import denormalised
-from clip_image_encoder.backends._quiet import quiet_loggers
 from clip_image_encoder.backends._vision_towers import check_image_size, load_vision_tower
 
 __all__ = ["export"]
@@ -45,7 +40,7 @@ def export(graph: Graph, file: Path) -> tuple[Pixels, NDArray[np.float32]]:
     if graph.pixels == "float32":
         example = generator.normal(size=(3, 3, height, width)).astype(np.float32)
     pixels = torch.from_numpy(example)
-    with torch.inference_mode(), _quiet():
+    with torch.inference_mode():
         expected: NDArray[np.float32] = module(pixels).numpy()
         program = torch.onnx.export(
             module,
@@ -76,15 +71,3 @@ class _Prepared(nn.Module):
             pixels = denormalised(pixels, self.graph.mean, self.graph.std)
         features: Tensor = self.tower(pixels, self.graph.output)
         return features
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter from telling about itself."""
-    with (
-        quiet_loggers("torch.onnx", "onnxscript", "onnx_ir"),
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")
-        yield

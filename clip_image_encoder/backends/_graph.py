@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
+from clip_image_encoder.arrays import Pixels
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.protocols import Output
 
-__all__ = ["Graph"]
+__all__ = ["Graph", "Run"]
+
+Run: TypeAlias = Callable[[Pixels], NDArray[np.float32]]
+"""A graph that is loaded: a batch of pixels in, features out; may be called from several threads."""
 
 # Counts up when the same description is exported to another graph.
 _VERSION = 3

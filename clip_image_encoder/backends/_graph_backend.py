@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clip_image_encoder.arrays import Pixels, Tokens, Vectors
-from clip_image_encoder.backends._graph import Graph
+from clip_image_encoder.backends._apart import run_apart
+from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_store import find_or_make
 from clip_image_encoder.checkpoint import Checkpoint
+from clip_image_encoder.checkpoint.files import first_line
 from clip_image_encoder.checkpoint.spec import vision_outputs
 from clip_image_encoder.devices import Devices, resolve_devices
-from clip_image_encoder.errors import BackendError
+from clip_image_encoder.errors import BackendError, EncoderError
 from clip_image_encoder.protocols import Output
 
-__all__ = ["GraphBackend", "Run", "Runtime"]
-
-Run: TypeAlias = Callable[[Pixels], NDArray[np.float32]]
-"""A graph that is loaded: a batch of pixels in, features out; may be called from several threads."""
+__all__ = ["GraphBackend", "Runtime"]
 
 _FILE = "model.onnx"
 _TOLERANCE = 1e-3
@@ -37,6 +37,11 @@ class Runtime(Protocol):
         """Names of the devices it can run on, the best first."""
         ...
 
+    @property
+    def fingerprint(self) -> str:
+        """Same string, same numbers from the same graph."""
+        ...
+
     def prepare(self, graph: Graph, file: Path) -> Path:
         """Return the file to run for an exported graph: its own, or one that was made of it in another dtype."""
         ...
@@ -46,16 +51,16 @@ class Runtime(Protocol):
         ...
 
     def open_exactly(self, file: Path) -> Run:
-        """Load an exported graph in float32 on the CPU, to compare it with torch."""
+        """Load a graph on the CPU in the numbers that it was written in, and keep nothing on disk."""
         ...
 
 
 class GraphBackend:
     """Runs a checkpoint's vision tower as a graph that was exported once and is kept on disk.
 
-    A graph is exported when it is first needed, by torch, which compares it with its own results;
-    from then on torch is not even imported. It may be called from several threads, and pickles as
-    its configuration.
+    A graph is exported when it is first needed, by torch in a process of its own, and compared with
+    torch's results; here torch is not even imported. It may be called from several threads, and
+    pickles as its configuration.
 
     Args:
         checkpoint: from `clip_image_encoder.checkpoint.open_checkpoint`.
@@ -121,7 +126,8 @@ class GraphBackend:
     def fingerprint(self) -> str:
         """Same string, same features: the weights, the normalisation, the size, the runtime and its dtype."""
         graph = self._graph
-        return f"{self._runtime}({graph.checkpoint.fingerprint}, {graph.image_size}, {graph.mean}, {graph.std})"
+        parts = (graph.checkpoint.fingerprint, graph.image_size, graph.mean, graph.std)
+        return f"{self._runtime.fingerprint}({', '.join(map(str, parts))})"
 
     def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
         """Encode a batch.
@@ -156,19 +162,34 @@ class GraphBackend:
         with self._lock:
             if key not in self._runs:
                 file = find_or_make(graph.key, lambda folder: self._make(graph, folder / _FILE)) / _FILE
-                self._runs[key] = self._runtime.open(self._runtime.prepare(graph, file), device)
+                self._runs[key] = self._open(self._runtime.prepare(graph, file), device)
             return self._runs[key]
 
-    def _make(self, graph: Graph, file: Path) -> None:
-        from clip_image_encoder.backends._export import export
+    def _open(self, file: Path, device: str) -> Run:
+        try:
+            return self._runtime.open(file, device)
+        except EncoderError:
+            raise
+        except Exception as error:
+            raise BackendError(
+                f"{self._runtime} can't load its graph on {device}: {type(error).__name__}: {first_line(error)}; "
+                f"if the file is damaged, delete {file.parent}, and it is made anew"
+            ) from error
 
-        pixels, expected = export(graph, file)
+    def _make(self, graph: Graph, file: Path) -> None:
+        pixels, expected = run_apart(partial(_export, graph, file), near=file.parent)
         difference = np.abs(self._runtime.open_exactly(file)(pixels) - expected).max() / np.abs(expected).max()
         if not difference < _TOLERANCE:
             raise BackendError(
                 f"{graph.checkpoint.name}: the exported graph differs from torch by {difference:.1e} of the largest "
                 "feature; use backend='torch', and report it"
             )
+
+
+def _export(graph: Graph, file: Path) -> tuple[Pixels, NDArray[np.float32]]:
+    from clip_image_encoder.backends._export import export
+
+    return export(graph, file)
 
 
 def _restore(checkpoint: Checkpoint, runtime: Runtime, settings: dict[str, Any]) -> GraphBackend:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from filelock import Timeout
 from huggingface_hub import constants
+from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # exported, but not by `__all__`
 
 from clip_image_encoder.errors import ConfigurationError
 
 __all__ = ["find_or_make"]
 
+_SIZES = "complete.json"
+"""Written last: the sizes of a folder's files, by which one that was cut or cleaned away is told."""
+
+_UNFINISHED = "unfinished-"
+
 
 def find_or_make(key: str, make: Callable[[Path], None]) -> Path:
-    """Return the folder of what has a key, after making it if it isn't there.
+    """Return the folder of what has a key, after making it if it isn't there or isn't whole any more.
 
-    The folders lie in `clip_image_encoder` below HF_HOME, beside the hub's cache. Any number of processes
-    may ask at once: a folder appears when it is complete, and whoever comes second uses the first one's.
+    The folders lie in `clip_image_encoder` below HF_HOME, beside the hub's cache. Any number of threads and processes
+    may ask at once: one makes the folder, which appears when it is complete, and the others wait for it.
 
     Args:
         key: says all that decides the content.
@@ -28,21 +37,54 @@ def find_or_make(key: str, make: Callable[[Path], None]) -> Path:
         ConfigurationError: the cache can't be written to.
     """
     root = Path(constants.HF_HOME) / "clip_image_encoder"
-    folder = root / hashlib.sha256(key.encode()).hexdigest()
-    if folder.is_dir():
+    name = hashlib.sha256(key.encode()).hexdigest()
+    folder = root / name
+    if _is_complete(folder):
         return folder
     try:
         root.mkdir(parents=True, exist_ok=True)
-        parent = tempfile.TemporaryDirectory(dir=root, prefix="unfinished-")
+        tempfile.TemporaryFile(dir=root).close()
     except OSError as error:
         raise ConfigurationError(f"{root} can't be written to; set HF_HOME to a folder that can") from error
-    with parent:
-        made = Path(parent.name) / "made"
+    with WeakFileLock(_lock(root, name)):
+        if not _is_complete(folder):  # nobody made it while this call waited
+            _remove_leftovers(root, own=name)
+            _make(folder, make)
+    return folder
+
+
+def _make(folder: Path, make: Callable[[Path], None]) -> None:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{_UNFINISHED}{folder.name}-") as parent:
+        made = Path(parent) / "made"
         made.mkdir()
         make(made)
+        sizes = {str(file.relative_to(made)): file.stat().st_size for file in made.rglob("*") if file.is_file()}
+        (made / _SIZES).write_text(json.dumps(sizes))
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
+
+
+def _is_complete(folder: Path) -> bool:
+    try:
+        sizes: dict[str, int] = json.loads((folder / _SIZES).read_bytes())
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError):
+        return False
+
+
+def _remove_leftovers(root: Path, *, own: str) -> None:
+    """Remove what processes that were killed had begun: their locks went with them."""
+    for leftover in root.glob(f"{_UNFINISHED}*-*"):
+        name = leftover.name.removeprefix(_UNFINISHED).partition("-")[0]
+        if name == own:
+            shutil.rmtree(leftover, ignore_errors=True)
+            continue
         try:
-            made.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-    return folder
+            with WeakFileLock(_lock(root, name), timeout=0.1):
+                shutil.rmtree(leftover, ignore_errors=True)
+        except Timeout:  # somebody is at it
+            continue
+
+
+def _lock(root: Path, name: str) -> Path:
+    return root / f"{name}.lock"

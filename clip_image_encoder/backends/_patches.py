@@ -39,7 +39,7 @@ def cut_in_place(pixels: Tensor, size: int) -> Tensor:
 
 def denormalised(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """Return `(n, H, W, 3)` in 0..255, in float32, for normalised pixels `(n, 3, H, W)`."""
-    means, stds = (torch.tensor(values, device=pixels.device) for values in (mean, std))
+    means, stds = (torch.tensor(values, dtype=torch.float32, device=pixels.device) for values in (mean, std))
     scaled: Tensor = (pixels.permute(0, 2, 3, 1) * stds + means) * 255
     return scaled
 

@@ -7,21 +7,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from clip_image_encoder.arrays import Pixels
-from clip_image_encoder.backends._calibration import Calibration, quantized
-from clip_image_encoder.backends._graph import Graph
-from clip_image_encoder.backends._graph_backend import GraphBackend, Run
+from clip_image_encoder.backends._calibration import Calibration, Quantizer
+from clip_image_encoder.backends._graph import Graph, Run
+from clip_image_encoder.backends._graph_backend import GraphBackend
+from clip_image_encoder.backends._telemetry import without_telemetry
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.devices import Devices
 from clip_image_encoder.errors import ConfigurationError
+
+with without_telemetry():
+    import onnxruntime
 
 __all__ = ["Calibration", "OnnxRuntime", "load"]
 
 _SUFFIX = "ExecutionProvider"
 _DTYPES = ("auto", "float32", "int8")
+
+_BEST_FIRST = ("cuda", "coreml", "cpu")
+"""What is taken where no device is named; TensorRT, which builds an engine for each batch size, must be named."""
+
+_ELSEWHERE = "azure"
+"""Sends its work to a service, and runs nothing of a graph here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,20 +47,35 @@ class OnnxRuntime:
 
     @property
     def devices(self) -> Sequence[str]:
-        """Its execution providers, as "cpu", "cuda", "tensorrt", "coreml" and so on, in its own order."""
-        return tuple(name.removesuffix(_SUFFIX).lower() for name in _providers())
+        """Its execution providers: "cuda", "coreml" and "cpu", then those that must be named, such as "tensorrt"."""
+        names = set(_providers()) - {_ELSEWHERE}
+        return (*(name for name in _BEST_FIRST if name in names), *sorted(names - set(_BEST_FIRST)))
+
+    @property
+    def fingerprint(self) -> str:
+        """Its settings; for int8 also the versions of what made the graph."""
+        return f"{self}" if self.dtype != "int8" else f"{self}, {self._quantizer.versions}"
 
     def prepare(self, graph: Graph, file: Path) -> Path:
         """Return the graph's file, or that of its int8 form."""
-        return quantized(graph, file, self.calibration, _quantize, "int8.onnx") if self.dtype == "int8" else file
+        return self._quantizer.quantized(graph, file, self.calibration) if self.dtype == "int8" else file
 
     def open(self, file: Path, device: str) -> Run:
-        """Load a graph."""
-        provider = next(name for name in _providers() if name.removesuffix(_SUFFIX).lower() == device)
+        """Load a graph.
+
+        Raises:
+            ConfigurationError: ONNX Runtime came up on another device.
+        """
+        provider = _providers()[device]
         options = onnxruntime.SessionOptions()
         # Threads that spin while they wait for work take the cores from those that decode pictures.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        session = onnxruntime.InferenceSession(file, options, providers=[provider])
+        session = onnxruntime.InferenceSession(file, options, providers=[provider], enable_fallback=0)
+        if provider not in session.get_providers():
+            raise ConfigurationError(
+                f"onnxruntime can't run on {device!r}, it came up without it; install what it needs there, or choose "
+                "another device, such as device='cpu'"
+            )
 
         def run(pixels: Pixels) -> NDArray[np.float32]:
             features: NDArray[np.float32] = session.run(None, {"pixels": pixels})[0]
@@ -62,6 +86,15 @@ class OnnxRuntime:
     def open_exactly(self, file: Path) -> Run:
         """Load a graph on the CPU."""
         return self.open(file, "cpu")
+
+    @property
+    def _quantizer(self) -> Quantizer:
+        return Quantizer(
+            runtime=f"onnxruntime {onnxruntime.__version__}",
+            quantize=_quantize,
+            open_exactly=self.open_exactly,
+            name="int8.onnx",
+        )
 
 
 def load(
@@ -83,12 +116,14 @@ def load(
         mean: to subtract from uint8 pixels, scaled to 0..1.
         std: to divide them by.
         dtype: "float32" or "int8"; "auto" is float32.
-        device: the name of an execution provider, as in `OnnxRuntime.devices`; None is the first.
+        device: the name of an execution provider, as in `OnnxRuntime.devices`; None is cuda, coreml or cpu,
+            whichever the installed build has first.
         calibration: pictures that int8 is fitted to; None draws some.
 
     Raises:
         ConfigurationError: the device, the dtype or the size can't be had.
         CheckpointError: the weights are missing, damaged or of another model.
+        BackendError: the exported graph gives other features than torch, or int8 other vectors than float32.
     """
     if dtype not in _DTYPES:
         raise ConfigurationError(f"onnx has no dtype {dtype!r}; it has {', '.join(_DTYPES)}")
@@ -96,11 +131,12 @@ def load(
     return GraphBackend(checkpoint, runtime, image_size=image_size, mean=mean, std=std, device=device)
 
 
-def _providers() -> list[str]:
-    names: list[str] = onnxruntime.get_available_providers()
-    return names
+def _providers() -> dict[str, str]:
+    """Return the execution providers of this build: {device: provider}."""
+    return {name.removesuffix(_SUFFIX).lower(): name for name in onnxruntime.get_available_providers()}
 
 
+@without_telemetry()
 def _quantize(file: Path, batches: list[Pixels], target: Path) -> None:
     import nncf
     import onnx

@@ -9,17 +9,20 @@ from pathlib import Path
 from threading import local
 
 import numpy as np
-import openvino
 from filelock import FileLock
 from numpy.typing import NDArray
 
 from clip_image_encoder.arrays import Pixels
-from clip_image_encoder.backends._calibration import Calibration, quantized
-from clip_image_encoder.backends._graph import Graph
-from clip_image_encoder.backends._graph_backend import GraphBackend, Run
+from clip_image_encoder.backends._calibration import Calibration, Quantizer
+from clip_image_encoder.backends._graph import Graph, Run
+from clip_image_encoder.backends._graph_backend import GraphBackend
+from clip_image_encoder.backends._telemetry import without_telemetry
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.devices import Devices
 from clip_image_encoder.errors import ConfigurationError
+
+with without_telemetry():
+    import openvino
 
 __all__ = ["Calibration", "OpenVino", "load"]
 
@@ -43,17 +46,38 @@ class OpenVino:
         """What there is, as "cpu", "gpu.0" and so on; the CPU first."""
         return tuple(name.lower() for name in openvino.Core().available_devices)
 
+    @property
+    def fingerprint(self) -> str:
+        """Its settings; for int8 also the versions of what made the graph."""
+        return f"{self}" if self.dtype != "int8" else f"{self}, {self._quantizer.versions}"
+
     def prepare(self, graph: Graph, file: Path) -> Path:
         """Return the graph's file, or that of its int8 form."""
-        return quantized(graph, file, self.calibration, _quantize, "int8.xml") if self.dtype == "int8" else file
+        return self._quantizer.quantized(graph, file, self.calibration) if self.dtype == "int8" else file
 
     def open(self, file: Path, device: str) -> Run:
         """Load a graph, compiled once for this machine and kept beside it."""
-        return _open(file, device, _HINTS[self.dtype])
+        settings = _settings(_HINTS[self.dtype])
+        core, name = openvino.Core(), device.upper()
+        if not os.access(file.parent, os.W_OK):
+            return _runner(core.compile_model(file, name, settings))
+        # OpenVINO reads what another process is still writing, unless they take turns.
+        with FileLock(file.parent / "compiled.lock"):
+            kept = {"CACHE_DIR": str(file.parent / "compiled")}
+            return _runner(core.compile_model(file, name, settings | kept))
 
     def open_exactly(self, file: Path) -> Run:
-        """Load a graph in float32 on the CPU."""
-        return _open(file, "cpu", "f32")
+        """Load a graph on the CPU, and keep nothing: it may still lie where it won't be looked for."""
+        return _runner(openvino.Core().compile_model(file, "CPU", _settings("f32")))
+
+    @property
+    def _quantizer(self) -> Quantizer:
+        return Quantizer(
+            runtime=f"openvino {openvino.__version__}",
+            quantize=_quantize,
+            open_exactly=self.open_exactly,
+            name="int8.xml",
+        )
 
 
 def load(
@@ -81,6 +105,7 @@ def load(
     Raises:
         ConfigurationError: the device, the dtype or the size can't be had.
         CheckpointError: the weights are missing, damaged or of another model.
+        BackendError: the exported graph gives other features than torch, or int8 other vectors than float32.
     """
     name = "float32" if dtype == "auto" else dtype
     if name not in _HINTS:
@@ -91,15 +116,11 @@ def load(
     return GraphBackend(checkpoint, runtime, image_size=image_size, mean=mean, std=std, device=device)
 
 
-def _open(file: Path, device: str, precision: str) -> Run:
-    settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-    core, name = openvino.Core(), device.upper()
-    if os.access(file.parent, os.W_OK):
-        # OpenVINO reads what another process is still writing, unless they take turns.
-        with FileLock(file.parent / "compiled.lock"):
-            compiled = core.compile_model(file, name, settings | {"CACHE_DIR": str(file.parent / "compiled")})
-    else:
-        compiled = core.compile_model(file, name, settings)
+def _settings(precision: str) -> dict[str, str]:
+    return {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+
+
+def _runner(compiled: openvino.CompiledModel) -> Run:
     # A request holds the memory of one inference: each thread needs its own.
     thread = local()
 
@@ -112,6 +133,7 @@ def _open(file: Path, device: str, precision: str) -> Run:
     return run
 
 
+@without_telemetry()
 def _quantize(file: Path, batches: list[Pixels], target: Path) -> None:
     import nncf
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from clip_image_encoder.arrays import Pixels, Tokens, Vectors
 from clip_image_encoder.backends._cpu import TOKENS_AT_ONCE, make_quick
 from clip_image_encoder.backends._patches import denormalised
+from clip_image_encoder.backends._torch_context import inference, loading
 from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, let_forks_compute, torch_devices
 from clip_image_encoder.backends._vision_towers import VisionTower, check_image_size, load_vision_tower
 from clip_image_encoder.checkpoint import Checkpoint
@@ -119,7 +120,7 @@ class TorchBackend:
             float32 features on the CPU.
         """
         tower = self._tower(device)
-        with torch.inference_mode(), self._stream(device):
+        with inference(device), self._stream(device):
             moved = self._as_bytes(pixels, device)
             parts = moved.split(max(1, TOKENS_AT_ONCE // self._patches)) if device == "cpu" else (moved,)
             features = [tower(part, output).to("cpu", torch.float32) for part in parts]
@@ -168,16 +169,19 @@ class TorchBackend:
     def _tower(self, device: str) -> VisionTower:
         with self._lock:
             if device not in self._towers:
-                dtype = dtype_on(device, self._dtype)
-                tower = load_vision_tower(self._checkpoint, dtype, mean=self._mean, std=self._std)
-                if device == "cpu" and not self._compile:
-                    make_quick(tower, tokens=self._patches)
-                moved = tower.to(device)
-                if device.startswith("cuda"):
-                    torch.cuda.synchronize(device)  # other threads' streams find the weights there
-                compiled = cast("VisionTower", torch.compile(moved)) if self._compile else moved
-                self._towers[device] = compiled
+                with loading():
+                    self._towers[device] = self._loaded(device)
             return self._towers[device]
+
+    def _loaded(self, device: str) -> VisionTower:
+        dtype = dtype_on(device, self._dtype)
+        tower = load_vision_tower(self._checkpoint, dtype, mean=self._mean, std=self._std)
+        if device == "cpu" and not self._compile:
+            make_quick(tower, tokens=self._patches)
+        moved = tower.to(device)
+        if device.startswith("cuda"):
+            torch.cuda.synchronize(device)  # other threads' streams find the weights there
+        return cast("VisionTower", torch.compile(moved)) if self._compile else moved
 
 
 def load(

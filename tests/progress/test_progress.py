@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
@@ -63,3 +64,17 @@ def test_a_stream_of_unknown_length_counts_up(
     for _ in toy.stream((noise for _ in range(11)), batch_size=2):
         pass
     assert "11image" in capsys.readouterr().err
+
+
+def test_the_application_may_choose_its_start_method_after_a_bar() -> None:
+    program = (
+        "import multiprocessing\n"
+        "from PIL import Image\n"
+        "from clip_image_encoder import ImageEncoder\n"
+        "from clip_image_encoder.testing import ToyBackend\n"
+        "ImageEncoder(ToyBackend()).encode([Image.new('RGB', (8, 8))] * 3, show_progress=True)\n"
+        "multiprocessing.set_start_method('spawn')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "3/3" in done.stderr
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr

@@ -1,14 +1,24 @@
-"""int8 is fitted to pictures: the caller's own, or drawn ones."""
+"""int8 is fitted to pictures, the caller's own or drawn ones, and compared with float32."""
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from clip_image_encoder.backends import find_backend
-from clip_image_encoder.backends._calibration import Calibration
+from clip_image_encoder import BackendError, ConfigurationError, MissingExtraError
+from clip_image_encoder.arrays import Pixels
+from clip_image_encoder.backends import _calibration, find_backend
+from clip_image_encoder.backends._calibration import Calibration, Quantizer
+from clip_image_encoder.backends._graph import Graph
+from clip_image_encoder.backends.onnx import OnnxRuntime
+from clip_image_encoder.backends.openvino import OpenVino
 from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.protocols import Backend
 
@@ -34,13 +44,85 @@ def load(runtime: str) -> Any:
 
 
 def test_other_pictures_give_other_ranges_and_another_fingerprint(load: Any) -> None:
-    drawn, dark, noise = load(), load(calibration=Calibration(PIXELS // 8)), load(calibration=Calibration(PIXELS))
-    features = [backend(PIXELS, output="pooled", device="cpu") for backend in (drawn, dark, noise)]
-    assert not np.array_equal(features[0], features[1])
-    assert not np.array_equal(features[1], features[2])
-    assert len({backend.fingerprint for backend in (drawn, dark, noise)}) == 3
+    drawn, noise = load(), load(calibration=Calibration(PIXELS))
+    one, other = (backend(PIXELS, output="pooled", device="cpu") for backend in (drawn, noise))
+    assert not np.array_equal(one, other)
+    assert drawn.fingerprint != noise.fingerprint
 
 
 def test_the_same_pictures_give_the_same_fingerprint(load: Any) -> None:
     one, two = load(calibration=Calibration(PIXELS)), load(calibration=Calibration(PIXELS.copy()))
     assert one.fingerprint == two.fingerprint
+
+
+def test_pictures_that_lead_to_other_vectors_than_float32_has_are_refused(load: Any) -> None:
+    with pytest.raises(BackendError, match=r"drawings have a mean cosine of 0\.\d\d .*need 0\.7; give a Calibration"):
+        load(calibration=Calibration(np.zeros_like(PIXELS)))
+
+
+def test_no_pictures_are_refused_at_once() -> None:
+    with pytest.raises(ConfigurationError, match="needs pictures"):
+        Calibration(PIXELS[:0])
+
+
+GRAPH = Graph(
+    checkpoint=open_checkpoint("tiny-shapes"),
+    image_size=(64, 64),
+    mean=(0.5, 0.5, 0.5),
+    std=(0.5, 0.5, 0.5),
+    output="pooled",
+    pixels="uint8",
+)
+
+
+@pytest.fixture
+def quantizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Quantizer:
+    """What copies graphs, whose features are the picture's first pixels."""
+
+    def run_here(job: Callable[[], Any], *, near: Path) -> Any:
+        return job()
+
+    def copy(file: Path, batches: list[Pixels], target: Path) -> None:
+        shutil.copy(file, target)
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+    monkeypatch.setattr(_calibration, "run_apart", run_here)
+    (tmp_path / "graph").write_bytes(b"graph")
+    return Quantizer(runtime="toy 1", quantize=copy, open_exactly=lambda file: first_pixels, name="copy")
+
+
+def first_pixels(pixels: Pixels) -> Any:
+    return pixels[:, 0, :8, 0].astype(np.float32) + 1
+
+
+def test_a_graph_is_found_again(quantizer: Quantizer, tmp_path: Path) -> None:
+    one, two = (quantizer.quantized(GRAPH, tmp_path / "graph", None) for _ in range(2))
+    assert one == two
+
+
+def test_another_version_of_the_runtime_makes_another_graph(quantizer: Quantizer, tmp_path: Path) -> None:
+    other = dataclasses.replace(quantizer, runtime="toy 2")
+    assert other.quantized(GRAPH, tmp_path / "graph", None) != quantizer.quantized(GRAPH, tmp_path / "graph", None)
+
+
+def test_another_version_of_nncf_makes_another_graph(
+    quantizer: Quantizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = quantizer.quantized(GRAPH, tmp_path / "graph", None)
+    monkeypatch.setattr(_calibration, "version", lambda package: f"{package} of tomorrow")
+    assert quantizer.quantized(GRAPH, tmp_path / "graph", None) != before
+
+
+def test_both_versions_are_part_of_the_fingerprint_of_int8_only(runtime: str) -> None:
+    kind = OnnxRuntime if runtime == "onnx" else OpenVino
+    assert f"nncf {version('nncf')}, {runtime}" in kind(dtype="int8").fingerprint
+    assert kind(dtype="float32").fingerprint == f"{kind.__name__}(dtype='float32', calibration=None)"
+
+
+def test_int8_without_nncf_says_what_to_install(quantizer: Quantizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_found(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr(_calibration, "version", not_found)
+    with pytest.raises(MissingExtraError, match="pip install nncf"):
+        _ = quantizer.versions
