@@ -48,9 +48,15 @@ class ImageLoader:
     name; of several frames the first is taken, of a PIL image the frame that it shows. An EXIF
     orientation is applied. What is transparent shows `background`. The caller's objects stay as they are.
 
+    A file whose end is missing is refused, and so is what Pillow decodes wrong and can't be made to
+    decode right. Of a TIFF that begins with a preview the first full image is taken; a camera's raw
+    photo is refused by name.
+
     Files, PIL images and arrays that are deeper are scaled to 8 bits, black staying 0, by one rule:
 
-    - uint16 (PNG, TIFF, PGM, modes `I;16...`): white is 65535; values are divided by 257 and rounded.
+    - Files that say what white is are believed: the maximum of a PGM or PPM, the bits a sample of a
+      TIFF, and whether its values count from white to black.
+    - uint16 (PNG, TIFF, modes `I;16...`): white is 65535; values are divided by 257 and rounded.
     - other integers (mode `I`, arrays): white is the smallest of 255, 65535 and 2**31 - 1 that is not
       below the largest value. Negative values are refused, and so are masks, whose values are 0 and 1.
     - float arrays and tensors: white is 1. Half an 8-bit step beyond 0 or 1 is clipped; NaN,
@@ -67,8 +73,9 @@ class ImageLoader:
             `(H, W, C)`. None takes what the shape says, and refuses a shape that fits both.
         colour_profile: "ignore" takes the values as they are, as CLIP's reference does; "srgb" converts
             them by the ICC profile that the picture brings along.
-        max_pixels: height times width, at most; known before anything is decoded. Pillow's own
-            limit, twice as high by default, holds as well.
+        max_pixels: height times width, at most; known before anything is decoded. Where a pixel of
+            a format takes more memory or time than others', it counts for as many: docs/security.md
+            has the table. Pillow's own limit, twice as high by default, holds as well.
         max_bytes: of encoded data, at most.
         truncated: "raise" refuses a file whose end is missing; "keep" takes what is left of it, the
             rest being black or grey, and warns of it by name.

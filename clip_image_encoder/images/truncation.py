@@ -48,12 +48,12 @@ def load_rows(image: ImageFile.ImageFile, *, truncated: Truncated, source: str) 
         image.fp.ends = True
     try:
         image.load()
-    except OSError as error:
+    except OSError:
         # Pillow has made the image's memory by now, and filled the rows that there were.
         if truncated == "raise" or image.tile == [] or image._im is None:
             raise
         image.tile = []
-        report_missing(f"its end is missing ({error})", truncated=truncated, source=source)
+        report_missing("its end is missing", truncated=truncated, source=source)
 
 
 def report_missing(what: str, *, truncated: Truncated, source: str) -> None:

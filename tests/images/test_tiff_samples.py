@@ -32,7 +32,7 @@ def tiff(values: np.ndarray[Any, Any], **options: Any) -> bytes:
 def with_tag(data: bytes, tag: int, values: tuple[int, ...]) -> bytes:
     """Return a TIFF with other values in a tag of its first directory."""
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        found = file.pages[0].tags[tag]  # type: ignore[union-attr]
+        found = file.pages[0].tags[tag]
         packed = struct.pack(f"{file.byteorder}{len(values)}{ {3: 'H', 4: 'I'}[int(found.dtype)] }", *values)
         return data[: found.valueoffset] + packed + data[found.valueoffset + len(packed) :]
 
