@@ -12,7 +12,9 @@ from clip_image_encoder.images.truncation import EncodedFile, Truncated, load_ro
 
 __all__ = ["JpegFile", "load_jpeg"]
 
-_END_OF_IMAGE, _START_OF_SCAN, _RESTART_INTERVAL = 0xD9, 0xDA, 0xDD
+_START_OF_SCAN, _RESTART_INTERVAL = 0xDA, 0xDD
+_END = b"\xff\xd9"
+_OF_SEVERAL_IMAGES = b"MPF\0"
 _HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = 0xC2
@@ -59,6 +61,11 @@ class _Layout:
     last_scan: int = 0
     restarts: int = 0
 
+    @property
+    def is_one_scan(self) -> bool:
+        """Whether libjpeg makes pixels of the first scan and reads no other."""
+        return self.frame != _PROGRESSIVE and self.scans == 1 and not any(self.missing.values())
+
 
 class JpegFile(EncodedFile):
     """A JPEG in memory whose scans have been counted; of several images in it, the first.
@@ -69,14 +76,28 @@ class JpegFile(EncodedFile):
 
     def __init__(self, data: bytes, *, source: str) -> None:
         self.layout = _read_layout(data, source=source)
-        # The end-of-image marker makes libjpeg fill what is missing with grey. Without it, it waits for more.
-        whole = self.several_scans or self.layout.frame not in _HUFFMAN_FRAMES
-        super().__init__(data if whole else data[: self.layout.end] + _LOOK_AHEAD)
+        self._looked_ahead = False
+        super().__init__(data)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return up to `size` bytes: of one scan without the marker that ends the image.
+
+        That marker makes libjpeg fill what is missing with grey. Without it, it waits for more.
+        """
+        if self.several_scans or self.layout.frame not in _HUFFMAN_FRAMES:
+            return super().read(size)
+        left = max(0, self.layout.end - self.tell())
+        if not left and size and not self._looked_ahead:
+            self._looked_ahead = True
+            return _LOOK_AHEAD
+        return (
+            super().read(left if size is None or size < 0 else min(size, left)) if left or not size else self.at_end()
+        )
 
     @property
     def several_scans(self) -> bool:
         """Whether libjpeg collects the coefficients of all scans before it makes pixels of them."""
-        return self.layout.frame == _PROGRESSIVE or self.layout.scans > 1
+        return not self.layout.is_one_scan
 
     @property
     def weight(self) -> float:
@@ -89,6 +110,8 @@ class JpegFile(EncodedFile):
     @property
     def lacks_restarts(self) -> bool:
         """Whether the last scan has fewer restarts than its image needs."""
+        if not self.layout.restarts:
+            return False
         scan = np.frombuffer(self.getvalue()[self.layout.last_scan : self.layout.end], np.uint8)
         restarts = (scan[:-1] == 0xFF) & (scan[1:] >= 0xD0) & (scan[1:] <= 0xD7)
         return int(restarts.sum()) < self.layout.restarts
@@ -120,7 +143,7 @@ def _load_scans(image: JpegImagePlugin.JpegImageFile, file: JpegFile) -> bool:
     rest, whole = file.getvalue()[: file.layout.end], True
     try:
         decoder.setimage(image.im, extents)
-        for padding in (_LOOK_AHEAD, *[b"\0"] * 8, bytes([0xFF, _END_OF_IMAGE])):
+        for padding in (_LOOK_AHEAD, *[b"\0"] * 8, _END):
             rest += padding
             consumed, error = decoder.decode(rest)
             if consumed < 0:
@@ -138,11 +161,11 @@ def _load_scans(image: JpegImagePlugin.JpegImageFile, file: JpegFile) -> bool:
 
 def _read_layout(data: bytes, *, source: str) -> _Layout:
     # Without a marker at its end a file ends where its data do: zeros are what a download has not brought.
-    layout = _Layout(end=len(data.rstrip(b"\0")))
-    position, segments = 2, 0
+    layout = _Layout(end=len(data) - 2 if data.endswith(_END) else len(data.rstrip(b"\0")))
+    position, segments, several_images = 2, 0, not data.endswith(_END)
     while (place := _next_marker(data, position)) >= 0:
         marker = data[place + 1]
-        if marker == _END_OF_IMAGE:
+        if marker == _END[1]:
             layout.end = place
             break
         segments += 1
@@ -155,12 +178,9 @@ def _read_layout(data: bytes, *, source: str) -> _Layout:
             _read_frame(layout, marker, segment)
         elif marker == _START_OF_SCAN:
             _read_scan(layout, segment, position)
-            if layout.frame != _PROGRESSIVE and layout.scans == 1:
-                # Most photos end with their first scan, and looking for two bytes is fast.
-                end = data.find(bytes([0xFF, _END_OF_IMAGE]), position)
-                if data.find(bytes([0xFF, _START_OF_SCAN]), position, end if end >= 0 else len(data)) < 0:
-                    layout.end = end if end >= 0 else layout.end
-                    break
+            if layout.is_one_scan and not several_images:
+                break  # most photos: their one end is the file's, and nothing has to be looked for
+        several_images = several_images or segment.startswith(_OF_SEVERAL_IMAGES)
     return layout
 
 
@@ -171,9 +191,10 @@ def _next_marker(data: bytes, position: int) -> int:
         return position
     while position + 1 < len(data):
         block = np.frombuffer(data, np.uint8, min(_BLOCK + 1, len(data) - position), position)
-        found = np.flatnonzero((block[:-1] == 0xFF) & _IS_MARKER[block[1:]])
-        if len(found):
-            return position + int(found[0])
+        places = np.flatnonzero(block[:-1] == 0xFF)
+        places = places[_IS_MARKER[block[places + 1]]]
+        if len(places):
+            return position + int(places[0])
         position += _BLOCK
     return -1
 

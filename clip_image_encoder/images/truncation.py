@@ -32,10 +32,17 @@ class EncodedFile(io.BytesIO):
         Raises:
             OSError: there are none left, and `ends` is set.
         """
-        data = super().read(size)
-        if not data and size and self.ends:
+        return super().read(size) or (self.at_end() if size else b"")
+
+    def at_end(self) -> bytes:
+        """Return nothing.
+
+        Raises:
+            OSError: `ends` is set.
+        """
+        if self.ends:
             raise OSError("the file ends before its pixels do")
-        return data
+        return b""
 
 
 def load_rows(image: ImageFile.ImageFile, *, truncated: Truncated, source: str) -> None:
