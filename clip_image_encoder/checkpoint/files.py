@@ -39,6 +39,11 @@ class Files(Protocol):
         """Names of all its files."""
         ...
 
+    @property
+    def never_change(self) -> bool:
+        """Whether its name and commit say all that is in the files, on every machine."""
+        ...
+
     def path(self, filename: str) -> Path:
         """Return where `filename` lies on this machine, downloading it if need be.
 
@@ -63,6 +68,11 @@ class Folder:
     def listing(self) -> frozenset[str]:
         """Names of the files directly in the folder."""
         return frozenset(entry.name for entry in self.root.iterdir() if entry.is_file())
+
+    @property
+    def never_change(self) -> bool:
+        """A folder's files may be replaced at any time."""
+        return False
 
     def path(self, filename: str) -> Path:
         """Return the path of `filename` in the folder."""

@@ -35,6 +35,11 @@ class HubSnapshot:
         """The repository's id."""
         return self.repository
 
+    @property
+    def never_change(self) -> bool:
+        """The files of a commit stay as they are."""
+        return True
+
     def path(self, filename: str) -> Path:
         """Return the path of `filename` in the cache, after downloading it if it isn't there."""
         return _download(self, filename, self.commit)

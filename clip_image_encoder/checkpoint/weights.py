@@ -133,6 +133,7 @@ def _open(files: Files, filename: str) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as reader:
             yield reader
+        files.path(filename)
     except (SafetensorError, OSError) as error:
         if isinstance(error, CheckpointError):
             raise

@@ -156,6 +156,17 @@ def test_another_tokenizer_is_another_fingerprint(clip: Saved, encoder: TextEnco
     assert same.fingerprint == encoder.fingerprint
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "model.safetensors"])
+def test_files_that_are_replaced_after_loading_leave_the_encoder_without_a_fingerprint(
+    clip: Saved, tmp_path: Path, name: str
+) -> None:
+    shutil.copytree(clip.folder, tmp_path / "copy")
+    encoder = TextEncoder(tmp_path / "copy", device="cpu")
+    (tmp_path / "copy" / name).write_bytes((clip.folder / name).read_bytes() + b" ")
+    with pytest.raises(CheckpointError, match=f"{name} has changed since it was first read"):
+        _ = encoder.fingerprint
+
+
 def test_a_pickle_gives_the_same_vectors_and_carries_no_weights(each: Saved) -> None:
     encoder = TextEncoder(each.folder, device="cpu")
     pickled = pickle.dumps(encoder)
