@@ -55,8 +55,9 @@ class ImageEncoder:
         loader: an `ImageLoader` with other limits, background or channel order.
         device: name of a device, a list of them to split the work, or None for cuda, mps or cpu,
             whichever is there first.
-        dtype: "float32", "float16", "bfloat16" and what else the backend has; "auto" is float16 on
-            cuda and float32 elsewhere.
+        dtype: "float32", "float16", "bfloat16" and what else the backend has; "auto" is float16 if
+            `device` is a cuda device, and float32 if it is another; it holds for all devices that
+            are named later.
         num_workers: threads that load images ahead of the model; None is one for each core, 0
             loads on the caller's thread. Up to as many as there are cores, they take turns with a
             model on the CPU; more are for images that come over a network, and load beside it.

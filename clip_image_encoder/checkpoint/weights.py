@@ -157,7 +157,8 @@ def _fill_position_ids(module: nn.Module) -> None:
         for name, buffer in parent.named_buffers(recurse=False):
             if buffer.is_meta:
                 assert name == "position_ids", name
-                parent.register_buffer(name, torch.arange(buffer.shape[-1]).expand(1, -1), persistent=False)
+                positions = torch.arange(buffer.shape[-1], device="cpu")  # whatever the caller's default device is
+                parent.register_buffer(name, positions.expand(1, -1), persistent=False)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from clip_image_encoder import text
 from clip_image_encoder.errors import CheckpointError, ConfigurationError
 from clip_image_encoder.text import TextEncoder
 from clip_image_encoder.tiny_shapes import tokenizer
@@ -140,6 +141,14 @@ def test_the_fingerprint_is_that_of_what_decides_the_vectors(
     assert TextEncoder(tmp_path / "copy", device="cpu", dtype="float32").fingerprint == encoder.fingerprint
     assert TextEncoder(clip.folder, device="cpu", dtype="float16").fingerprint != encoder.fingerprint
     assert TextEncoder(save("clip_text").folder, device="cpu").fingerprint != encoder.fingerprint
+
+
+def test_auto_means_one_dtype_on_every_device(clip: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Where there is no GPU, a second name of the CPU stands for one.
+    monkeypatch.setattr(text, "torch_devices", lambda: ("cpu", "cpu:0"))
+    monkeypatch.setattr(text, "dtype_on", lambda device, _: torch.float16 if device == "cpu:0" else torch.float32)
+    encoder = TextEncoder(clip.folder, device="cpu")
+    np.testing.assert_array_equal(encoder.encode(TEXTS, device="cpu:0"), encoder.encode(TEXTS))
 
 
 def test_another_tokenizer_is_another_fingerprint(clip: Saved, encoder: TextEncoder, tmp_path: Path) -> None:
