@@ -9,6 +9,7 @@ from pathlib import Path
 
 from huggingface_hub import constants
 
+from clip_image_encoder.checkpoint.hub import in_home
 from clip_image_encoder.errors import ConfigurationError
 
 __all__ = ["find_or_make"]
@@ -27,7 +28,7 @@ def find_or_make(key: str, make: Callable[[Path], None]) -> Path:
     Raises:
         ConfigurationError: the cache can't be written to.
     """
-    root = Path(constants.HF_HOME) / "clip_image_encoder"
+    root = in_home(constants.HF_HOME) / "clip_image_encoder"
     folder = root / hashlib.sha256(key.encode()).hexdigest()
     if folder.is_dir():
         return folder

@@ -202,6 +202,10 @@ def _find_folder(model: str | os.PathLike[str], revision: str | None) -> Folder 
         return Folder(root=folder.absolute())
     if folder.exists():
         raise CheckpointError(f"{model} is a file; pass the folder that holds config.json and model.safetensors")
+    if model == BUNDLED:
+        raise CheckpointError(
+            f"{BUNDLED!r} can't be read out of an archive ({folder}); install the package with pip, or unpack it"
+        )
     if isinstance(model, os.PathLike) or not is_repository_id(model):
         raise CheckpointError(f"{os.fspath(model)}: no such folder, and not a hub id like 'owner/name' either")
     return None
