@@ -159,6 +159,7 @@ class ImageEncoder:
         The first time, the weight files are read whole.
 
         Raises:
+            CheckpointError: the checkpoint's files are no longer those that were loaded.
             ConfigurationError: a component of yours does not say what it is.
         """
         return fingerprint(self._loader, self._preprocess, self._pooling, self._backend)

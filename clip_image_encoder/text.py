@@ -101,7 +101,11 @@ class TextEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """Same string, same vectors: a SHA-256 over the weights, the tokenizer and the dtype."""
+        """Same string, same vectors: a SHA-256 over the weights, the tokenizer and the dtype.
+
+        Raises:
+            CheckpointError: the checkpoint's files are no longer those that were loaded.
+        """
         parts = (self._checkpoint.fingerprint, self._tokenizer_checkpoint.tokenizer_fingerprint, self._max_length)
         return fingerprint(f"text({parts}, {self._computed_in})")
 

@@ -11,7 +11,7 @@ from clip_image_encoder.errors import CheckpointError
 
 __all__ = [
     "BUNDLED",
-    "NOT_QUANTISED",
+    "DEQUANTISE",
     "Files",
     "Folder",
     "first_line",
@@ -24,7 +24,7 @@ __all__ = [
 BUNDLED = "tiny-shapes"
 """The name of the checkpoint that comes with the package."""
 
-NOT_QUANTISED = "use the checkpoint that it was made from, in float32, float16 or bfloat16"
+DEQUANTISE = "use the checkpoint that it was made from, in float32, float16 or bfloat16"
 """What to do about quantised weights, for messages."""
 
 _ADAPTERS = (

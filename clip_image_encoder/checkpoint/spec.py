@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from clip_image_encoder.checkpoint.files import NOT_QUANTISED, first_line
+from clip_image_encoder.checkpoint.files import DEQUANTISE, first_line
 from clip_image_encoder.errors import CheckpointError
 from clip_image_encoder.protocols import Output
 
@@ -141,7 +141,7 @@ def _family(config: Mapping[str, Any], name: str) -> tuple[Family, Literal["both
         method = part.get("quantization_config") if isinstance(part, Mapping) else None
         if method:
             kind = method.get("quant_method", "some method") if isinstance(method, Mapping) else method
-            raise CheckpointError(f"{name}: config.json says that it is quantised by {kind}; {NOT_QUANTISED}")
+            raise CheckpointError(f"{name}: config.json says that it is quantised by {kind}; {DEQUANTISE}")
     return _FAMILIES[model_type]
 
 

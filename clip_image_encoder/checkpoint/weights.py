@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from clip_image_encoder.checkpoint.files import NOT_QUANTISED, Files, weight_filenames, weight_map
+from clip_image_encoder.checkpoint.files import DEQUANTISE, Files, weight_filenames, weight_map
 from clip_image_encoder.errors import CheckpointError
 
 __all__ = ["build", "load_weights", "stored_names"]
@@ -86,7 +86,7 @@ def load_weights(module: nn.Module, files: Files, *, prefixes: Sequence[str], dt
                 tensor = reader.get_tensor(source)
                 if tensor.dtype not in _DTYPES:
                     kind = str(tensor.dtype).removeprefix("torch.")
-                    raise CheckpointError(f"{files.name}: {source!r} is {kind}, of quantised weights; {NOT_QUANTISED}")
+                    raise CheckpointError(f"{files.name}: {source!r} is {kind}, of quantised weights; {DEQUANTISE}")
                 if ".weights_in." in source:
                     tensor = _own_half(name, tensor)
                 if tensor.shape != expected[name].shape:
@@ -109,7 +109,7 @@ def _source(name: str, prefixes: Sequence[str], stored: Mapping[str, str], check
     missing = prefixes[0] + name
     layer = missing.rpartition(".")[0] + "."
     instead = next((other for other in stored if other.startswith(layer) and not other.endswith(".bias")), None)
-    advice = f"{instead!r} is there instead; {NOT_QUANTISED}" if instead else "is it a checkpoint of another model?"
+    advice = f"{instead!r} is there instead; {DEQUANTISE}" if instead else "is it a checkpoint of another model?"
     raise CheckpointError(f"{checkpoint}: the weights lack {missing!r}; {advice}")
 
 
@@ -127,7 +127,7 @@ def _check_nothing_is_left_out(
         if any(".".join(parts[:length]) in layers for length in range(1, len(parts))):
             raise CheckpointError(
                 f"{checkpoint}: a part of the weights would be left out: {other!r}. If they are quantised, "
-                f"{NOT_QUANTISED}; if it is an adapter's, merge it first"
+                f"{DEQUANTISE}; if it is an adapter's, merge it first"
             )
 
 
