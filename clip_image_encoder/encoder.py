@@ -55,8 +55,9 @@ class ImageEncoder:
         loader: an `ImageLoader` with other limits, background or channel order.
         device: name of a device, a list of them to split the work, or None for cuda, mps or cpu,
             whichever is there first.
-        dtype: "float32", "float16", "bfloat16" and what else the backend has; "auto" is float16 on
-            cuda and float32 elsewhere.
+        dtype: "float32", "float16", "bfloat16" and what else the backend has; "auto" is float16 if
+            `device` is a cuda device, and float32 if it is another; it holds for all devices that
+            are named later.
         num_workers: threads that load images ahead of the model; None is one for each core that the
             process may use, by its affinity and its container's quota, 0 loads on the caller's thread.
             Up to as many as there are cores, they take turns with a model on the CPU; more are for
@@ -159,6 +160,7 @@ class ImageEncoder:
         The first time, the weight files are read whole.
 
         Raises:
+            CheckpointError: the checkpoint's files are no longer those that were loaded.
             ConfigurationError: a component of yours does not say what it is.
         """
         return fingerprint(self._loader, self._preprocess, self._pooling, self._backend)

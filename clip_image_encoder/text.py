@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Set
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from threading import Lock
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -23,7 +25,14 @@ from clip_image_encoder.errors import BackendError, CheckpointError, Configurati
 from clip_image_encoder.fingerprint import fingerprint
 from clip_image_encoder.pipeline import unit_rows
 
-__all__ = ["TextEncoder"]
+__all__ = ["TextEncoder", "Tokenizer", "enough_of"]
+
+# A long text is cut before it is tokenised, to so much: so many characters for each token that is wanted,
+# tokens behind the last one that is read, characters of a word that stays whole.
+_CHARACTERS_A_TOKEN = 8
+_SPARE_TOKENS = 64
+_LONGEST_WORD = 16_384
+_END_OF_WORD = re.compile(r"\s|\Z")
 
 
 class TextEncoder:
@@ -37,7 +46,8 @@ class TextEncoder:
         tokenizer: hub id or folder whose tokenizer is used instead of the model's own.
         max_length: number of tokens at which texts are cut; None is what the tower reads.
         device: name of a device, or None for cuda, mps or cpu, whichever is there first.
-        dtype: "float32", "float16", "bfloat16"; "auto" is float16 on cuda and float32 elsewhere.
+        dtype: "float32", "float16", "bfloat16"; "auto" is float16 if `device` is a cuda device, and float32
+            if it is another; it holds for all devices that are named later.
         revision: branch, tag or commit on the hub.
         token: for private and gated repositories.
         cache_dir: where downloaded files are kept instead of the hub's own cache.
@@ -89,10 +99,13 @@ class TextEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """Same string, same vectors: a SHA-256 over the weights, the tokenizer and the dtype."""
-        device = resolve_devices(self._device, torch_devices())[0]
+        """Same string, same vectors: a SHA-256 over the weights, the tokenizer and the dtype.
+
+        Raises:
+            CheckpointError: the checkpoint's files are no longer those that were loaded.
+        """
         parts = (self._checkpoint.fingerprint, self._tokenizer_checkpoint.tokenizer_fingerprint, self._max_length)
-        return fingerprint(f"text({parts}, {dtype_on(device, self._dtype)})")
+        return fingerprint(f"text({parts}, {self._computed_in})")
 
     def __repr__(self) -> str:
         return f"TextEncoder({self._checkpoint.name!r}, dtype={self._dtype!r})"
@@ -142,12 +155,15 @@ class TextEncoder:
         let_forks_compute()
         self._tokenizer = _load_tokenizer(self._tokenizer_checkpoint)
         self._towers: dict[str, TextTower] = {}
-        self._dimension = self._tower(resolve_devices(self._device, torch_devices())[0]).dimension
+        device = resolve_devices(self._device, torch_devices())[0]
+        # One dtype for all devices, so that one fingerprint is true of all.
+        self._computed_in = dtype_on(device, self._dtype)
+        self._dimension = self._tower(device).dimension
 
     def _tower(self, device: str) -> TextTower:
         with self._lock:
             if device not in self._towers:
-                self._towers[device] = _load_text_tower(self._checkpoint, dtype_on(device, self._dtype), device)
+                self._towers[device] = _load_text_tower(self._checkpoint, self._computed_in, device)
             return self._towers[device]
 
     def _encode_batch(self, texts: list[str], device: str) -> Vectors:
@@ -155,18 +171,18 @@ class TextEncoder:
         # Fast tokenizers keep padding and truncation as state, which threads would fight over.
         with self._lock:
             tokens = self._tokenizer(
-                texts,
+                [enough_of(text, self._tokenizer, self._max_length) for text in texts],
                 # SigLIP was trained on texts padded to their full length, and attends to the padding.
                 padding="longest" if spec.family == "clip" else "max_length",
                 truncation=True,
                 max_length=self._max_length,
-                return_tensors="pt",
+                return_tensors="np",
             )
         tower = self._tower(device)
         try:
-            with torch.inference_mode():
-                mask = tokens.get("attention_mask")
-                features = tower(tokens["input_ids"].to(device), None if mask is None else mask.to(device))
+            with _own_context(device):
+                ids, mask = torch.from_numpy(tokens["input_ids"]), tokens.get("attention_mask")
+                features = tower(ids.to(device), None if mask is None else torch.from_numpy(mask).to(device))
                 vectors: Vectors = features.to("cpu", torch.float32).numpy()
         except RuntimeError as error:
             raise BackendError(f"the text tower failed on {device}: {error}") from error
@@ -211,13 +227,65 @@ class _SiglipTextTower(nn.Module):
 TextTower = _ClipTextTower | _SiglipTextTower
 
 
+class Tokenizer(Protocol):
+    """What is asked of a tokenizer of transformers."""
+
+    @property
+    def truncation_side(self) -> str:
+        """Where texts are cut that are too long: "right" or "left"."""
+        ...
+
+    def __call__(
+        self,
+        text: str | list[str],
+        /,
+        *,
+        padding: str | bool = False,
+        truncation: bool,
+        max_length: int,
+        return_tensors: str | None = None,
+    ) -> Mapping[str, Any]:
+        """Return `input_ids` and, of most tokenizers, an `attention_mask`."""
+        ...
+
+
+def enough_of(text: str, tokenizer: Tokenizer, max_length: int) -> str:
+    """Return the start of a text, or all of it, of which the tokenizer makes the same first tokens as of the whole.
+
+    A tokenizer reads a text to its end, at a megabyte in seconds, before it cuts the tokens. What lies many tokens
+    further on doesn't change one, with an exception: where a unigram tokenizer meets a run of one character that is
+    longer than any word, the run's length decides which of its tokens is the odd one.
+
+    Args:
+        text: of any length.
+        tokenizer: the checkpoint's own.
+        max_length: number of tokens that are read.
+    """
+    wanted = max_length + _SPARE_TOKENS
+    length = _CHARACTERS_A_TOKEN * wanted
+    while length < len(text) and tokenizer.truncation_side == "right":
+        end = _END_OF_WORD.search(text, length, length + _LONGEST_WORD)
+        start = text[: end and end.start()]
+        if len(tokenizer(start, truncation=True, max_length=wanted)["input_ids"]) == wanted:
+            return start
+        length *= 4  # there was much that became no token, such as white space
+    return text
+
+
 def _load_text_tower(checkpoint: Checkpoint, dtype: torch.dtype, device: str) -> TextTower:
     tower: type[TextTower] = _ClipTextTower if checkpoint.text.family == "clip" else _SiglipTextTower
     return tower(checkpoint, dtype).to(device)
 
 
-def _load_tokenizer(checkpoint: Checkpoint) -> Callable[..., Mapping[str, Tensor]]:
-    load: Callable[..., Callable[..., Mapping[str, Tensor]]] = AutoTokenizer.from_pretrained
+@contextmanager
+def _own_context(device: str) -> Iterator[None]:
+    """Compute as the encoder was told, whatever default device or autocast the caller's program has set."""
+    with torch.inference_mode(), torch.device(device), torch.autocast(torch.device(device).type, enabled=False):
+        yield
+
+
+def _load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
+    load: Callable[..., Tokenizer] = AutoTokenizer.from_pretrained
     folder = checkpoint.tokenizer_folder()
     try:
         return load(folder, local_files_only=True, trust_remote_code=False)

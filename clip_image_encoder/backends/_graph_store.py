@@ -13,6 +13,7 @@ from filelock import Timeout
 from huggingface_hub import constants
 from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # exported, but not by `__all__`
 
+from clip_image_encoder.checkpoint.hub import in_home
 from clip_image_encoder.errors import ConfigurationError
 
 __all__ = ["find_or_make"]
@@ -36,7 +37,7 @@ def find_or_make(key: str, make: Callable[[Path], None]) -> Path:
     Raises:
         ConfigurationError: the cache can't be written to.
     """
-    root = Path(constants.HF_HOME) / "clip_image_encoder"
+    root = in_home(constants.HF_HOME) / "clip_image_encoder"
     name = hashlib.sha256(key.encode()).hexdigest()
     folder = root / name
     if _is_complete(folder):

@@ -16,6 +16,7 @@ from transformers import (
 
 from clip_image_encoder.backends._patches import cut, cut_in_place, take_bytes
 from clip_image_encoder.checkpoint import Checkpoint
+from clip_image_encoder.checkpoint.spec import has_projection
 from clip_image_encoder.checkpoint.weights import build, load_weights, stored_names
 from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.protocols import Output
@@ -33,7 +34,7 @@ class ClipTower(nn.Module):
         self.dimension: int = config.projection_dim
         self.patch_size: int = config.patch_size
         load_weights(self.model.vision_model, checkpoint.files, prefixes=("vision_model.", ""), dtype=dtype)
-        if "visual_projection.weight" in stored_names(checkpoint.files):
+        if has_projection(checkpoint.config) or "visual_projection.weight" in stored_names(checkpoint.files):
             load_weights(self.model.visual_projection, checkpoint.files, prefixes=("visual_projection.",), dtype=dtype)
         else:  # saved from CLIPVisionModel: its vectors are as wide as the tower
             self.model.add_module("visual_projection", nn.Identity())

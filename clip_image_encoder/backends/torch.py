@@ -36,7 +36,8 @@ class TorchBackend:
         image_size: `(height, width)` of the pixels; None is what the checkpoint was trained at.
         mean: subtracted from uint8 pixels, scaled to 0..1.
         std: divides them then.
-        dtype: "float32", "float16", "bfloat16"; "auto" is float16 on CUDA and float32 elsewhere.
+        dtype: "float32", "float16", "bfloat16"; "auto" is float16 if `device` is a CUDA device, and float32
+            if it is another; it holds for all devices that are named later.
         device: where to load the weights now; None is the best there is.
         compile: let torch.compile make kernels of the tower: quicker on most GPUs, after a minute at
             the first batch; needs what torch's compiler needs.
@@ -75,6 +76,8 @@ class TorchBackend:
         self._requested = device
         self._compile = compile
         self._device = resolve_devices(device, self.devices)[0]
+        # One dtype for all devices, so that one fingerprint is true of all.
+        self._computed_in = dtype_on(self._device, self._dtype)
         self._towers: dict[str, VisionTower] = {}
         self._streams = local()
         self._lock = Lock()
@@ -104,7 +107,7 @@ class TorchBackend:
     @property
     def fingerprint(self) -> str:
         """Same string, same features: the weights, the normalisation, the size and the dtype."""
-        dtype = str(dtype_on(self._device, self._dtype)).removeprefix("torch.")
+        dtype = str(self._computed_in).removeprefix("torch.")
         return f"torch({self._checkpoint.fingerprint}, {self._image_size}, {self._mean}, {self._std}, {dtype})"
 
     def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
@@ -174,8 +177,7 @@ class TorchBackend:
             return self._towers[device]
 
     def _loaded(self, device: str) -> VisionTower:
-        dtype = dtype_on(device, self._dtype)
-        tower = load_vision_tower(self._checkpoint, dtype, mean=self._mean, std=self._std)
+        tower = load_vision_tower(self._checkpoint, self._computed_in, mean=self._mean, std=self._std)
         if device == "cpu" and not self._compile:
             make_quick(tower, tokens=self._patches)
         moved = tower.to(device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from clip_image_encoder.checkpoint.files import BUNDLED, Files, Folder, read_json, weight_filenames
 from clip_image_encoder.checkpoint.hub import find_snapshot, is_repository_id
+from clip_image_encoder.checkpoint.pinned import PinnedFiles
 from clip_image_encoder.checkpoint.spec import TextSpec, VisionSpec, text_spec, vision_spec
 from clip_image_encoder.errors import CheckpointError, ConfigurationError
 
@@ -35,15 +36,17 @@ _TOKENIZER_FILES = (
 class Checkpoint:
     """A checkpoint in transformers' format, pinned to one folder or one commit of the hub.
 
-    Large files are fetched when they are asked for. It pickles as its name and commit, so that
-    another process, or another machine, reads the same weights for itself.
+    Large files are fetched when they are asked for. Files that change after they were first read are an
+    error when they are read again. It pickles as its name and commit, so that another process, or another
+    machine, reads the weights for itself. If its fingerprint was asked for, the pickle has it, and other
+    weights are refused there; to know them, a folder's weights are read once more.
 
     Attributes:
         files: where they lie.
         config: the parsed `config.json`.
     """
 
-    files: Files
+    files: PinnedFiles
     config: dict[str, Any] = field(repr=False)
 
     @property
@@ -110,6 +113,36 @@ class Checkpoint:
         """SHA-256 of the tokenizer's files, likewise."""
         return _digest(self.files, [name for name in _TOKENIZER_FILES if name in self.files.listing])
 
+    def __reduce__(self) -> tuple[Callable[..., Checkpoint], tuple[Files, dict[str, str]]]:
+        known = {name: self.__dict__[name] for name in _FINGERPRINTS if name in self.__dict__}
+        return _restore, (self.files.files, known)
+
+
+_FINGERPRINTS = ("fingerprint", "tokenizer_fingerprint")
+
+
+def _open(files: Files) -> Checkpoint:
+    pinned = PinnedFiles(files=files, listing=files.listing)
+    if "config.json" not in pinned.listing:
+        raise CheckpointError(f"{files.name}: config.json is missing; is it a checkpoint in transformers' format?")
+    return Checkpoint(files=pinned, config=read_json(pinned, "config.json"))
+
+
+def _restore(files: Files, known: Mapping[str, str]) -> Checkpoint:
+    """Open a checkpoint again, in another process or on another machine, and see that it is the same.
+
+    Args:
+        files: where they lie.
+        known: the fingerprints that were asked for before.
+    """
+    checkpoint = _open(files)
+    if checkpoint.files.never_change:
+        checkpoint.__dict__.update(known)
+    for name, expected in known.items():
+        if getattr(checkpoint, name) != expected:
+            raise CheckpointError(f"{files.name}: the files are not those that were pickled; make a new encoder")
+    return checkpoint
+
 
 def _digest(files: Files, names: Iterable[str]) -> str:
     digest = hashlib.sha256()
@@ -117,6 +150,7 @@ def _digest(files: Files, names: Iterable[str]) -> str:
         with files.path(name).open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
+        files.path(name)
     return digest.hexdigest()
 
 
@@ -153,9 +187,7 @@ def open_checkpoint(
             cache_dir=None if cache_dir is None else os.fspath(cache_dir),
             local_files_only=local_files_only,
         )
-    if "config.json" not in files.listing:
-        raise CheckpointError(f"{files.name}: config.json is missing; is it a checkpoint in transformers' format?")
-    return Checkpoint(files=files, config=read_json(files, "config.json"))
+    return _open(files)
 
 
 def _find_folder(model: str | os.PathLike[str], revision: str | None) -> Folder | None:
@@ -170,6 +202,10 @@ def _find_folder(model: str | os.PathLike[str], revision: str | None) -> Folder 
         return Folder(root=folder.absolute())
     if folder.exists():
         raise CheckpointError(f"{model} is a file; pass the folder that holds config.json and model.safetensors")
+    if model == BUNDLED:
+        raise CheckpointError(
+            f"{BUNDLED!r} can't be read out of an archive ({folder}); install the package with pip, or unpack it"
+        )
     if isinstance(model, os.PathLike) or not is_repository_id(model):
         raise CheckpointError(f"{os.fspath(model)}: no such folder, and not a hub id like 'owner/name' either")
     return None

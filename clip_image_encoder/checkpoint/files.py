@@ -11,6 +11,7 @@ from clip_image_encoder.errors import CheckpointError
 
 __all__ = [
     "BUNDLED",
+    "DEQUANTISE",
     "Files",
     "Folder",
     "first_line",
@@ -23,6 +24,15 @@ __all__ = [
 BUNDLED = "tiny-shapes"
 """The name of the checkpoint that comes with the package."""
 
+DEQUANTISE = "use the checkpoint that it was made from, in float32, float16 or bfloat16"
+"""What to do about quantised weights, for messages."""
+
+_ADAPTERS = (
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "adapter_model.bin",
+    "pytorch_lora_weights.safetensors",
+)
 _PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -37,6 +47,11 @@ class Files(Protocol):
     @property
     def listing(self) -> frozenset[str]:
         """Names of all its files."""
+        ...
+
+    @property
+    def never_change(self) -> bool:
+        """Whether its name and commit say all that is in the files, on every machine."""
         ...
 
     def path(self, filename: str) -> Path:
@@ -64,6 +79,11 @@ class Folder:
         """Names of the files directly in the folder."""
         return frozenset(entry.name for entry in self.root.iterdir() if entry.is_file())
 
+    @property
+    def never_change(self) -> bool:
+        """A folder's files may be replaced at any time."""
+        return False
+
     def path(self, filename: str) -> Path:
         """Return the path of `filename` in the folder."""
         path = self.root / filename
@@ -86,8 +106,15 @@ def weight_filenames(files: Files) -> list[str]:
     """Return the names of a checkpoint's safetensors files, sorted.
 
     Raises:
-        CheckpointError: there are none; pickles don't count, since loading one runs its code.
+        CheckpointError: there are none, or an adapter that changes them; pickles don't count, since loading
+            one runs its code.
     """
+    adapter = next((name for name in _ADAPTERS if name in files.listing), None)
+    if adapter:
+        raise CheckpointError(
+            f"{files.name}: {adapter} is an adapter, which is not applied; merge it into its base with peft's "
+            "merge_and_unload() and save_pretrained(), or move it to another folder to do without it"
+        )
     if "model.safetensors" in files.listing:
         return ["model.safetensors"]
     if has_safetensors(files.listing):

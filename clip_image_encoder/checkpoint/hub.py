@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +15,9 @@ from clip_image_encoder.errors import CheckpointError
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-__all__ = ["HubSnapshot", "find_snapshot", "is_repository_id"]
+__all__ = ["HubSnapshot", "find_snapshot", "in_home", "is_repository_id"]
 
+_logger = logging.getLogger(__name__)
 _MAIN = "main"
 _CONVERSION_BOT = "SFconvertbot"
 
@@ -35,6 +38,11 @@ class HubSnapshot:
         """The repository's id."""
         return self.repository
 
+    @property
+    def never_change(self) -> bool:
+        """The files of a commit stay as they are."""
+        return True
+
     def path(self, filename: str) -> Path:
         """Return the path of `filename` in the cache, after downloading it if it isn't there."""
         return _download(self, filename, self.commit)
@@ -50,17 +58,18 @@ def find_snapshot(
 ) -> HubSnapshot:
     """Find the commit that a repository's revision is now.
 
-    The hub is asked once, with no retries. When it can't be reached, the cache is used as it is.
+    The hub is asked once, with no retries. When it can't be reached, or the cache can't take what is new
+    there, the cache is used as it is.
 
     Raises:
-        CheckpointError: there is no such repository or revision, or it can't be reached.
+        CheckpointError: there is no such repository or revision, it can't be reached, or the cache can't be used.
     """
     query = HubSnapshot(
         repository=repository,
         commit=revision or _MAIN,
         listing=frozenset(),
         token=token,
-        cache_dir=cache_dir,
+        cache_dir=cache_dir and str(in_home(cache_dir).absolute()),
         local_files_only=local_files_only or _is_offline(),
     )
     if not query.local_files_only:
@@ -81,6 +90,18 @@ def is_repository_id(model: str) -> bool:
     except HFValidationError:
         return False
     return not model.startswith(".") and not Path(model).is_absolute()
+
+
+def in_home(folder: str) -> Path:
+    """Return the path of a folder that may start with ~, as those of huggingface_hub's settings do.
+
+    Raises:
+        CheckpointError: this user has no home.
+    """
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError as error:
+        raise CheckpointError(f"{folder}: this user has no home folder; set HF_HOME to a folder for caches") from error
 
 
 def _is_offline() -> bool:
@@ -106,7 +127,14 @@ def _current(query: HubSnapshot, revision: str | None) -> HubSnapshot:
             raise CheckpointError(f"{query.name}: {refusal}" if refusal else _not_cached(query, why)) from error
         return cached
     # Asking by the reference's name, once, lets the cache remember which commit it is.
-    config = _download(query, "config.json", reference) if "config.json" in listing else None
+    try:
+        config = _download(query, "config.json", reference) if "config.json" in listing else None
+    except CheckpointError as error:
+        cached = _cached(query, revision) if _is_local(error.__cause__) else None
+        if cached is None:
+            raise
+        _logger.warning("%s; the cached commit %s is used, which is not the newest", error, cached.commit)
+        return cached
     commit = config.parent.name if config else reference
     return replace(query, commit=commit, listing=listing)
 
@@ -134,35 +162,56 @@ def _cached(query: HubSnapshot, revision: str | None) -> HubSnapshot | None:
     from huggingface_hub import try_to_load_from_cache
 
     found = None
-    for reference in [query.commit, *(_cached_pull_requests(query) if revision is None else ())]:
-        config = try_to_load_from_cache(query.repository, "config.json", query.cache_dir, reference)
-        if not isinstance(config, str):
-            continue
-        snapshot = Path(config).parent
-        listing = frozenset(entry.name for entry in snapshot.iterdir())
-        cached = replace(query, commit=snapshot.name, listing=listing, local_files_only=True)
-        if has_safetensors(listing):
-            return cached
-        found = found or cached
+    with _reading_the_cache(query.name):
+        for reference in [query.commit, *(_cached_pull_requests(query) if revision is None else ())]:
+            config = try_to_load_from_cache(query.repository, "config.json", query.cache_dir, reference)
+            if not isinstance(config, str):
+                continue
+            snapshot = Path(config).parent
+            listing = frozenset(entry.name for entry in snapshot.iterdir())
+            cached = replace(query, commit=snapshot.name, listing=listing, local_files_only=True)
+            if has_safetensors(listing):
+                return cached
+            found = found or cached
     return found
 
 
-def _not_cached(query: HubSnapshot, why: str) -> str:
+@contextmanager
+def _reading_the_cache(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{name}: {_unusable(error)}") from error
+
+
+def _is_local(error: BaseException | None) -> bool:
+    """Tell whether an error is that of a file on this machine, and not of the network."""
+    return isinstance(error, OSError) and error.filename is not None
+
+
+def _unusable(error: Exception) -> str:
+    return f"the cache can't be used ({first_line(error)}); set HF_HOME to a folder that can be read and written"
+
+
+def _cache_folder(snapshot: HubSnapshot) -> Path:
     from huggingface_hub import constants
 
-    cache = query.cache_dir or constants.HF_HUB_CACHE
+    return in_home(snapshot.cache_dir or constants.HF_HUB_CACHE)
+
+
+def _not_cached(query: HubSnapshot, why: str) -> str:
     return (
-        f"{query.name} is not in the cache ({cache}) and was not downloaded: {why}. "
+        f"{query.name} is not in the cache ({_cache_folder(query)}) and was not downloaded: {why}. "
         f"Connect once, copy the checkpoint here and pass its folder, or use model={BUNDLED!r}, which is bundled"
     )
 
 
 def _cached_pull_requests(query: HubSnapshot) -> list[str]:
-    from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
-    cache = Path(query.cache_dir or constants.HF_HUB_CACHE)
-    references = cache / repo_folder_name(repo_id=query.repository, repo_type="model") / "refs"
+    references = _cache_folder(query) / repo_folder_name(repo_id=query.repository, repo_type="model") / "refs"
     return sorted(str(path.relative_to(references)) for path in references.glob("refs/pr/*"))
 
 
@@ -170,6 +219,7 @@ def _download(snapshot: HubSnapshot, filename: str, reference: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     fetch: Callable[..., str] = hf_hub_download
+    _cache_folder(snapshot)  # without a home, some versions make a folder named ~
     try:
         return Path(
             fetch(
@@ -196,7 +246,7 @@ def _request_errors() -> tuple[type[Exception], ...]:
 
 
 def _refusal(error: Exception, revision: str) -> str | None:
-    """Say why the hub refuses a request, or return None if it wasn't the hub that answered."""
+    """Say why the hub refuses a request, or the cache; return None if neither was reached."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -204,6 +254,8 @@ def _refusal(error: Exception, revision: str) -> str | None:
         RevisionNotFoundError,
     )
 
+    if _is_local(error):
+        return _unusable(error)
     if isinstance(error, GatedRepoError):
         return "access is gated; accept its terms on the hub, then log in with `hf auth login` or pass token="
     if isinstance(error, RevisionNotFoundError):

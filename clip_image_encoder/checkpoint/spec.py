@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from clip_image_encoder.checkpoint.files import first_line
+from clip_image_encoder.checkpoint.files import DEQUANTISE, first_line
 from clip_image_encoder.errors import CheckpointError
 from clip_image_encoder.protocols import Output
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-__all__ = ["Family", "TextSpec", "VisionSpec", "text_spec", "vision_outputs", "vision_spec"]
+__all__ = ["Family", "TextSpec", "VisionSpec", "has_projection", "text_spec", "vision_outputs", "vision_spec"]
 
 Family = Literal["clip", "siglip", "siglip2", "dinov2", "vit"]
 
@@ -78,7 +78,8 @@ def vision_spec(config: Mapping[str, Any], name: str) -> VisionSpec:
     """Read the vision tower off a parsed `config.json`.
 
     Raises:
-        CheckpointError: the model is none of CLIP, SigLIP, SigLIP2, DINOv2 and ViT, or has no vision tower.
+        CheckpointError: the model is none of CLIP, SigLIP, SigLIP2, DINOv2 and ViT, has no vision tower, or
+            is quantised.
     """
     family, towers = _family(config, name)
     if towers == "text":
@@ -100,7 +101,7 @@ def text_spec(config: Mapping[str, Any], name: str) -> TextSpec:
     """Read the text tower off a parsed `config.json`.
 
     Raises:
-        CheckpointError: the model is none of CLIP, SigLIP and SigLIP2, or has no text tower.
+        CheckpointError: the model is none of CLIP, SigLIP and SigLIP2, has no text tower, or is quantised.
     """
     family, towers = _family(config, name)
     if towers == "vision":
@@ -120,6 +121,14 @@ def vision_outputs(config: Mapping[str, Any]) -> frozenset[Output]:
     return frozenset({"tokens"}) if without_head else frozenset({"pooled", "tokens"})
 
 
+def has_projection(config: Mapping[str, Any]) -> bool:
+    """Read off a parsed `config.json` whether a CLIP's vision tower is sure to end in a projection.
+
+    Only one that was saved from a CLIPVisionModel has none. Older files don't say what they were saved from.
+    """
+    return config.get("model_type") == "clip" or "CLIPVisionModelWithProjection" in (config.get("architectures") or ())
+
+
 def _family(config: Mapping[str, Any], name: str) -> tuple[Family, Literal["both", "vision", "text"]]:
     model_type = config.get("model_type")
     if "auto_map" in config and str(model_type) not in _FAMILIES:
@@ -128,6 +137,11 @@ def _family(config: Mapping[str, Any], name: str) -> tuple[Family, Literal["both
         raise CheckpointError(
             f"{name}: config.json has model_type {model_type!r}; supported are CLIP, SigLIP, SigLIP2, DINOv2 and ViT"
         )
+    for part in (config, config.get("text_config"), config.get("vision_config")):
+        method = part.get("quantization_config") if isinstance(part, Mapping) else None
+        if method:
+            kind = method.get("quant_method", "some method") if isinstance(method, Mapping) else method
+            raise CheckpointError(f"{name}: config.json says that it is quantised by {kind}; {DEQUANTISE}")
     return _FAMILIES[model_type]
 
 

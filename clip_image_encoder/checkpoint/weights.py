@@ -12,10 +12,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from clip_image_encoder.checkpoint.files import Files, weight_filenames, weight_map
+from clip_image_encoder.checkpoint.files import DEQUANTISE, Files, weight_filenames, weight_map
 from clip_image_encoder.errors import CheckpointError
 
 __all__ = ["build", "load_weights", "stored_names"]
+
+# Others hold numbers that mean something only with a scale.
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -66,17 +69,14 @@ def load_weights(module: nn.Module, files: Files, *, prefixes: Sequence[str], dt
         dtype: of the weights in memory, whatever the file has.
 
     Raises:
-        CheckpointError: tensors are missing, have another shape, or the file is damaged.
+        CheckpointError: tensors are missing, have another shape, are quantised, or the file is damaged.
     """
     stored = stored_names(files)
     expected = module.state_dict()
+    sources = {name: _source(name, prefixes, stored, files.name) for name in expected}
+    _check_nothing_is_left_out(module, sources, stored, files.name)
     wanted: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for name in expected:
-        source = _name_in_file(name, prefixes, stored)
-        if source is None:
-            raise CheckpointError(
-                f"{files.name}: the weights lack {prefixes[0] + name!r}; is it a checkpoint of another model?"
-            )
+    for name, source in sources.items():
         wanted[stored[source]][name] = source
 
     loaded: dict[str, torch.Tensor] = {}
@@ -84,6 +84,9 @@ def load_weights(module: nn.Module, files: Files, *, prefixes: Sequence[str], dt
         with _open(files, filename) as reader:
             for name, source in names.items():
                 tensor = reader.get_tensor(source)
+                if tensor.dtype not in _DTYPES:
+                    kind = str(tensor.dtype).removeprefix("torch.")
+                    raise CheckpointError(f"{files.name}: {source!r} is {kind}, of quantised weights; {DEQUANTISE}")
                 if ".weights_in." in source:
                     tensor = _own_half(name, tensor)
                 if tensor.shape != expected[name].shape:
@@ -96,6 +99,36 @@ def load_weights(module: nn.Module, files: Files, *, prefixes: Sequence[str], dt
     module.load_state_dict(loaded, assign=True)
     module.requires_grad_(False)
     _fill_position_ids(module)
+
+
+def _source(name: str, prefixes: Sequence[str], stored: Mapping[str, str], checkpoint: str) -> str:
+    """Return what a tensor of a module is called in the file."""
+    source = _name_in_file(name, prefixes, stored)
+    if source is not None:
+        return source
+    missing = prefixes[0] + name
+    layer = missing.rpartition(".")[0] + "."
+    instead = next((other for other in stored if other.startswith(layer) and not other.endswith(".bias")), None)
+    advice = f"{instead!r} is there instead; {DEQUANTISE}" if instead else "is it a checkpoint of another model?"
+    raise CheckpointError(f"{checkpoint}: the weights lack {missing!r}; {advice}")
+
+
+def _check_nothing_is_left_out(
+    module: nn.Module, sources: Mapping[str, str], stored: Mapping[str, str], checkpoint: str
+) -> None:
+    """Refuse tensors that belong to a layer and that it doesn't have: scales, low-rank updates, a bias."""
+    layers = {
+        source.rpartition(".")[0]
+        for name, source in sources.items()
+        if not any(module.get_submodule(name.rpartition(".")[0]).children())
+    }
+    for other in sorted(stored.keys() - set(sources.values())):
+        parts = other.split(".")
+        if any(".".join(parts[:length]) in layers for length in range(1, len(parts))):
+            raise CheckpointError(
+                f"{checkpoint}: a part of the weights would be left out: {other!r}. If they are quantised, "
+                f"{DEQUANTISE}; if it is an adapter's, merge it first"
+            )
 
 
 def _name_in_file(name: str, prefixes: Sequence[str], stored: Mapping[str, str]) -> str | None:
@@ -124,7 +157,8 @@ def _fill_position_ids(module: nn.Module) -> None:
         for name, buffer in parent.named_buffers(recurse=False):
             if buffer.is_meta:
                 assert name == "position_ids", name
-                parent.register_buffer(name, torch.arange(buffer.shape[-1]).expand(1, -1), persistent=False)
+                positions = torch.arange(buffer.shape[-1], device="cpu")  # whatever the caller's default device is
+                parent.register_buffer(name, positions.expand(1, -1), persistent=False)
 
 
 @contextmanager
@@ -133,6 +167,7 @@ def _open(files: Files, filename: str) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as reader:
             yield reader
+        files.path(filename)
     except (SafetensorError, OSError) as error:
         if isinstance(error, CheckpointError):
             raise

@@ -43,9 +43,11 @@ class EmbedImages:
         filesystem: of pyarrow, in which the paths are; None is the actor's machine.
         batch_size: pictures that pass the model at a time.
         without: columns that are not handed on, such as `("bytes",)`.
+        fingerprint: of the encoder that the job expects; None takes any.
 
     Raises:
-        ConfigurationError: in the actor: something can't be had, or a batch has neither column.
+        ConfigurationError: in the actor: something can't be had, the encoder is another than expected, or a
+            batch has neither column.
 
     Example:
         >>> import pyarrow as pa
@@ -67,12 +69,15 @@ class EmbedImages:
         filesystem: pa.fs.FileSystem | None = None,
         batch_size: int = 32,
         without: Sequence[str] = (),
+        fingerprint: str | None = None,
     ) -> None:
         self._encoder = ImageEncoder(model, backend=backend, device=device, dtype=dtype, loader=loader)
         self._filesystem = filesystem
         self._batch_size = batch_size
         self._without = tuple(without)
         self._fingerprint = self._encoder.fingerprint
+        if fingerprint not in (None, self._fingerprint):
+            raise ConfigurationError(f"{model} has other weights than when the job began; put them back, or start anew")
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Return the table with an embedding, a status and an error for each row."""
@@ -180,7 +185,12 @@ def embed_images(
         todo = ray.data.from_arrow(blocks)
     embedded = todo.map_batches(
         EmbedImages,
-        fn_constructor_kwargs={**settings, "filesystem": folder, "without": ("bytes",)},
+        fn_constructor_kwargs={
+            **settings,
+            "filesystem": folder,
+            "without": ("bytes",),
+            "fingerprint": fingerprint,
+        },
         batch_format="pyarrow",
         batch_size=batch_size,
         num_gpus=num_gpus,

@@ -15,6 +15,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from clip_image_encoder.backends import torch as torch_backends
 from clip_image_encoder.backends.torch import TorchBackend
 from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.errors import ConfigurationError
@@ -148,6 +149,18 @@ def test_the_same_files_elsewhere_have_the_same_fingerprint(clip: Saved, tmp_pat
 
 def test_auto_has_the_fingerprint_of_the_dtype_that_it_means(clip: Saved) -> None:
     assert clip.backend(dtype="auto").fingerprint == clip.backend(dtype="float32").fingerprint
+
+
+def test_auto_means_one_dtype_on_every_device(clip: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Where there is no GPU, a second name of the CPU stands for one.
+    monkeypatch.setattr(torch_backends, "torch_devices", lambda: ("cpu", "cpu:0"))
+    monkeypatch.setattr(
+        torch_backends, "dtype_on", lambda device, _: torch.float16 if device == "cpu:0" else torch.float32
+    )
+    backend = clip.backend(dtype="auto", device="cpu")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *backend.image_size, 3), dtype=np.uint8)
+    first, second = (backend(pixels, output="pooled", device=device) for device in ("cpu", "cpu:0"))
+    np.testing.assert_allclose(second, first, rtol=1e-5, atol=1e-6)
 
 
 def test_whatever_changes_the_vectors_changes_the_fingerprint(save: Callable[..., Saved]) -> None:

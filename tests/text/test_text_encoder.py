@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from clip_image_encoder import text
 from clip_image_encoder.errors import CheckpointError, ConfigurationError
 from clip_image_encoder.text import TextEncoder
 from clip_image_encoder.tiny_shapes import tokenizer
@@ -142,6 +143,14 @@ def test_the_fingerprint_is_that_of_what_decides_the_vectors(
     assert TextEncoder(save("clip_text").folder, device="cpu").fingerprint != encoder.fingerprint
 
 
+def test_auto_means_one_dtype_on_every_device(clip: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Where there is no GPU, a second name of the CPU stands for one.
+    monkeypatch.setattr(text, "torch_devices", lambda: ("cpu", "cpu:0"))
+    monkeypatch.setattr(text, "dtype_on", lambda device, _: torch.float16 if device == "cpu:0" else torch.float32)
+    encoder = TextEncoder(clip.folder, device="cpu")
+    np.testing.assert_array_equal(encoder.encode(TEXTS, device="cpu:0"), encoder.encode(TEXTS))
+
+
 def test_another_tokenizer_is_another_fingerprint(clip: Saved, encoder: TextEncoder, tmp_path: Path) -> None:
     shutil.copytree(clip.folder, tmp_path / "copy")
     tokenizer.save(tokenizer.build(word[::-1] for word in WORDS), tmp_path / "copy")
@@ -154,6 +163,17 @@ def test_another_tokenizer_is_another_fingerprint(clip: Saved, encoder: TextEnco
     same = TextEncoder(tmp_path / "copy", tokenizer=clip.folder, device="cpu")
     np.testing.assert_array_equal(same.encode(TEXTS), encoder.encode(TEXTS))
     assert same.fingerprint == encoder.fingerprint
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "model.safetensors"])
+def test_files_that_are_replaced_after_loading_leave_the_encoder_without_a_fingerprint(
+    clip: Saved, tmp_path: Path, name: str
+) -> None:
+    shutil.copytree(clip.folder, tmp_path / "copy")
+    encoder = TextEncoder(tmp_path / "copy", device="cpu")
+    (tmp_path / "copy" / name).write_bytes((clip.folder / name).read_bytes() + b" ")
+    with pytest.raises(CheckpointError, match=f"{name} has changed since it was first read"):
+        _ = encoder.fingerprint
 
 
 def test_a_pickle_gives_the_same_vectors_and_carries_no_weights(each: Saved) -> None:

@@ -171,6 +171,12 @@ def test_vectors_of_another_encoder_are_not_mixed_in(gallery: Path, tmp_path: Pa
         )
 
 
+def test_an_actor_that_finds_other_weights_than_the_job_began_with_does_not_start() -> None:
+    EmbedImages("tiny-shapes", fingerprint=ImageEncoder("tiny-shapes").fingerprint)
+    with pytest.raises(ConfigurationError, match="other weights than when the job began"):
+        EmbedImages("tiny-shapes", fingerprint="of other weights")
+
+
 def test_a_killed_actor_is_survived(gallery: Path, once: Any, tmp_path: Path) -> None:
     marker = tmp_path / "killed"
 
