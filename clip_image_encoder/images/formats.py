@@ -22,6 +22,7 @@ from PIL import (
 )
 
 from clip_image_encoder.errors import ConfigurationError, CorruptImageError, ImageError, UnsupportedImageError
+from clip_image_encoder.images.heif import HEIF_ENDINGS, is_heif, open_heif
 from clip_image_encoder.images.limits import check_pixels
 from clip_image_encoder.images.pillow_errors import pillow_errors
 
@@ -41,9 +42,10 @@ _PLUGINS = (
     WebPImagePlugin.WebPImageFile,
 )
 
-DEFAULT_FORMATS = tuple(sorted(plugin.format for plugin in _PLUGINS))
+DEFAULT_FORMATS = tuple(sorted([*(plugin.format for plugin in _PLUGINS), "HEIF"]))
 """Formats that can be told by their first bytes and whose header gives the size before anything is decoded.
 
+HEIF is among them whether its extra is installed or not: without it, such a photo is an error that says so.
 Left out: ICO decodes while it is opened, TGA and DIB have no signature, QOI is decoded in Python.
 """
 
@@ -61,8 +63,6 @@ _SIGNATURES = (
     (4, b"ftypavi", "AVIF"),
     (0, b"\0\0\0\x0cjP  ", "JPEG2000"),
     (0, b"\xff\x4f\xff\x51", "JPEG2000"),
-    (4, b"ftyphe", "HEIC"),
-    (4, b"ftypmif1", "HEIC"),
     (0, b"%!PS", "EPS"),
     (0, b"\xc5\xd0\xd3\xc6", "EPS"),
     (0, b"%PDF", "PDF"),
@@ -95,7 +95,8 @@ def check_format_names(formats: object) -> None:
 
 def file_endings(formats: Sequence[str]) -> frozenset[str]:
     """Return how the names of files in these formats end, such as `.jpg`, in small letters."""
-    return frozenset(ending for ending, name in Image.EXTENSION.items() if name in formats)
+    endings = frozenset(ending for ending, name in Image.EXTENSION.items() if name in formats)
+    return endings | HEIF_ENDINGS if "HEIF" in formats else endings
 
 
 def open_encoded(
@@ -120,8 +121,10 @@ def open_encoded(
         raise CorruptImageError("there is no data in it", source=source)
     name = _format_of(data)
     with pillow_errors(source=source, what=f"{name or 'image'} data"):
+        if name == "HEIF" and name in formats:
+            return open_heif(data, max_pixels=max_pixels, source=source)
         # For Pillow an MPO, a JPEG with more pictures behind the first, is a JPEG until it is open.
-        names = tuple(dict.fromkeys("JPEG" if name == "MPO" else name for name in formats))
+        names = tuple(dict.fromkeys("JPEG" if name == "MPO" else name for name in formats if name != "HEIF"))
         try:
             image = Image.open(io.BytesIO(data), formats=names)
         except UnidentifiedImageError as error:
@@ -155,6 +158,8 @@ def _not_allowed(name: str | None, *, formats: Sequence[str], source: str) -> Im
 
 def _format_of(data: bytes) -> str | None:
     """Return the format's name, if the first bytes tell it."""
+    if is_heif(data):
+        return "HEIF"
     for offset, signature, name in _SIGNATURES:
         if data.startswith(signature, offset):
             return name
