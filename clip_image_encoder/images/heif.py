@@ -50,12 +50,15 @@ def open_heif(data: bytes, *, max_pixels: int, source: str) -> ImageFile.ImageFi
         UnsupportedImageError: pi-heif is not installed, or the picture is coded in something else than HEVC.
         ImageTooLargeError: there are more pixels, or more is to be decoded.
         CorruptImageError: the primary picture is missing.
+        DecompressionBombError: there are more pixels than Pillow's own limit allows.
         Exception: whatever the decoder raises where the file is damaged.
     """
     plugin = _plugin(source)
     needed = bytes_to_decode(data, source=source)
     image = plugin(io.BytesIO(data))
     check_pixels(image.width, image.height, max_pixels=max_pixels, source=source)
+    if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > 2 * Image.MAX_IMAGE_PIXELS:
+        raise Image.DecompressionBombError  # as Image.open would, for any other format
     if needed > _BYTES_A_PIXEL * max_pixels + _SLACK:
         raise ImageTooLargeError(
             f"{image.width} x {image.height} pixels with their depth, alpha and tiles take {needed:,} bytes to decode, "

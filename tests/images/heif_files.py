@@ -65,15 +65,19 @@ def coded(image: Image.Image, **options: object) -> Item:
 
 
 def coded_bytes(mode: str, extent: tuple[int, int], pixels: bytes, **options: object) -> Item:
-    """Return pixels of one of pillow-heif's modes, such as RGB;16, in HEVC."""
+    """Return pixels of one of pillow-heif's modes, such as RGB;16, without alpha, in HEVC."""
+    data = written(mode, extent, pixels, **options)
+    assert size(*extent) in data, "the encoder pads pictures of this size"
+    start, length = data.index(b"hvcC") - 4, data.index(b"mdat") + 4
+    settings = data[start : start + int.from_bytes(data[start : start + 4], "big")]
+    return Item(b"hvc1", data[length:], [settings, size(*extent)])
+
+
+def written(mode: str, extent: tuple[int, int], pixels: bytes, **options: object) -> bytes:
+    """Return the file that pillow-heif itself writes."""
     buffer = io.BytesIO()
     pillow_heif.from_bytes(mode, extent, pixels).save(buffer, **{"quality": 90, **options})
-    data = buffer.getvalue()
-    settings = data.index(b"hvcC") - 4
-    start = data.index(b"mdat") + 4
-    return Item(
-        b"hvc1", data[start:], [data[settings : settings + int.from_bytes(data[settings : settings + 4], "big")], size(*extent)]
-    )
+    return buffer.getvalue()
 
 
 def grid(rows: int, columns: int, width: int, height: int, tiles: list[int]) -> Item:
@@ -92,11 +96,10 @@ def exif(about: int, orientation: int) -> Item:
 def heif_file(*items: Item, primary: int = 1, brands: bytes = b"heic\0\0\0\0mif1heic") -> bytes:
     """Return a file of these items, which count from 1."""
     numbered = list(enumerate(items, start=1))
-    properties = [property for item in items for property in item.properties]
-    indices = iter(range(1, len(properties) + 1))
+    properties = list(dict.fromkeys(content for item in items for content in item.properties))
     associations = b"".join(
         struct.pack(">HB", number, len(item.properties))
-        + b"".join(struct.pack(">H", next(indices)) for _ in item.properties)
+        + b"".join(struct.pack(">H", 1 + properties.index(content)) for content in item.properties)
         for number, item in numbered
     )
     references = [
@@ -133,9 +136,9 @@ def heif_file(*items: Item, primary: int = 1, brands: bytes = b"heic\0\0\0\0mif1
     return head + meta(front) + box(b"mdat", *(item.data for item in items))
 
 
-def parameter_set(width: int, height: int) -> bytes:
-    """Return a sequence parameter set of HEVC for pictures of this size, 8 bits deep."""
-    bits = "0" * 7 + "1" + "0" * 96 + "".join(map(_golomb, (0, 1, width, height))) + "0" + _golomb(0) * 2 + "1"
+def parameter_set(width: int, height: int, depth: int = 8) -> bytes:
+    """Return a sequence parameter set of HEVC for pictures of this size and depth."""
+    bits = "0" * 7 + "1" + "0" * 96 + "".join(map(_golomb, (0, 1, width, height))) + "0" + _golomb(depth - 8) * 2 + "1"
     bits += "0" * (-len(bits) % 8)
     raw = int(bits, 2).to_bytes(len(bits) // 8, "big")
     return b"\x42\x01" + raw.replace(b"\0\0\0", b"\0\0\3\0").replace(b"\0\0\1", b"\0\0\3\1")

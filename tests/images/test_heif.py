@@ -24,7 +24,6 @@ from tests.images.heif_files import (
     GAIN_MAP,
     Item,
     coded,
-    coded_bytes,
     cropped,
     decoder_settings,
     exif,
@@ -35,6 +34,7 @@ from tests.images.heif_files import (
     size,
     tile,
     turned,
+    written,
 )
 
 LOSSLESS = {"quality": -1, "chroma": 444, "matrix_coefficients": 0}
@@ -105,8 +105,8 @@ def test_every_kind_of_input_gives_the_same_picture(loader: ImageLoader, heic: b
 def test_an_image_of_a_registered_plugin_gives_the_same_picture(
     loader: ImageLoader, registered: None, mode: str
 ) -> None:
-    values = np.random.default_rng(1).integers(0, 65536, (48, 64, len(mode.partition(";")[0])), dtype=np.uint16)
-    data = heif_file(coded_bytes(mode, (64, 48), (values if "16" in mode else (values >> 8).astype(np.uint8)).tobytes()))
+    values = np.random.default_rng(1).integers(0, 65536, (64, 96, len(mode.partition(";")[0])), dtype=np.uint16)
+    data = written(mode, (96, 64), (values if "16" in mode else (values >> 8).astype(np.uint8)).tobytes())
     with Image.open(io.BytesIO(data)) as image:
         assert image.format == "HEIF"
         assert difference(loader(image), loader(data)) == 0
@@ -115,7 +115,7 @@ def test_an_image_of_a_registered_plugin_gives_the_same_picture(
 def test_reading_registers_nothing_with_pillow(loader: ImageLoader, heic: bytes) -> None:
     before = dict(Image.OPEN), dict(Image.EXTENSION)
     loader(heic)
-    assert (Image.OPEN, Image.EXTENSION) == before
+    assert before == (Image.OPEN, Image.EXTENSION)
 
 
 @pytest.mark.parametrize("bits", [10, 12])
@@ -125,7 +125,7 @@ def test_deeper_pictures_are_scaled_to_8_bits(loader: ImageLoader, mode: str, bi
     channels = {"RGB;16": [ramp] * 3, "I;16": [ramp], "RGBA;16": [ramp] * 3 + [np.full_like(ramp, 65535)]}[mode]
     pillow_heif.options.SAVE_HDR_TO_12_BIT = bits == 12
     try:
-        data = heif_file(coded_bytes(mode, (96, 64), np.dstack(channels).tobytes(), quality=-1, chroma=444))
+        data = written(mode, (96, 64), np.dstack(channels).tobytes(), quality=-1, chroma=444)
     finally:
         pillow_heif.options.SAVE_HDR_TO_12_BIT = False
     assert pi_heif.open_heif(data).info["bit_depth"] == bits
@@ -152,7 +152,7 @@ def test_alpha_shows_the_background(photo: Image.Image, premultiplied: bool) -> 
         main.references[b"prem"] = [2]
     expected = Image.alpha_composite(Image.new("RGBA", photo.size, (0, 0, 255, 255)), rgba).convert("RGB")
     image = ImageLoader(background=(0, 0, 255))(heif_file(main, alpha))
-    assert difference(image, expected) <= 2 + 254 * premultiplied * (np.asarray(mask).min() < 8)
+    assert difference(image, expected) <= 2
 
 
 def matrix_of_rgb() -> bytes:
@@ -220,22 +220,20 @@ def test_tiles_are_put_together(loader: ImageLoader) -> None:
 
 
 def test_gain_maps_and_thumbnails_are_left_alone(loader: ImageLoader, photo: Image.Image, heic: bytes) -> None:
-    gain_map = coded(photo.convert("L").reduce(2)).auxiliary_for(1, GAIN_MAP)
-    thumbnail = coded(photo.reduce(4))
-    thumbnail.references[b"thmb"] = [1]
-    assert difference(loader(heif_file(coded(photo), gain_map, thumbnail)), loader(heic)) == 0
+    gain_map = coded(photo.convert("L").resize((64, 64))).auxiliary_for(1, GAIN_MAP)
+    assert difference(loader(heif_file(coded(photo), gain_map, thumbnail_of(1, photo))), loader(heic)) == 0
     assert difference(loader(heif_file(thumbnail_of(2, photo), coded(photo), primary=2)), loader(heic)) == 0
 
 
 def thumbnail_of(number: int, photo: Image.Image) -> Item:
-    thumbnail = coded(photo.reduce(4))
+    thumbnail = coded(photo.resize((64, 64)))
     thumbnail.references[b"thmb"] = [number]
     return thumbnail
 
 
 @pytest.mark.parametrize(
     "brands",
-    [b"heic\0\0\0\0", b"heix\0\0\0\0mif1heix", b"mif1\0\0\0\0mif1heic", b"mif1\0\0\0\0miaf", b"msf1\0\0\0\0mif1heic"],
+    [b"heic\0\0\0\0heic", b"heix\0\0\0\0mif1heix", b"mif1\0\0\0\0mif1heic", b"msf1\0\0\0\0mif1heic"],
 )
 def test_the_brands_of_cameras_are_read(loader: ImageLoader, photo: Image.Image, heic: bytes, brands: bytes) -> None:
     assert difference(loader(heif_file(coded(photo), brands=brands)), loader(heic)) == 0
@@ -295,7 +293,9 @@ def test_a_damaged_file_is_an_image_error_or_a_picture(loader: ImageLoader) -> N
     for _ in range(150):
         damaged = bytearray(data)
         for _ in range(generator.randrange(1, 8)):
-            damaged[generator.randrange(len(data) if generator.random() < 0.3 else 1500)] = generator.randrange(256)
+            damaged[generator.randrange(len(data) if generator.random() < 0.3 else len(data) // 2)] = (
+                generator.randrange(256)
+            )
         try:
             loader(bytes(damaged))
         except ImageError as error:
@@ -333,7 +333,7 @@ def test_pillows_own_limit_holds(loader: ImageLoader, heic: bytes, monkeypatch: 
 
 
 SLICE = b"\x26\x01\x80"  # the beginning of the first slice of a picture
-WIDE = decoder_settings(parameter_set(10_000, 10_000))
+WIDE = decoder_settings(parameter_set(12_000, 12_000))
 
 
 def with_length(unit: bytes) -> bytes:
@@ -345,49 +345,81 @@ def forged(*, settings: bytes = WIDE, data: bytes = with_length(SLICE), width: i
 
 
 SMALL = decoder_settings(parameter_set(64, 64))
-BOMBS = {
-    "size in the box": lambda: heif_file(forged(width=10_000, height=10_000)),
-    "size in the parameter set alone": lambda: heif_file(forged()),
-    "size in the data alone": lambda: heif_file(
-        forged(settings=SMALL, data=with_length(parameter_set(10_000, 10_000)) + with_length(SLICE))
+LARGE = decoder_settings(parameter_set(2000, 2000))
+OVERLAY = bytes(20)
+PROFILE = struct.pack(">I8s", 12 + 2**20, b"colrprof") + bytes(2**20)
+BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "size in the box": (lambda: heif_file(forged(width=12_000, height=12_000)), "12000 x 12000 pixels are more"),
+    "size in the parameter set alone": (lambda: heif_file(forged()), "to decode"),
+    "size in the data alone": (
+        lambda: heif_file(forged(settings=SMALL, data=with_length(parameter_set(12_000, 12_000)) + with_length(SLICE))),
+        "to decode",
     ),
-    "tiles far beyond the picture": lambda: heif_file(
-        grid(10, 10, 64, 64, [*range(2, 102)]),
-        *(forged(settings=decoder_settings(parameter_set(2000, 2000)), width=2000, height=2000) for _ in range(100)),
-    ),
-    "large alpha": lambda: heif_file(coded(tile("red")), forged().auxiliary_for(1, ALPHA)),
-    "a chain of pictures made of two": lambda: heif_file(
-        *(
-            Item(b"iovl", bytes(20), [size(64, 64)], {b"dimg": [number + 1, number + 2]})
-            for number in range(1, 60)
+    "tiles far beyond the picture": (
+        lambda: heif_file(
+            grid(10, 10, 64, 64, [*range(2, 102)]),
+            *(forged(settings=LARGE, width=2000, height=2000) for _ in range(100)),
         ),
-        coded(tile("red")),
-        coded(tile("red")),
+        "to decode",
     ),
-    "a picture made of itself": lambda: heif_file(Item(b"iden", b"", [size(64, 64)], {b"dimg": [1]})),
-    "many pictures in one item": lambda: heif_file(forged(settings=SMALL, data=100 * with_length(SLICE))),
-    "many units in one item": lambda: heif_file(forged(settings=SMALL, data=100_000 * with_length(b"\x4e\x01\x80"))),
-    "metadata of many": lambda: heif_file(
-        *(coded(tile("red")) for _ in range(1)),
-        *(Item(b"Exif", b"", references={b"cdsc": [1] * 1000}, place=(0, 100_000)) for _ in range(50)),
+    "large alpha": (lambda: heif_file(coded(tile("red")), forged().auxiliary_for(1, ALPHA)), "to decode"),
+    "a chain of pictures each made of two": (
+        lambda: heif_file(
+            *(Item(b"iovl", OVERLAY, [size(64, 64)], {b"dimg": [next_, next_ + 1]}) for next_ in range(2, 60)),
+            coded(tile("red")),
+            coded(tile("red")),
+        ),
+        "too many items",
+    ),
+    "a picture made of itself": (
+        lambda: heif_file(Item(b"iden", b"", [size(64, 64)], {b"dimg": [1]})),
+        "too many items",
+    ),
+    "many pictures in one item": (
+        lambda: heif_file(forged(settings=SMALL, data=100 * with_length(SLICE))),
+        "100 pictures in one item",
+    ),
+    "many units in one item": (
+        lambda: heif_file(forged(settings=SMALL, data=100_000 * with_length(b"\x4e\x01\x80"))),
+        "too many units",
+    ),
+    "one block of metadata for many": (
+        lambda: heif_file(
+            coded(tile("red")), *(Item(b"Exif", b"", references={b"cdsc": [1]}, place=(0, 2**20)) for _ in range(50))
+        ),
+        "shared out too often",
+    ),
+    "one profile for many": (
+        lambda: heif_file(coded(tile("red")), *(Item(b"hvc1", b"", [PROFILE] * 20) for _ in range(2))),
+        "shared out too often",
+    ),
+    "items that lie over each other": (
+        lambda: heif_file(coded(tile("red")), *(Item(b"hvc1", b"", [SMALL], place=(0, 2**20)) for _ in range(50))),
+        "lie over each other",
     ),
 }
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_what_would_cost_too_much_is_refused_before_the_decoder_sees_it(
+def test_what_would_cost_too_much_is_refused_before_it_is_decoded(
     loader: ImageLoader, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = BOMBS[name]()
-    opened: list[object] = []
-    monkeypatch.setattr(pi_heif.HeifImageFile, "load", lambda image: opened.append(image))
-    assert isinstance(failure(data, loader), (CorruptImageError, ImageTooLargeError))
-    assert opened == []
+    build, reason = BOMBS[name]
+    data = build()
+    decoded: list[object] = []
+    monkeypatch.setattr(pi_heif.HeifImageFile, "load", lambda image: decoded.append(image))
+    error = failure(data, loader)
+    assert isinstance(error, (CorruptImageError, ImageTooLargeError))
+    assert reason in f"{error} {error.__cause__}"
+    assert decoded == []
 
 
-def test_the_deeper_the_fewer_pixels() -> None:
-    pixels = np.zeros((1200, 1500, 3), np.uint16)
-    deep = heif_file(coded_bytes("RGB;16", (1500, 1200), pixels.tobytes(), enc_params={"preset": "ultrafast"}))
-    plain = heif_file(coded_bytes("RGB", (1500, 1200), pixels.astype(np.uint8).tobytes()))
-    loader = ImageLoader(max_pixels=1500 * 1200)
-    assert loader(plain).size == loader(deep).size == (1500, 1200)
+@pytest.mark.parametrize(("side", "depth", "allowed"), [(9000, 8, True), (9000, 10, False), (7000, 10, True)])
+def test_a_deeper_picture_may_have_fewer_pixels(
+    loader: ImageLoader, side: int, depth: int, allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = heif_file(forged(settings=decoder_settings(parameter_set(side, side, depth)), width=side, height=side))
+    decoded: list[object] = []
+    monkeypatch.setattr(pi_heif.HeifImageFile, "load", lambda image: decoded.append(image))
+    failure(data, loader)
+    assert bool(decoded) == allowed
