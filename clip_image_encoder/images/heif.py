@@ -7,8 +7,8 @@ from typing import cast
 
 from PIL import Image, ImageFile
 
-from clip_image_encoder.errors import CorruptImageError, ImageTooLargeError, UnsupportedImageError
-from clip_image_encoder.images.heif_header import bytes_to_decode
+from clip_image_encoder.errors import ImageTooLargeError, UnsupportedImageError
+from clip_image_encoder.images.heif_primary import primary_alone
 from clip_image_encoder.images.limits import check_pixels
 
 __all__ = ["HEIF_ENDINGS", "is_heif", "open_heif"]
@@ -49,13 +49,12 @@ def open_heif(data: bytes, *, max_pixels: int, source: str) -> ImageFile.ImageFi
     Raises:
         UnsupportedImageError: pi-heif is not installed, or the picture is coded in something else than HEVC.
         ImageTooLargeError: there are more pixels, or more is to be decoded.
-        CorruptImageError: the primary picture is missing.
         DecompressionBombError: there are more pixels than Pillow's own limit allows.
         Exception: whatever the decoder raises where the file is damaged.
     """
     plugin = _plugin(source)
-    needed = bytes_to_decode(data, source=source)
-    image = plugin(io.BytesIO(data))
+    alone, needed = primary_alone(data, source=source)
+    image = plugin(io.BytesIO(alone), "")
     check_pixels(image.width, image.height, max_pixels=max_pixels, source=source)
     if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > 2 * Image.MAX_IMAGE_PIXELS:
         raise Image.DecompressionBombError  # as Image.open would, for any other format
@@ -65,9 +64,6 @@ def open_heif(data: bytes, *, max_pixels: int, source: str) -> ImageFile.ImageFi
             f"more than {_BYTES_A_PIXEL} for each of max_pixels={max_pixels:,}; scale the picture down",
             source=source,
         )
-    if not image.info.get("primary"):
-        # What can't be opened is left out by pi-heif, which then takes the first of the others.
-        raise CorruptImageError("the primary picture of the HEIF file is missing", source=source)
     return image
 
 

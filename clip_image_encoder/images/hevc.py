@@ -11,7 +11,7 @@ _SLICES = range(32)
 _MOST_UNITS = 10_000
 
 
-def size_and_depth(settings: bytes, data: bytes) -> tuple[int, int]:
+def size_and_depth(settings: bytes, data: memoryview) -> tuple[int, int]:
     """Return how many pixels a coded picture has, and of how many bits.
 
     Args:
@@ -54,7 +54,7 @@ def _settings(settings: bytes) -> Iterator[bytes]:
             at += 2 + size
 
 
-def _units(data: bytes, length: int) -> Iterator[bytes]:
+def _units(data: memoryview, length: int) -> Iterator[bytes]:
     at = 0
     for _ in range(_MOST_UNITS):
         if at == len(data):
@@ -63,7 +63,7 @@ def _units(data: bytes, length: int) -> Iterator[bytes]:
         at += length + size
         if at > len(data):
             raise ValueError("the coded picture is cut short")
-        yield data[at - size : min(at, at - size + 256)]
+        yield bytes(data[at - size : min(at, at - size + 256)])
     raise ValueError("too many units")
 
 
