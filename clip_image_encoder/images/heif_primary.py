@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from clip_image_encoder.errors import UnsupportedImageError
 from clip_image_encoder.images.heif_items import Item, read_items
-from clip_image_encoder.images.hevc import size_and_depth
+from clip_image_encoder.images.hevc import coded_planes
 
 __all__ = ["primary_alone"]
 
@@ -41,23 +41,28 @@ def primary_alone(data: bytes, *, source: str) -> tuple[bytes, int]:
         raise UnsupportedImageError("a HEIF file without a still picture", source=source)
     primary, items = found
     alphas = _alphas(items)
-    needed: dict[int, Item] = {}
     costs: dict[int, int] = {}
-    total, room, waiting = 0, len(data) + _MOST_DATA, [primary]
+    kinds: dict[bool, tuple[bool, int]] = {}
+    total, room = 0, len(data) + _MOST_DATA
+    waiting = [(primary, False)]
     for _ in range(_MOST_STEPS):
         if not waiting:
-            return _file(primary, needed, data), total
-        number = waiting.pop()
+            return _file(primary, {number: items[number] for number in costs}, data), total
+        number, is_alpha = waiting.pop()
         item, alpha = items[number], alphas.get(number, [])[:1]
-        if number not in needed:
-            needed[number] = item
+        if number not in costs:
             room -= sum(end - start for start, end in item.parts)
             if room < 0:
                 raise ValueError("its items share their data too often")
+            costs[number], kind = _cost(item, data, source=source)
+            # A decoder lays the canvas out by one of the tiles.
+            if kind is not None and kinds.setdefault(is_alpha, kind) != kind:
+                raise ValueError("tiles of different depths")
             # Alpha is scaled to the size of its picture, and joined to it.
-            costs[number] = _cost(item, data, source=source) + 2 * len(alpha) * _pixels(item)
+            costs[number] += 2 * len(alpha) * _pixels(item) if alpha else 0
         total += costs[number]
-        waiting += alpha if item.kind == b"hvc1" else alpha + item.references[b"dimg"]
+        waiting += [(one, True) for one in alpha]
+        waiting += [(one, is_alpha) for one in item.references.get(b"dimg", []) if item.kind != b"hvc1"]
     raise ValueError("made of too many items")
 
 
@@ -70,16 +75,17 @@ def _alphas(items: dict[int, Item]) -> dict[int, list[int]]:
     return alphas
 
 
-def _cost(item: Item, data: bytes, *, source: str) -> int:
+def _cost(item: Item, data: bytes, *, source: str) -> tuple[int, tuple[bool, int] | None]:
+    """Return the bytes of memory that one item takes to decode, and of a coded one whether it is grey and its depth."""
     if item.kind == b"hvc1":
         parts = _data(item, data)
         coded = parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
-        pixels, depth = size_and_depth(item.find(b"hvcC") or b"", coded)
-        return pixels * (_BYTES if depth == 8 else _BYTES_DEEP)
+        pixels, grey, depth = coded_planes(item.find(b"hvcC") or b"", coded)
+        return pixels * (_BYTES if depth == 8 else _BYTES_DEEP), (grey, depth)
     if item.kind == b"iovl":  # a canvas for other pictures
-        return _BYTES * _pixels(item)
+        return _BYTES * _pixels(item), None
     if item.kind in (b"grid", b"iden"):
-        return 0
+        return 0, None
     kind = item.kind.decode("latin-1")
     raise UnsupportedImageError(f"a HEIF picture of type {kind!r} is not read; save it as JPEG", source=source)
 

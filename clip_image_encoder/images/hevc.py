@@ -1,42 +1,63 @@
-"""The size of a coded HEVC picture, from the parameter sets that the decoder itself goes by."""
+"""The size and the depth of a coded HEVC picture, from the parameter sets that the decoder itself goes by."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple
 
-__all__ = ["size_and_depth"]
+__all__ = ["Planes", "coded_planes"]
 
 _SPS = 33
 _SLICES = range(32)
 _MOST_UNITS = 10_000
 
 
-def size_and_depth(settings: bytes, data: memoryview) -> tuple[int, int]:
-    """Return how many pixels a coded picture has, and of how many bits.
+class Planes(NamedTuple):
+    """What a coded picture becomes.
+
+    Attributes:
+        pixels: width times height, with the margins of the last blocks.
+        grey: whether there is no colour.
+        depth: bits of each value.
+    """
+
+    pixels: int
+    grey: bool
+    depth: int
+
+
+def coded_planes(settings: bytes, data: memoryview) -> Planes:
+    """Return what a coded picture becomes.
 
     Args:
         settings: the content of the hvcC box.
         data: the coded picture, each unit behind its length.
 
     Raises:
-        ValueError: it is damaged, cut short, or there are several pictures.
+        ValueError: it is damaged, cut short, or contradicts itself, or there are several pictures.
     """
-    found = [_read_sps(unit) for unit in _settings(settings) if _type_of(unit) == _SPS]
+    found: set[Planes] = set()
     pictures = 0
-    for unit in _units(data, 1 + (settings[21] & 3)):
+    for unit in chain(_settings(settings), _units(data, 1 + (settings[21] & 3))):
         kind = _type_of(unit)
         if kind == _SPS:
-            found.append(_read_sps(unit))
+            found.add(_read_sps(unit))
         pictures += kind in _SLICES and unit[2] >> 7  # first_slice_segment_in_pic_flag
     if pictures != 1:
         raise ValueError(f"{pictures} pictures in one item")
-    # The decoder takes the set that the picture names; whichever it is, it is no larger than this.
-    return max(pixels for pixels, _ in found), max(depth for _, depth in found)
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} sizes of one picture")
+    planes = found.pop()
+    # pi-heif 1.4.0 believes the box, and would write 16 bits a value where the decoder gave it room for 8.
+    if planes.depth != 8 + (settings[17] & 7) or planes.grey != (settings[16] & 3 == 0):
+        raise ValueError("another depth in the box than in the coded picture")
+    return planes
 
 
 def _type_of(unit: bytes) -> int:
     """Return the type of a unit of the base layer; 63 of any other."""
-    if len(unit) < 3:
+    if len(unit) < 2:
         raise ValueError("a unit is cut short")
     header = int.from_bytes(unit[:2], "big")
     return header >> 9 if header & 0x01F8 == 0 else 63
@@ -67,8 +88,8 @@ def _units(data: memoryview, length: int) -> Iterator[bytes]:
     raise ValueError("too many units")
 
 
-def _read_sps(sps: bytes) -> tuple[int, int]:
-    """Return the pixels and the bits that a sequence parameter set asks for."""
+def _read_sps(sps: bytes) -> Planes:
+    """Return what a sequence parameter set asks for."""
     bits = _Bits(sps[2:256].replace(b"\0\0\3", b"\0\0"))
     bits.take(4)
     layers = bits.take(3)
@@ -78,13 +99,17 @@ def _read_sps(sps: bytes) -> tuple[int, int]:
         for profile, level in present:
             bits.take(88 * profile + 8 * level)
     bits.golomb()
-    if bits.golomb() == 3:  # chroma 4:4:4
+    chroma = bits.golomb()
+    if chroma == 3:
         bits.take(1)
     pixels = bits.golomb() * bits.golomb()
     if bits.take(1):  # the conformance window
         for _ in range(4):
             bits.golomb()
-    return pixels, 8 + max(bits.golomb(), bits.golomb())
+    luma, colour = 8 + bits.golomb(), 8 + bits.golomb()
+    if chroma and luma != colour:
+        raise ValueError("planes of different depths")
+    return Planes(pixels, chroma == 0, luma)
 
 
 class _Bits:

@@ -144,10 +144,11 @@ def parameter_set(width: int, height: int, depth: int = 8) -> bytes:
     return b"\x42\x01" + raw.replace(b"\0\0\0", b"\0\0\3\0").replace(b"\0\0\1", b"\0\0\3\1")
 
 
-def decoder_settings(*units: bytes) -> bytes:
-    """Return the property that sets the decoder up with these units."""
+def decoder_settings(*units: bytes, depth: int = 8) -> bytes:
+    """Return the property that sets the decoder up with these units, for 4:2:0 of this depth."""
+    head = bytes([1, *[0] * 15, 1, depth - 8, depth - 8, 0, 0, 3, len(units)])
     arrays = b"".join(bytes([unit[0] >> 1]) + struct.pack(">HH", 1, len(unit)) + unit for unit in units)
-    return box(b"hvcC", bytes([1, *[0] * 20, 3, len(units)]), arrays)
+    return box(b"hvcC", head, arrays)
 
 
 def _golomb(value: int) -> str:
