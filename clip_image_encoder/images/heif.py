@@ -7,7 +7,7 @@ from typing import cast
 
 from PIL import Image, ImageFile
 
-from clip_image_encoder.errors import ImageTooLargeError, UnsupportedImageError
+from clip_image_encoder.errors import CorruptImageError, ImageTooLargeError, UnsupportedImageError
 from clip_image_encoder.images.heif_primary import primary_alone
 from clip_image_encoder.images.limits import check_pixels
 
@@ -49,6 +49,7 @@ def open_heif(data: bytes, *, max_pixels: int, source: str) -> ImageFile.ImageFi
     Raises:
         UnsupportedImageError: pi-heif is not installed, or the picture is coded in something else than HEVC.
         ImageTooLargeError: there are more pixels, or more is to be decoded.
+        CorruptImageError: its tiles do not make the picture.
         DecompressionBombError: there are more pixels than Pillow's own limit allows.
         Exception: whatever the decoder raises where the file is damaged.
     """
@@ -64,6 +65,9 @@ def open_heif(data: bytes, *, max_pixels: int, source: str) -> ImageFile.ImageFi
             f"more than {_BYTES_A_PIXEL} for each of max_pixels={max_pixels:,}; scale the picture down",
             source=source,
         )
+    if not image.info.get("primary", True):
+        # It contradicts itself, such as tiles that do not cover it; pi-heif opens one of the tiles instead.
+        raise CorruptImageError("the primary picture of the HEIF can't be put together", source=source)
     return image
 
 
