@@ -19,7 +19,9 @@ from dataclasses import dataclass, field
 
 __all__ = ["Item", "read_items"]
 
+# Of what cameras write, a photo of 48 megapixels has 250 items, in tables of some kilobytes.
 _MOST_BOXES = 10_000
+_LARGEST_TABLE = 2**20
 
 
 @dataclass
@@ -55,11 +57,11 @@ def read_items(data: bytes) -> tuple[int, dict[int, Item]] | None:
     meta.number(4)
     boxes = dict(meta.boxes())
     items: dict[int, Item] = {}
-    _read_types(boxes[b"iinf"], items)
-    _read_places(boxes[b"iloc"], items, boxes.get(b"idat"))
+    _read_types(boxes[b"iinf"].table(), items)
+    _read_places(boxes[b"iloc"].table(), items, boxes.get(b"idat"))
     _read_properties(boxes[b"iprp"], items)
     if b"iref" in boxes:
-        _read_references(boxes[b"iref"], items)
+        _read_references(boxes[b"iref"].table(), items)
     pitm = boxes[b"pitm"]
     return pitm.number(4 if pitm.version() else 2), items
 
@@ -78,6 +80,11 @@ class _Reader:
 
     def version(self) -> int:
         return self.number(4) >> 24
+
+    def table(self) -> _Reader:
+        if self.end - self.at > _LARGEST_TABLE:
+            raise ValueError("a table is too long")
+        return self
 
     def boxes(self) -> Iterator[tuple[bytes, _Reader]]:
         for _ in range(_MOST_BOXES):
@@ -133,7 +140,7 @@ def _read_properties(iprp: _Reader, items: dict[int, Item]) -> None:
                 for name, inner in box.boxes()
             ]
         elif kind == b"ipma":
-            head = box.number(4)
+            head = box.table().number(4)
             wide, long = 4 if head >> 24 else 2, head & 1
             for _ in range(box.number(4)):
                 item = items.get(box.number(wide), Item(b""))

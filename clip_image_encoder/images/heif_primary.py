@@ -48,6 +48,8 @@ def primary_alone(data: bytes, *, source: str) -> tuple[bytes, int]:
     for _ in range(_MOST_STEPS):
         if not waiting:
             return _file(primary, {number: items[number] for number in costs}, data), total
+        if len(waiting) > _MOST_STEPS:
+            break
         number, is_alpha = waiting.pop()
         item, alpha = items[number], alphas.get(number, [])[:1]
         if number not in costs:

@@ -391,6 +391,14 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         "too many items",
     ),
+    "a picture made of many": (
+        lambda: heif_file(Item(b"iovl", OVERLAY, [size(64, 64)], {b"dimg": [2] * 60_000}), coded(tile("red"))),
+        "too many items",
+    ),
+    "a long table": (
+        lambda: heif_file(coded(tile("red")), *(Item(b"iovl", b"", [], {b"dimg": [1] * 60_000}) for _ in range(10))),
+        "a table is too long",
+    ),
     "a picture made of itself": (
         lambda: heif_file(Item(b"iden", b"", [size(64, 64)], {b"dimg": [1]})),
         "too many items",
