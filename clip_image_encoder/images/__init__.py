@@ -53,7 +53,8 @@ class ImageLoader:
 
     A file whose end is missing is refused, and so is what Pillow decodes wrong and can't be made to
     decode right. Of a TIFF that begins with a preview the first full image is taken; a camera's raw
-    photo is refused by name.
+    photo is refused by name. HEIC and HEIF are read with the extra `heif`: the primary image, turned
+    as the file says; libheif scales 10 and 12 bits to 8.
 
     Files, PIL images and arrays that are deeper are scaled to 8 bits, black staying 0, by one rule:
 

@@ -24,6 +24,7 @@ from clip_image_encoder.images.bmp import alpha_of_16_bits, bmp_weight, without_
 from clip_image_encoder.images.decoded import Decoded
 from clip_image_encoder.images.formats import format_of, is_allowed, not_allowed
 from clip_image_encoder.images.gif import canvas_mask, check_blocks
+from clip_image_encoder.images.heif import open_heif
 from clip_image_encoder.images.jpeg import JpegFile, load_jpeg
 from clip_image_encoder.images.jpeg2000 import Jpeg2000File, load_jpeg2000, loaded_jpeg2000
 from clip_image_encoder.images.limits import check_pixels
@@ -72,9 +73,13 @@ def decode(
         raise CorruptImageError("there is no data in it", source=source)
     name = format_of(data)
     with pillow_errors(source=source, what=f"{name or 'image'} data"):
+        if name == "HEIF" and name in formats:
+            heif = open_heif(data, max_pixels=max_pixels, source=source)
+            heif.load()
+            return Decoded(image=heif)
         file = _prepared(data, name, truncated=truncated, source=source)
         # For Pillow an MPO, a JPEG with more images behind the first, is a JPEG until it is open.
-        names = tuple(dict.fromkeys("JPEG" if name == "MPO" else name for name in formats))
+        names = tuple(dict.fromkeys("JPEG" if name == "MPO" else name for name in formats if name != "HEIF"))
         try:
             image = Image.open(file, formats=names)
         except UnidentifiedImageError as error:

@@ -19,6 +19,7 @@ from PIL import (
 )
 
 from clip_image_encoder.errors import ConfigurationError, ImageError, UnsupportedImageError
+from clip_image_encoder.images.heif import HEIF_ENDINGS, is_heif
 
 __all__ = ["DEFAULT_FORMATS", "check_format_names", "file_endings", "format_of", "is_allowed", "not_allowed"]
 
@@ -36,9 +37,10 @@ _PLUGINS = (
     WebPImagePlugin.WebPImageFile,
 )
 
-DEFAULT_FORMATS = tuple(sorted(plugin.format for plugin in _PLUGINS))
+DEFAULT_FORMATS = tuple(sorted([*(plugin.format for plugin in _PLUGINS), "HEIF"]))
 """Formats that can be told by their first bytes and whose header gives the size before anything is decoded.
 
+HEIF is among them whether its extra is installed or not: without it, such a photo is an error that says so.
 Left out: ICO decodes while it is opened, TGA and DIB have no signature, QOI is decoded in Python.
 """
 
@@ -61,8 +63,6 @@ _SIGNATURES = (
     (4, b"ftypavi", "AVIF"),
     (0, b"\0\0\0\x0cjP  ", "JPEG2000"),
     (0, b"\xff\x4f\xff\x51", "JPEG2000"),
-    (4, b"ftyphe", "HEIC"),
-    (4, b"ftypmif1", "HEIC"),
     (0, b"DDS ", "DDS"),
     (0, b"\n\5\1", "PCX"),
     (0, b"\1\xda", "SGI"),
@@ -101,7 +101,8 @@ def check_format_names(formats: object) -> None:
 
 def file_endings(formats: Sequence[str]) -> frozenset[str]:
     """Return how the names of files in these formats end, such as `.jpg`, in small letters."""
-    return frozenset(ending for ending, name in Image.EXTENSION.items() if name in formats)
+    endings = frozenset(ending for ending, name in Image.EXTENSION.items() if name in formats)
+    return endings | HEIF_ENDINGS if "HEIF" in formats else endings
 
 
 def is_allowed(name: str | None, formats: Sequence[str]) -> bool:
@@ -121,6 +122,8 @@ def not_allowed(name: str | None, *, formats: Sequence[str], source: str) -> Ima
 
 def format_of(data: bytes) -> str | None:
     """Return the format's name, if the first bytes tell it."""
+    if is_heif(data):
+        return "HEIF"
     for offset, signature, name in _SIGNATURES:
         if data.startswith(signature, offset):
             return name
