@@ -62,8 +62,6 @@ def open_folder(place: str | os.PathLike[str]) -> tuple[pa.fs.FileSystem, str]:
             known, path = url_to_fs(url)
         except (ImportError, ValueError) as error:
             raise ConfigurationError(f"{url} can't be opened: {error}") from error
-        if "file" in known.protocol:
-            return pa.fs.LocalFileSystem(), path
         filesystem = pa.fs.PyFileSystem(pa.fs.FSSpecHandler(known))
     return filesystem, path
 
