@@ -17,16 +17,14 @@ __all__ = ["lock_folder"]
 if sys.platform == "win32":
     import msvcrt
 
-    # What the system says where another process has the lock.
-    _TAKEN = PermissionError
-
     def _try_lock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError as error:
+            raise BlockingIOError from error
 
 else:
     import fcntl
-
-    _TAKEN = BlockingIOError
 
     def _try_lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -45,13 +43,13 @@ def lock_folder(folder: Path) -> Iterator[None]:
     Raises:
         ConfigurationError: another job holds it, or it can't be written to.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ConfigurationError(f"{folder} is not a folder")
     file = folder / ".lock"
     try:
+        if folder.exists() and not folder.is_dir():
+            raise ConfigurationError(f"{folder} is not a folder")
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = _locked(file)
-    except _TAKEN as error:
+    except BlockingIOError as error:
         raise ConfigurationError(
             f"another job writes to {folder}; wait until it has ended, or write to another place"
         ) from error

@@ -43,7 +43,7 @@ def pictures_below(root: Path, formats: Sequence[str], *, without: Path | None =
         if path.suffix.lower() in endings:
             pictures.append((_name(path, root), path))
         else:
-            others.append(path.name)
+            others.append(path.relative_to(root).as_posix())
     for error in unread:
         warnings.warn(f"{error.filename} is left out: {error.strerror}", stacklevel=3)
     if circles:
@@ -54,14 +54,14 @@ def pictures_below(root: Path, formats: Sequence[str], *, without: Path | None =
 
 
 def warn_of_other_files(names: Iterable[str], *, place: str, stacklevel: int) -> None:
-    """Warn of files that are left out since their names don't end as pictures do; hidden ones don't count.
+    """Warn of files that are left out since their names don't end as pictures do.
 
     Args:
-        names: of the files that are left out.
+        names: of the files that are left out, below the place; hidden ones, and those in hidden folders, don't count.
         place: where they are.
         stacklevel: as `warnings.warn` counts from here.
     """
-    endings = Counter(Path(name).suffix.lower() for name in names if not name.startswith("."))
+    endings = Counter(Path(name).suffix.lower() for name in names if "/." not in f"/{name}")
     if not endings:
         return
     several = [f"{count} {ending or 'without an ending'}" for ending, count in endings.most_common(_MOST_ENDINGS)]

@@ -219,7 +219,7 @@ def _pictures(folder: pa.fs.SubTreeFileSystem, formats: Sequence[str], *, withou
     endings = file_endings(formats)
     files = [info for info in folder.get_file_info(pa.fs.FileSelector("", recursive=True)) if info.is_file]
     pictures = {info.path for info in files if f".{info.extension.lower()}" in endings}
-    others = [info.base_name for info in files if info.path not in pictures]
+    others = [info.path for info in files if info.path not in pictures]
     warn_of_other_files(others, place=folder.base_path, stacklevel=4)
     return sorted(pictures)
 

@@ -18,11 +18,12 @@ from PIL import Image
 
 from clip_image_encoder import ConfigurationError, ImageEncoder
 from clip_image_encoder.folder import FolderSummary, embed_folder
+from clip_image_encoder.folder_lock import lock_folder
 from clip_image_encoder.testing import ToyBackend
 
 Gallery = Callable[[int], Path]
 
-linux = pytest.mark.skipif(sys.platform == "win32", reason="it forks, or speaks of POSIX's locks")
+posix = pytest.mark.skipif(sys.platform == "win32", reason="it forks, or is about POSIX's locks")
 
 # A job whose model waits at its second batch until it is told to go on.
 _WAITING = """
@@ -122,7 +123,7 @@ def test_a_killed_job_locks_nobody_out(gallery: Gallery, encoder: ImageEncoder, 
     assert len(paths_in(destination)) == len(set(paths_in(destination))) == 12
 
 
-@linux
+@posix
 def test_of_twelve_jobs_at_once_each_ends_well_or_is_refused(gallery: Gallery, tmp_path: Path) -> None:
     root, destination = gallery(40), tmp_path / "vectors.parquet"
     jobs = [sys.executable, "-c", _TWELVE, str(root), str(destination)]
@@ -133,13 +134,35 @@ def test_of_twelve_jobs_at_once_each_ends_well_or_is_refused(gallery: Gallery, t
     assert len(paths_in(destination)) == len(set(paths_in(destination))) == 40
 
 
+@posix
+def test_a_lock_that_the_job_before_has_just_removed_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    lock = fcntl.flock
+
+    def end_of_the_job_before(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        (tmp_path / ".lock").unlink()  # what was opened a moment ago is a file that nobody else will find
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", end_of_the_job_before)
+    with (
+        lock_folder(tmp_path),
+        pytest.raises(ConfigurationError, match="another job"),
+        lock_folder(tmp_path),
+    ):
+        pass
+
+
 def test_nothing_is_left_of_the_lock(gallery: Gallery, encoder: ImageEncoder, tmp_path: Path) -> None:
     embed_folder(gallery(3), tmp_path / "vectors.parquet", encoder)
     names = [file.name for file in (tmp_path / "vectors.parquet").iterdir() if file.suffix != ".parquet"]
     assert names == [] or sys.platform == "win32"
 
 
-@linux
+@posix
 def test_a_disk_without_locks_is_used_with_a_warning(
     gallery: Gallery, encoder: ImageEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

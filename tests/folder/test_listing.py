@@ -75,8 +75,9 @@ def test_files_that_do_not_end_as_pictures_are_counted_in_one_warning(root: Path
     assert len(warned) == 1
 
 
-def test_hidden_files_are_left_out_without_a_word(root: Path) -> None:
-    (root / ".DS_Store").write_bytes(b"")
+@pytest.mark.parametrize("name", [".DS_Store", ".git/config", "deep/.git/objects/pack"])
+def test_hidden_files_are_left_out_without_a_word(name: str, root: Path) -> None:
+    picture(root / name)
     assert names_below(root) == []
 
 
