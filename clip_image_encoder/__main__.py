@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dtype", default="auto", help="float32, bfloat16, float16 or int8; default: %(default)s")
     parser.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
     parser.add_argument("--num-workers", type=int, help="decoding threads; default: one for each core")
+    parser.add_argument("--retry-failed", action="store_true", help="try pictures again that failed before")
     options = parser.parse_args(arguments)
     try:
         from clip_image_encoder.encoder import ImageEncoder
@@ -37,9 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             dtype=options.dtype,
             num_workers=options.num_workers,
         )
-        summary = embed_folder(options.folder, options.output, encoder, batch_size=options.batch_size)
+        summary = embed_folder(
+            options.folder, options.output, encoder, batch_size=options.batch_size, retry_failed=options.retry_failed
+        )
     except EncoderError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {error.filename or options.output}: {error.strerror or error}", file=sys.stderr)
         return 1
     print(f"{summary.embedded} embedded, {summary.failed} failed, {summary.skipped} written before: {options.output}")
     return 0

@@ -30,7 +30,7 @@ def truncate(vectors: Vectors, dimension: int) -> Vectors:
         dimension: numbers that are kept, 1 to d.
 
     Raises:
-        ConfigurationError: the vectors have no so many numbers, or one is NaN.
+        ConfigurationError: the vectors have no so many numbers, one is NaN, or one has only zeros in them.
 
     Example:
         >>> import numpy as np
@@ -38,11 +38,11 @@ def truncate(vectors: Vectors, dimension: int) -> Vectors:
         >>> truncate(np.array([0.6, 0.0, 0.8], np.float32), 2)
         array([1., 0.], dtype=float32)
     """
-    rows = _rows(vectors)
-    if not 1 <= dimension <= rows.shape[1]:
-        raise ConfigurationError(f"dimension must be 1 to {rows.shape[1]}, not {dimension!r}")
-    kept = unit_rows(rows[:, :dimension])
-    return kept[0] if vectors.ndim == 1 else kept
+    given = _vectors(vectors)
+    length, kept = given.shape[-1], _numbers(dimension)
+    if kept is None or kept.ndim or kept.dtype.kind == "f" or not 1 <= kept <= length:
+        raise ConfigurationError(f"dimension must be 1 to {length}, not {dimension!r}")
+    return _directions(given[..., :dimension], name="vector")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +54,11 @@ class Int8Quantizer:
     elsewhere than pictures', keep their place. What lies beyond the bound is cut.
 
     Args:
-        bound: number that becomes 127.
+        bound: number that becomes 127; finite and above 0.
         fingerprint: of the encoder whose vectors the bound was taken from.
+
+    Raises:
+        ConfigurationError: the bound is something else.
 
     Example:
         >>> import numpy as np
@@ -68,6 +71,13 @@ class Int8Quantizer:
     bound: float
     fingerprint: str = ""
 
+    def __post_init__(self) -> None:
+        bound = _numbers(self.bound)
+        if bound is None or bound.ndim or not 0 < bound < np.inf:
+            raise ConfigurationError(f"bound must be a finite number above 0, not {self.bound!r}")
+        # A number of Python's own, which JSON can keep.
+        object.__setattr__(self, "bound", float(self.bound))
+
     @classmethod
     def fit(cls, vectors: Vectors, *, fingerprint: str = "") -> Int8Quantizer:
         """Return the quantizer whose bound is the largest number of vectors `(n, d)` of your own pictures.
@@ -75,9 +85,12 @@ class Int8Quantizer:
         A few hundred are enough. Keep the result: codes of two quantizers can't be compared.
 
         Raises:
-            ConfigurationError: there are no vectors, or one is NaN.
+            ConfigurationError: there are no vectors, one is NaN, or all are zero.
         """
-        return cls(bound=float(np.abs(_some_rows(vectors)).max()), fingerprint=fingerprint)
+        bound = float(np.abs(_some_rows(vectors)).max())
+        if not bound:
+            raise ConfigurationError("all vectors are zero; there is nothing to fit to")
+        return cls(bound=bound, fingerprint=fingerprint)
 
     def __call__(self, vectors: Vectors) -> NDArray[np.int8]:
         """Return codes, int8 of the same shape.
@@ -85,13 +98,17 @@ class Int8Quantizer:
         Raises:
             ConfigurationError: a vector is NaN.
         """
-        _rows(vectors)
-        codes: NDArray[np.int8] = np.clip(np.rint(vectors * (127 / self.bound)), -127, 127).astype(np.int8)
+        scaled = _vectors(vectors) * (127 / self.bound)
+        codes: NDArray[np.int8] = np.clip(np.rint(scaled), -127, 127).astype(np.int8)
         return codes
 
     def restore(self, codes: NDArray[np.int8]) -> Vectors:
-        """Return float32 vectors of length 1 near those that the codes `(n, d)` were made of."""
-        return unit_rows(codes.astype(np.float32))
+        """Return float32 vectors of length 1 near those that the codes were made of, in the same shape.
+
+        Raises:
+            ConfigurationError: a code is zero, and has no direction.
+        """
+        return _directions(_vectors(codes), name="code")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +119,11 @@ class BinaryQuantizer:
     quantizer for pictures and one for texts: their centres differ.
 
     Args:
-        centre: d numbers.
+        centre: d finite numbers.
         fingerprint: of the encoder whose vectors the centre was taken from.
+
+    Raises:
+        ConfigurationError: the centre is something else.
 
     Example:
         >>> import numpy as np
@@ -115,6 +135,13 @@ class BinaryQuantizer:
 
     centre: tuple[float, ...]
     fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        centre = _numbers(self.centre)
+        if centre is None or centre.ndim != 1 or not centre.size or not np.isfinite(centre).all():
+            raise ConfigurationError(f"centre must be finite numbers, not {self.centre!r}")
+        # Numbers of Python's own, which JSON can keep, and in a tuple, since what is frozen has a hash.
+        object.__setattr__(self, "centre", tuple(map(float, self.centre)))
 
     @classmethod
     def fit(cls, vectors: Vectors, *, fingerprint: str = "") -> BinaryQuantizer:
@@ -131,17 +158,25 @@ class BinaryQuantizer:
         Raises:
             ConfigurationError: a vector is NaN, or of another length than the centre.
         """
-        if _rows(vectors).shape[1] != len(self.centre):
-            raise ConfigurationError(f"the quantizer is for vectors of {len(self.centre)}, not {vectors.shape[-1]}")
-        return np.packbits(vectors > np.array(self.centre, np.float32), axis=-1)
+        given = _vectors(vectors)
+        if given.shape[-1] != len(self.centre):
+            raise ConfigurationError(f"the quantizer is for vectors of {len(self.centre)}, not {given.shape[-1]}")
+        return np.packbits(given > np.array(self.centre, np.float32), axis=-1)
 
 
 _KINDS = {"int8": Int8Quantizer, "binary": BinaryQuantizer}
 
 
 def save_quantizer(quantizer: Int8Quantizer | BinaryQuantizer, file: str | os.PathLike[str]) -> None:
-    """Write a quantizer as JSON."""
-    (kind,) = (name for name, known in _KINDS.items() if isinstance(quantizer, known))
+    """Write a quantizer as JSON.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    kind = next((name for name, known in _KINDS.items() if isinstance(quantizer, known)), None)
+    if kind is None:
+        found = type(quantizer).__name__
+        raise ConfigurationError(f"quantizer must be an Int8Quantizer or a BinaryQuantizer, not {found}")
     Path(file).write_text(json.dumps({"kind": kind, **dataclasses.asdict(quantizer)}), encoding="utf-8")
 
 
@@ -175,19 +210,40 @@ def load_quantizer(file: str | os.PathLike[str], *, fingerprint: str = "") -> In
     return quantizer
 
 
-def _rows(vectors: Vectors) -> Vectors:
-    """Return vectors as `(n, d)`, if they are that or `(d,)`, and finite."""
-    if vectors.ndim not in (1, 2):
-        raise ConfigurationError(f"vectors must be (n, d) or (d,), not {vectors.shape}")
-    rows = np.atleast_2d(vectors)
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+def _numbers(given: object) -> NDArray[Any] | None:
+    """Return numbers as an array, or None if they are something else."""
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError):  # a tensor on a GPU, rows of several lengths
+        return None
+    return array if array.dtype.kind in "fiu" else None
+
+
+def _vectors(given: object) -> Vectors:
+    """Return vectors as a float array `(n, d)` or `(d,)`, if they are that, in lists or in an array, and finite."""
+    array = _numbers(given)
+    if array is None or array.ndim not in (1, 2):
+        shape = type(given).__name__ if array is None else array.shape
+        raise ConfigurationError(f"vectors must be numbers, (n, d) or (d,), not {shape}")
+    # Lists hold float64, and codes int8; arrays of float32 stay as they are.
+    vectors: Vectors = array.astype(np.float32, copy=False)
+    bad = np.flatnonzero(~np.isfinite(np.atleast_2d(vectors)).all(axis=1))
     if bad.size:
         raise ConfigurationError(f"vector {bad[0]} is NaN, as those of failed images are; leave it out")
-    return rows
+    return vectors
 
 
 def _some_rows(vectors: Vectors) -> Vectors:
-    rows = _rows(vectors)
+    rows = np.atleast_2d(_vectors(vectors))
     if not rows.size:
         raise ConfigurationError("there are no vectors to fit to")
     return rows
+
+
+def _directions(vectors: Vectors, *, name: str) -> Vectors:
+    """Return vectors `(n, d)` or `(d,)` at length 1."""
+    rows = np.atleast_2d(vectors)
+    zero = np.flatnonzero(~rows.any(axis=1))
+    if zero.size:
+        raise ConfigurationError(f"{name} {zero[0]} is zero in all {rows.shape[1]} numbers, and has no direction")
+    return unit_rows(rows).reshape(vectors.shape)

@@ -6,14 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from clip_image_encoder.encoder import ImageEncoder
 from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.images.listing import pictures_below
 from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, join_batches
 from clip_image_encoder.pipeline import EncodedBatch
-from clip_image_encoder.progress import is_interactive
+from clip_image_encoder.progress import bars, is_interactive
 
 __all__ = ["FolderSummary", "embed_folder"]
 
@@ -40,25 +38,32 @@ def embed_folder(
     *,
     batch_size: int = 32,
     rows_per_file: int = 1024,
+    retry_failed: bool = False,
     show_progress: bool | None = None,
 ) -> FolderSummary:
     """Encode every picture below a folder, and write the vectors as Parquet.
 
     May be killed at any moment and called again: what is in the destination is not done again, and a
-    file there is whole. Pictures that come later are added by another call.
+    file there is whole. Pictures that come later are added by another call. While a call writes to a
+    folder, another one is refused; at a URL, which can't be locked, see to it that there is none.
 
     Args:
         source: the folder; files whose names end as those of the loader's formats do are its pictures.
+            Links are followed. What is left out is told in warnings.
         destination: folder of Parquet files, as `pyarrow.parquet.read_table` and pandas read them:
             columns `path` (below the source, with `/`), `embedding`, `status`, `error`; those that
             succeeded are in `ok-*.parquet`, the others in `failed-*.parquet`, with NaN.
         encoder: makes the vectors; its fingerprint is stored with them.
         batch_size: pictures that pass the model at a time.
         rows_per_file: pictures a file, which is also what is done again at most after a kill.
+        retry_failed: pictures that failed before are tried again, such as those of a network disk that
+            was away; False leaves them as they are.
         show_progress: a bar with images a second and failures; None shows it in a terminal or notebook.
 
     Raises:
-        ConfigurationError: there is no such folder, or the destination holds other vectors.
+        ConfigurationError: there is no such folder, or the destination holds other vectors or a damaged
+            file, can't be written to, or is another job's at the moment.
+        OSError: a file can't be written, on a full disk, say; what was written stays.
         BackendError: the device failed; what was written stays.
 
     Example:
@@ -78,32 +83,48 @@ def embed_folder(
     if rows_per_file < 1:
         raise ConfigurationError(f"rows_per_file must be a positive integer, not {rows_per_file!r}")
     fingerprint = encoder.fingerprint
-    done = files.written("path", fingerprint=fingerprint)
-    files.remove_unfinished()
-    pictures = pictures_below(root, encoder.loader.formats)
-    names = [name for name, _ in pictures if name not in done]
-    todo = [path for name, path in pictures if name not in done]
+    with files.locked():
+        done = files.written("path", fingerprint=fingerprint)
+        pictures = pictures_below(root, encoder.loader.formats, without=files.local)
+        if retry_failed:
+            done -= files.remove_failed("path", {name for name, _ in pictures})
+        todo = [picture for picture in pictures if picture[0] not in done]
+        failed = _embed(todo, files, encoder, batch_size=batch_size, rows_per_file=rows_per_file, show=show_progress)
+    return FolderSummary(embedded=len(todo) - failed, failed=failed, skipped=len(pictures) - len(todo))
 
-    def write(batches: list[EncodedBatch]) -> None:
-        embeddings, failures = join_batches(batches, dimension=encoder.dimension)
-        paths = names[batches[0].start :][: len(failures)]
+
+def _embed(
+    pictures: list[tuple[str, Path]],
+    files: EmbeddingFiles,
+    encoder: ImageEncoder,
+    *,
+    batch_size: int,
+    rows_per_file: int,
+    show: bool | None,
+) -> int:
+    """Encode pictures, write their rows, and return how many have failed."""
+    fingerprint = encoder.fingerprint
+    failed = 0
+    kept: list[EncodedBatch] = []
+
+    def write() -> None:
+        embeddings, failures = join_batches(kept, dimension=encoder.dimension)
+        paths = [name for name, _ in pictures[kept[0].start :][: len(failures)]]
+        kept.clear()
         files.add(embeddings_table({"path": paths}, embeddings, failures, fingerprint=fingerprint), key="path")
 
-    failed = 0
-    show = is_interactive() if show_progress is None else show_progress
-    kept: list[EncodedBatch] = []
-    with tqdm(total=len(todo), unit="image", disable=not show) as bar:
+    shown = is_interactive() if show is None else show
+    with bars()(total=len(pictures), unit="image", disable=not shown) as bar:
         try:
-            for batch in encoder.stream(todo, batch_size, show_progress=False):
+            for batch in encoder.stream([path for _, path in pictures], batch_size, show_progress=False):
                 kept.append(batch)
                 failed += len(batch.failures)
                 bar.set_postfix(failed=failed, refresh=False)
                 bar.update(len(batch.embeddings))
                 if len(kept) * batch_size >= rows_per_file:
-                    write(kept)
-                    kept = []
+                    write()
         finally:
             # Also when the device fails, or somebody presses Ctrl-C.
             if kept:
-                write(kept)
-    return FolderSummary(embedded=len(todo) - failed, failed=failed, skipped=len(pictures) - len(todo))
+                write()
+    return failed

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.errors import ConfigurationError, ImageError, MissingExtraError
+from clip_image_encoder.folder_lock import lock_folder
 from clip_image_encoder.pipeline import EncodedBatch
 
 try:
@@ -136,6 +139,29 @@ class EmbeddingFiles:
         """
         return cls(*open_folder(destination))
 
+    @property
+    def local(self) -> Path | None:
+        """The folder, where it is on a disk of this machine; None on an object store or another file system."""
+        return Path(self.path) if isinstance(self.filesystem, pa.fs.LocalFileSystem) else None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other jobs out until the block ends, and remove what killed ones have left unfinished.
+
+        Only folders on disks can be locked: elsewhere the block runs without a lock, and nothing is removed.
+
+        Raises:
+            ConfigurationError: another job writes to the folder, or it can't be written to.
+        """
+        if self.local is None:
+            yield
+            return
+        with lock_folder(self.local):
+            for name in self._names():
+                if name.startswith(_UNFINISHED):
+                    self.filesystem.delete_file(f"{self.path}/{name}")
+            yield
+
     def add(self, table: pa.Table, *, key: str) -> None:
         """Write a table from `embeddings_table`, a file for each status; each appears whole or not at all.
 
@@ -144,46 +170,90 @@ class EmbeddingFiles:
         Args:
             table: from `embeddings_table`.
             key: name of the column that tells rows apart.
+
+        Raises:
+            OSError: a file can't be written, on a full disk, say.
         """
         self.filesystem.create_dir(self.path, recursive=True)
         for status in ("ok", "failed"):
             part = table.filter(pc.equal(table["status"], status))
-            if part.num_rows == 0:
-                continue
-            digest = hashlib.sha256("\0".join(map(str, part[key].to_pylist())).encode()).hexdigest()[:32]
-            name = f"{status}-{digest}.parquet"
-            # Readers of folders pass over names that begin with a dot.
-            unfinished = f"{self.path}/{_UNFINISHED}{name}"
-            with self.filesystem.open_output_stream(unfinished) as stream:
-                pq.write_table(part, stream)
-            self.filesystem.move(unfinished, f"{self.path}/{name}")
+            if part.num_rows:
+                digest = hashlib.sha256("\0".join(map(str, part[key].to_pylist())).encode()).hexdigest()[:32]
+                self._write(f"{status}-{digest}.parquet", part)
 
     def written(self, key: str, *, fingerprint: str) -> set[str]:
         """Return the keys of all rows; none where there is no folder.
 
+        Args:
+            key: name of the column that tells rows apart.
+            fingerprint: of the encoder that the vectors must be of.
+
         Raises:
-            ConfigurationError: there are vectors of another encoder, or files of something else.
+            ConfigurationError: there are vectors of another encoder, files of something else, or damaged ones.
         """
         keys: set[str] = set()
-        for name in self._names():
-            if name.startswith("."):
-                continue
-            with self.filesystem.open_input_file(f"{self.path}/{name}") as file:
-                parquet = pq.ParquetFile(file)
-                if (parquet.schema_arrow.metadata or {}).get(_FINGERPRINT) != fingerprint.encode():
-                    raise ConfigurationError(
-                        f"{self.path} holds vectors of another encoder, which can't be compared with this one's; "
-                        "write to another place, or delete it"
-                    )
-                keys.update(parquet.read(columns=[key])[key].to_pylist())
+        for name in self._results():
+            table = self._read(name, columns=[key])
+            if (table.schema.metadata or {}).get(_FINGERPRINT) != fingerprint.encode():
+                raise ConfigurationError(
+                    f"{self.path} holds vectors of another encoder, which can't be compared with this one's; "
+                    "write to another place, or delete it"
+                )
+            if key not in table.column_names:
+                raise ConfigurationError(f"{self.path}/{name} has no column {key!r}; write to another place")
+            keys.update(table[key].to_pylist())
         return keys
 
-    def remove_unfinished(self) -> None:
-        """Remove what a killed process has left."""
-        for name in self._names():
-            if name.startswith(_UNFINISHED):
+    def remove_failed(self, key: str, keys: Set[str]) -> set[str]:
+        """Remove the rows of pictures that failed, so that they can be written anew, and return their keys.
+
+        Args:
+            key: name of the column that tells rows apart.
+            keys: rows with others stay.
+
+        Raises:
+            ConfigurationError: a file is damaged.
+            OSError: a file can't be written, on a full disk, say.
+        """
+        removed: set[str] = set()
+        for name in self._results():
+            if not name.startswith("failed-"):
+                continue
+            table = self._read(name)
+            again = pc.is_in(table[key], pa.array(sorted(keys), table[key].type))
+            rest = table.filter(pc.invert(again))
+            if rest.num_rows == table.num_rows:
+                continue
+            removed.update(table.filter(again)[key].to_pylist())
+            if rest.num_rows:
+                self._write(name, rest)
+            else:
                 self.filesystem.delete_file(f"{self.path}/{name}")
+        return removed
+
+    def _write(self, name: str, table: pa.Table) -> None:
+        # No reader that takes all of a folder's *.parquet finds it, and no other writer has the same.
+        unfinished = f"{self.path}/{_UNFINISHED}{Path(name).stem}-{uuid4().hex}"
+        try:
+            with self.filesystem.open_output_stream(unfinished) as stream:
+                pq.write_table(table, stream)
+            self.filesystem.move(unfinished, f"{self.path}/{name}")
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise OSError(error.errno, reason, f"{self.path}/{name}") from error
+
+    def _read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        with self.filesystem.open_input_file(f"{self.path}/{name}") as file:
+            try:
+                return pq.ParquetFile(file).read(columns=columns)
+            except (pa.ArrowException, OSError) as error:
+                raise ConfigurationError(
+                    f"{self.path}/{name} is damaged, or no Parquet file; delete it, and its pictures are done again"
+                ) from error
+
+    def _results(self) -> list[str]:
+        return [name for name in self._names() if name.endswith(".parquet") and not name.startswith(".")]
 
     def _names(self) -> list[str]:
         selector = pa.fs.FileSelector(self.path, allow_not_found=True)
-        return sorted(info.base_name for info in self.filesystem.get_file_info(selector) if info.extension == "parquet")
+        return sorted(info.base_name for info in self.filesystem.get_file_info(selector) if info.is_file)

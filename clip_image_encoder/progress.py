@@ -10,7 +10,7 @@ from typing import Any
 
 from clip_image_encoder.pipeline import EncodedBatch
 
-__all__ = ["is_interactive", "progress"]
+__all__ = ["bars", "is_interactive", "progress"]
 
 # Work that is done after so few batches needs no bar.
 _FEW = 3
@@ -28,7 +28,7 @@ def progress(batches: Iterable[EncodedBatch], *, total: int | None, show: bool |
     if not wanted:
         yield from batches
         return
-    new_bar = _bars()
+    new_bar = bars()
     done = 0
     bar = new_bar(total=total, unit="image") if show else None
     try:
@@ -45,7 +45,7 @@ def progress(batches: Iterable[EncodedBatch], *, total: int | None, show: bool |
 
 
 @cache
-def _bars() -> Callable[..., Any]:
+def bars() -> Callable[..., Any]:
     """Return a class of bars like tqdm's own, with a lock for threads."""
     from tqdm.auto import tqdm
 

@@ -11,6 +11,7 @@ import numpy as np
 from docarray import BaseDoc, DocList
 from docarray.typing import AnyTensor, NdArray
 from jina import Executor, requests
+from numpy.typing import NDArray
 from pydantic import Field
 
 from clip_image_encoder import (
@@ -24,9 +25,10 @@ from clip_image_encoder import (
     UnsupportedImageError,
     UrlPolicy,
 )
+from clip_image_encoder.arguments import check_batch_size
 from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.devices import resolve_devices
-from clip_image_encoder.pipeline import unit_rows
+from clip_image_encoder.pipeline import encode_batches, load_batches
 
 __all__ = ["CLIPImageEncoder", "CLIPTextEncoder", "ClipChunk", "ClipDocument"]
 
@@ -78,7 +80,7 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
     Args:
         pretrained_model_name_or_path: a hub id, a folder, or "tiny-shapes".
         base_feature_extractor: hub id or folder whose preprocessor config is used instead.
-        use_default_preprocessing: False takes tensors, float32 `(3, H, W)`, as they are.
+        use_default_preprocessing: False takes tensors, finite float32 `(3, H, W)`, as they are.
         device: "cpu", "cuda", "cuda:1" and so on.
         batch_size: pictures that pass the model at a time.
         access_paths: "@r" for the documents, "@c" for their chunks, "@m" for their matches, "@r,c" for several.
@@ -278,24 +280,19 @@ def _image_of(doc: ClipChunk) -> Any:
 def _encode_ready(
     encoder: ImageEncoder, images: Sequence[Any], size: int, *, device: str, normalize: bool
 ) -> Iterable[EncodedBatch]:
-    """Encode tensors that are preprocessed already: float32 `(3, H, W)` at the model's size."""
+    """Encode tensors that are preprocessed already: finite float32 `(3, H, W)` at the model's size."""
     shape = (3, *encoder.backend.image_size)
-    for start in range(0, len(images), size):
-        part = [np.asarray(image) for image in images[start : start + size]]
-        fitting = [place for place, array in enumerate(part) if array.dtype == np.float32 and array.shape == shape]
-        failures = tuple(
-            UnsupportedImageError(
-                f"{array.dtype} {array.shape}; without preprocessing it must be float32 {shape}",
-                source="tensor",
-                index=start + place,
-            )
-            for place, array in enumerate(part)
-            if place not in fitting
-        )
-        embeddings = np.full((len(part), encoder.dimension), np.nan, np.float32)
-        if fitting:
-            pixels = np.stack([part[place] for place in fitting])
-            features = encoder.backend(pixels, output=encoder.pooling.reads, device=device)
-            vectors = encoder.pooling(features)
-            embeddings[fitting] = unit_rows(vectors) if normalize else vectors
-        yield EncodedBatch(start=start, embeddings=embeddings, failures=failures)
+
+    def ready(image: object) -> NDArray[np.float32]:
+        array = np.asarray(image)
+        if array.dtype != np.float32 or array.shape != shape:
+            reason = f"{array.dtype} {array.shape}; without preprocessing it must be float32 {shape}"
+            raise UnsupportedImageError(reason, source="tensor")
+        if not np.isfinite(array).all():
+            raise UnsupportedImageError("there are NaN or infinity in it", source="tensor")
+        return array
+
+    loaded = load_batches(images, ready, batch_size=check_batch_size(size), num_workers=0)
+    return encode_batches(
+        loaded, backend=encoder.backend, pooling=encoder.pooling, devices=[device], normalize=normalize
+    )

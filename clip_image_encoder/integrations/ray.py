@@ -18,7 +18,7 @@ from ray.data.datasource import WriteResult
 from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
 from clip_image_encoder.checkpoint.files import BUNDLED
 from clip_image_encoder.images.formats import file_endings
-from clip_image_encoder.images.listing import pictures_below
+from clip_image_encoder.images.listing import pictures_below, warn_of_other_files
 from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, join_batches, open_folder
 
 __all__ = ["EmbedImages", "embed_images"]
@@ -139,7 +139,7 @@ def embed_images(
     """Encode a folder of pictures with Ray, and write the vectors as Parquet.
 
     What the destination has already is not done again: call it once more after a cluster was lost, or
-    when there are more pictures.
+    when there are more pictures. While a call writes to a folder, another one is refused, as by `embed_folder`.
 
     Args:
         source: a folder that every machine has, a URL such as `s3://bucket/photos` or of another file system
@@ -157,7 +157,8 @@ def embed_images(
         batch_size: pictures that an actor gets at a time.
 
     Raises:
-        ConfigurationError: there is no such folder, or the destination holds vectors of another encoder.
+        ConfigurationError: there is no such folder, or the destination holds vectors of another encoder or a
+            damaged file, can't be written to, or is another job's at the moment.
     """
     settings = {
         # An actor has another current folder.
@@ -170,34 +171,36 @@ def embed_images(
     # Asked where the actors will be: this machine may have no GPU.
     fingerprint = ray.get(ray.remote(_fingerprint).options(num_gpus=num_gpus).remote(settings))
     files = EmbeddingFiles.at(destination)
-    done = files.written("path", fingerprint=fingerprint)
-    folder = None
-    if isinstance(source, Dataset):
-        todo = source.filter(_NotIn(done))
-    else:
-        folder = _folder(source)
-        paths = [path for path in _pictures(folder, (loader or ImageLoader()).formats) if path not in done]
-        if not paths:
-            return
-        # The actors read the files: what comes through Ray's own reading is copied twice on its way.
-        rows = max(batch_size, min(_ROWS_A_BLOCK, len(paths) // (4 * concurrency)))
-        blocks = [pa.table({"path": paths[start : start + rows]}) for start in range(0, len(paths), rows)]
-        todo = ray.data.from_arrow(blocks)
-    embedded = todo.map_batches(
-        EmbedImages,
-        fn_constructor_kwargs={
-            **settings,
-            "filesystem": folder,
-            "without": ("bytes",),
-            "fingerprint": fingerprint,
-        },
-        batch_format="pyarrow",
-        batch_size=batch_size,
-        num_gpus=num_gpus,
-        num_cpus=num_cpus or _share(concurrency, spare=1 if isinstance(source, Dataset) else 0),
-        compute=ActorPoolStrategy(size=concurrency),
-    )
-    embedded.write_datasink(_EmbeddingSink(files), ray_remote_args={"num_cpus": 0})
+    with files.locked():
+        done = files.written("path", fingerprint=fingerprint)
+        folder = None
+        if isinstance(source, Dataset):
+            todo = source.filter(_NotIn(done))
+        else:
+            folder = _folder(source)
+            formats = (loader or ImageLoader()).formats
+            paths = [path for path in _pictures(folder, formats, without=files.local) if path not in done]
+            if not paths:
+                return
+            # The actors read the files: what comes through Ray's own reading is copied twice on its way.
+            rows = max(batch_size, min(_ROWS_A_BLOCK, len(paths) // (4 * concurrency)))
+            blocks = [pa.table({"path": paths[start : start + rows]}) for start in range(0, len(paths), rows)]
+            todo = ray.data.from_arrow(blocks)
+        embedded = todo.map_batches(
+            EmbedImages,
+            fn_constructor_kwargs={
+                **settings,
+                "filesystem": folder,
+                "without": ("bytes",),
+                "fingerprint": fingerprint,
+            },
+            batch_format="pyarrow",
+            batch_size=batch_size,
+            num_gpus=num_gpus,
+            num_cpus=num_cpus or _share(concurrency, spare=1 if isinstance(source, Dataset) else 0),
+            compute=ActorPoolStrategy(size=concurrency),
+        )
+        embedded.write_datasink(_EmbeddingSink(files), ray_remote_args={"num_cpus": 0})
 
 
 def _share(actors: int, *, spare: int) -> int:
@@ -219,13 +222,16 @@ def _folder(source: str | os.PathLike[str]) -> pa.fs.SubTreeFileSystem:
     return pa.fs.SubTreeFileSystem(root, filesystem)
 
 
-def _pictures(folder: pa.fs.SubTreeFileSystem, formats: Sequence[str]) -> list[str]:
+def _pictures(folder: pa.fs.SubTreeFileSystem, formats: Sequence[str], *, without: Path | None) -> list[str]:
     if isinstance(folder.base_fs, pa.fs.LocalFileSystem):
         # pyarrow lists nothing where a single name is no text.
-        return [name for name, _ in pictures_below(Path(folder.base_path), formats)]
+        return [name for name, _ in pictures_below(Path(folder.base_path), formats, without=without)]
     endings = file_endings(formats)
-    found = folder.get_file_info(pa.fs.FileSelector("", recursive=True))
-    return sorted(info.path for info in found if info.is_file and f".{info.extension.lower()}" in endings)
+    files = [info for info in folder.get_file_info(pa.fs.FileSelector("", recursive=True)) if info.is_file]
+    pictures = {info.path for info in files if f".{info.extension.lower()}" in endings}
+    others = [info.path for info in files if info.path not in pictures]
+    warn_of_other_files(others, place=folder.base_path, stacklevel=4)
+    return sorted(pictures)
 
 
 class _NotIn:

@@ -145,5 +145,116 @@ def test_what_does_not_fit_is_refused(call: Callable[[], object]) -> None:
         call()
 
 
+UNIT = np.array([0.6, 0.8], np.float32)
+ZERO = np.array([[0.6, 0.8], [0.0, 0.0]], np.float32)
+
+
+@pytest.mark.parametrize("bound", [0, -1, np.nan, np.inf, "0.5", None, [0.5]])
+def test_a_bound_is_a_number_above_zero(bound: Any) -> None:
+    with pytest.raises(ConfigurationError, match="bound must be a finite number above 0, not"):
+        Int8Quantizer(bound=bound)
+
+
+@pytest.mark.parametrize("centre", [(), (0.5, np.nan), (0.5, "a"), "ab", None, 0.5, ((0.5,),)])
+def test_a_centre_is_some_numbers(centre: Any) -> None:
+    with pytest.raises(ConfigurationError, match="centre must be finite numbers, not"):
+        BinaryQuantizer(centre=centre)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        '{"kind": "int8", "bound": 0}',
+        '{"kind": "int8", "bound": NaN}',
+        '{"kind": "int8", "bound": "0.5"}',
+        '{"kind": "binary", "centre": [0.5, null]}',
+    ],
+)
+def test_stored_settings_are_checked_as_those_given(stored: str, tmp_path: Path) -> None:
+    (tmp_path / "quantizer.json").write_text(stored)
+    with pytest.raises(ConfigurationError, match="not a quantizer"):
+        load_quantizer(tmp_path / "quantizer.json")
+
+
+def test_settings_may_be_numpys(tmp_path: Path) -> None:
+    for quantizer in (
+        Int8Quantizer(bound=np.float32(0.25)),  # type: ignore[arg-type]
+        BinaryQuantizer(centre=np.array([0.5, -1], np.float32)),  # type: ignore[arg-type]
+    ):
+        save_quantizer(quantizer, tmp_path / "quantizer.json")
+        assert load_quantizer(tmp_path / "quantizer.json") == quantizer
+
+
+def test_what_is_no_quantizer_is_not_stored(tmp_path: Path) -> None:
+    quantizer: Any = "int8"
+    with pytest.raises(ConfigurationError, match="an Int8Quantizer or a BinaryQuantizer, not str"):
+        save_quantizer(quantizer, tmp_path / "quantizer.json")
+
+
+def test_vectors_without_a_direction_fit_no_bound() -> None:
+    with pytest.raises(ConfigurationError, match="all vectors are zero"):
+        Int8Quantizer.fit(np.zeros((3, 2), np.float32))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: truncate(ZERO, 2),
+        lambda: truncate(np.array([[0.6, 0.8, 0], [0, 0, 1]], np.float32), 2),
+        lambda: Int8Quantizer(bound=1).restore(np.array([[60, 80], [0, 0]], np.int8)),
+    ],
+)
+def test_what_has_no_direction_is_named_by_its_number(call: Callable[[], object]) -> None:
+    with pytest.raises(ConfigurationError, match=r"(vector|code) 1 .*no direction"):
+        call()
+
+
+@pytest.mark.parametrize("listed", [list, tuple, lambda rows: [row.tolist() for row in rows]])
+def test_lists_of_numbers_are_vectors(listed: Callable[[Vectors], Any]) -> None:
+    rows = np.stack([UNIT, UNIT[::-1]])
+    assert Int8Quantizer.fit(listed(rows)) == Int8Quantizer.fit(rows)
+    assert BinaryQuantizer.fit(listed(rows)) == BinaryQuantizer.fit(rows)
+    for call in (
+        Int8Quantizer(bound=1),
+        BinaryQuantizer(centre=(0.5, 0.7)),
+        lambda vectors: truncate(vectors, 1),
+    ):
+        np.testing.assert_array_equal(call(listed(rows)), call(rows))
+    codes = Int8Quantizer(bound=1)(rows)
+    restored = Int8Quantizer(bound=1).restore(codes.tolist())
+    np.testing.assert_array_equal(restored, Int8Quantizer(bound=1).restore(codes))
+
+
+def test_a_single_code_restores_to_a_single_vector() -> None:
+    quantizer = Int8Quantizer(bound=1)
+    np.testing.assert_allclose(quantizer.restore(quantizer(UNIT)), UNIT, atol=0.01)
+
+
+NOT_VECTORS: list[Any] = ["abc", [["a", "b"]], [[1.0], [1.0, 2.0]], None, [[1j, 2]], 0.5, [[None, 1.0]]]
+
+
+@pytest.mark.parametrize("given", NOT_VECTORS)
+@pytest.mark.parametrize(
+    "call",
+    [
+        Int8Quantizer.fit,
+        Int8Quantizer(bound=1),
+        Int8Quantizer(bound=1).restore,
+        BinaryQuantizer.fit,
+        BinaryQuantizer(centre=(0, 0)),
+        lambda vectors: truncate(vectors, 1),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_refused(call: Callable[[Any], object], given: Any) -> None:
+    with pytest.raises(ConfigurationError, match="must be numbers"):
+        call(given)
+
+
+@pytest.mark.parametrize("dimension", [1.0, "1", None, True])
+def test_a_dimension_is_a_whole_number(dimension: Any) -> None:
+    with pytest.raises(ConfigurationError, match="dimension must be 1 to 2, not"):
+        truncate(UNIT, dimension)
+
+
 def test_a_quantizer_is_its_settings() -> None:
     assert dataclasses.replace(Int8Quantizer(bound=0.5), bound=0.25) == Int8Quantizer(bound=0.25)

@@ -12,7 +12,7 @@ from PIL import Image
 
 @pytest.fixture
 def gallery(tmp_path: Path) -> Callable[[int], Path]:
-    """Makes a folder of different pictures, in two folders, with three files that are none."""
+    """Makes a folder of different pictures, in two folders, with a hidden file that is none."""
 
     def make(count: int, size: tuple[int, int] = (40, 30)) -> Path:
         root = tmp_path / "gallery"
@@ -24,8 +24,6 @@ def gallery(tmp_path: Path) -> Callable[[int], Path]:
             Image.fromarray(noise).save(
                 folder / f"{number:04d}.{'JPG' if number % 3 else 'png'}", "JPEG" if number % 3 else "PNG"
             )
-        (root / "notes.txt").write_text("not a picture")
-        (root / "README").write_text("not a picture")
         (root / ".hidden").write_text("not a picture")
         return root
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 import zlib
@@ -18,6 +19,36 @@ from clip_image_encoder.images import DEFAULT_FORMATS, ImageLoader
 from .conftest import WaysIn
 
 LOADER = ImageLoader()
+
+# 12 x 4 pixels from black to white, from white to black, and half black and half white, made by openjpeg.
+DEEP_COLOURS = np.rint(np.stack([np.arange(12), np.arange(11, -1, -1), (np.arange(12) >= 6) * 11], axis=1) * 255 / 11)
+DEEP = {
+    "12 bits, lossless": (
+        "/0//UQAvAAAAAAAMAAAABAAAAAAAAAAAAAAADAAAAAQAAAAAAAAAAAADCwEBCwEBCwEB/1IADAAAAAEBAAQEAAH/XAAEQGD/ZAAlAAFD"
+        "cmVhdGVkIGJ5IE9wZW5KUEVHIHZlcnNpb24gMi41LjT/kAAKAAAAAADFAAH/k8PzLCFoA6hT5MpTdWuACQwPG/PAm2hW8a2wGDastv6e"
+        "Upx7VbbbXdZRtg8c5XHf3+EQEVBQyr1jIRmz4bortGzQq7o3R7c2BJC8cD6KsQeeVIKCcHYaY3p/0KYhtW0vDfRq8nLqvGQCFcNw4a/G"
+        "kYLoDCPMU3/f4PgRUCN6HUS4uDbxZq1Fta9YqU18GbZXogLfbNlmhVzkBoUxDatpeG+jV5OXVeMgEK4bhw1+NIwXQGEeYpxIR//Z"
+    ),
+    "12 bits, lossy": (
+        "/0//UQAvAAAAAAAMAAAABAAAAAAAAAAAAAAADAAAAAQAAAAAAAAAAAADCwEBCwEBCwEB/1IADQECAAEBAAQEAACI/1wABUJgAP9kACUA"
+        "AUNyZWF0ZWQgYnkgT3BlbkpQRUcgdmVyc2lvbiAyLjUuNP+QAAoAAAAAAIAAAf+Tw+YyFBfanUIcNZLFRV2ul5Rx7XmK/T0+0fwHOM+8"
+        "mBFQUMvXK8EI+5TLNB5OXVdCmG6/pXHdgGH7hgwkC9fBmeVBpQ8lz8SoEVAjehx1BuQrIWyRkXc+rLNdExYFYPE5p6PswL2HzAMsUoJz"
+        "4GTrgEU6/9k="
+    ),
+    "16 bits, lossless": (
+        "/0//UQAvAAAAAAAMAAAABAAAAAAAAAAAAAAADAAAAAQAAAAAAAAAAAADDwEBDwEBDwEB/1IADAAAAAEBAAQEAAH/XAAEQID/ZAAlAAFD"
+        "cmVhdGVkIGJ5IE9wZW5KUEVHIHZlcnNpb24gMi41LjT/kAAKAAAAAAENAAH/k8P/ACCAIWgDqFPkylN1a4AJDA8b88CbaFbqoUMIqar4"
+        "SpB4nMzSEKfsEk3rruV3x1u0Y2Ojvt2hZpN4VYVw2JSYMfSdcA/f+JLYEVBQyr1jIRmz4bortGzQq7o3R7c2BJC8cD6KsQeeVIKCcHYa"
+        "Y3p/0KYhtW0vDfRq8nLqvGQCFcNw4a/GktsIDCIJTKn8R4Ne3NG6PbmwJGdcA3qxuI7A1rABT9/4krARUCN6HUS4uDbxZq1Fta9YqU18"
+        "GbZXogLfbNlmhVzkBoUxDatpeG+jV5OXVeMgEK4bhw1+NJbYQGEQSmVP4jwa9uaN0e3NgSM64BvVjcR2BrWACoCQj//Z"
+    ),
+    "16 bits, lossy": (
+        "/0//UQAvAAAAAAAMAAAABAAAAAAAAAAAAAAADAAAAAQAAAAAAAAAAAADDwEBDwEBDwEB/1IADQECAAEBAAQEAACI/1wABUKAAP9kACUA"
+        "AUNyZWF0ZWQgYnkgT3BlbkpQRUcgdmVyc2lvbiAyLjUuNP+QAAoAAAAAAIAAAf+Tw+YyFBfanUIcNZLFRV2ul5Rx7XmK/T0+0fwHOM+8"
+        "mBFQUMvXK8EI+5TLNB5OXVdCmG6/pXHdgGH7hgwkC9fBmeVBpQ8lz8SoEVAjehx1BuQrIWyRkXc+rLNdExYFYPE5p6PswL2HzAMsUoJz"
+        "4GTrgEU6/9k="
+    ),
+}
 
 
 def different(items: dict[str, Any], expected: Image.Image) -> list[str]:
@@ -198,19 +229,35 @@ class TestJpeg2000:
         with pytest.raises(UnsupportedImageError, match="channels"):
             LOADER(self.with_box(encode(picture, "JPEG2000"), b"cdef", self.channels(*entries)))
 
-    @pytest.mark.parametrize("bits", [9, 12, 16])
-    @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
-    def test_colors_of_more_than_8_bits_are_refused_since_pillow_makes_black_of_white(
-        self, ways_in: WaysIn, encode: Callable[..., bytes], mode: str, bits: int
+    @pytest.mark.parametrize("name", DEEP)
+    def test_white_stays_white_beyond_8_bits(self, ways_in: WaysIn, name: str) -> None:
+        expected = np.repeat(DEEP_COLOURS[None], 4, axis=0)
+        for way, item in ways_in(base64.b64decode(DEEP[name])).items():
+            if way == "loaded PIL image":
+                with pytest.raises(UnsupportedImageError, match="pass the file"):
+                    LOADER(item)
+            else:
+                difference = np.asarray(LOADER(item)).astype(int) - expected
+                assert np.abs(difference).max() <= (1 if "lossless" in name else 3), way
+
+    @pytest.mark.parametrize(("place", "value"), [(0, 0x87), (1, 2)], ids=["a sign", "half as many samples"])
+    def test_channels_that_pillow_takes_for_others_are_refused(
+        self, picture: Image.Image, encode: Callable[..., bytes], place: int, value: int
     ) -> None:
-        data = encode(Image.new(mode, (9, 7)), "JPEG2000", no_jp2=True)
-        place = data.index(b"\xff\x51") + 40
-        deep = bytearray(data)
-        for channel in range(len(mode)):
-            deep[place + 3 * channel] = bits - 1
-        for item in ways_in(bytes(deep)).values():
-            with pytest.raises(UnsupportedImageError, match=f"{bits} bits"):
-                LOADER(item)
+        data = bytearray(encode(picture, "JPEG2000", no_jp2=True))
+        data[data.index(b"\xff\x51") + 40 + place] = value
+        with pytest.raises(UnsupportedImageError, match="Pillow decodes wrong"):
+            LOADER(bytes(data))
+
+    @pytest.mark.parametrize("name", DEEP)
+    def test_a_deep_image_whose_tiles_are_coded_on_their_own_is_refused(self, name: str) -> None:
+        data = base64.b64decode(DEEP[name])
+        tile = data.index(b"\xff\x90")
+        (size,) = struct.unpack_from(">I", data, tile + 6)
+        steps = data[data.index(b"\xff\x5c") :][: 2 + data[data.index(b"\xff\x5c") + 3]]
+        header = data[: tile + 6] + struct.pack(">I", size + len(steps)) + data[tile + 10 : tile + 12]
+        with pytest.raises(UnsupportedImageError, match="coded in a way"):
+            LOADER(header + steps + data[tile + 12 :])
 
     def test_a_loaded_image_that_does_not_say_how_deep_it_was_is_refused(
         self, picture: Image.Image, encode: Callable[..., bytes]

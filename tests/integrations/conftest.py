@@ -19,6 +19,7 @@ NEEDS = {
     "lancedb": "lancedb",
     "langchain": "langchain_chroma",
     "ray": "ray",
+    "readers": "duckdb",
     "sklearn": "sklearn",
 }
 collect_ignore = [folder for folder, package in NEEDS.items() if find_spec(package) is None]

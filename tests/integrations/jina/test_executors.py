@@ -14,7 +14,7 @@ from docarray import DocList
 from numpy.typing import NDArray
 from PIL import Image
 
-from clip_image_encoder import ConfigurationError, ImageEncoder, ImageError, TextEncoder
+from clip_image_encoder import BackendError, ConfigurationError, ImageEncoder, ImageError, TextEncoder
 from clip_image_encoder.integrations import jina_yaml
 from clip_image_encoder.integrations.jina import ClipChunk, ClipDocument, CLIPImageEncoder, CLIPTextEncoder
 
@@ -182,6 +182,32 @@ def test_preprocessed_tensors_are_taken_as_they_are(pictures: Pictures, encoder:
     np.testing.assert_allclose(embeddings(docs[:-1]), expected, atol=1e-4)
     assert docs[-1].embedding is None
     assert "float32 (3, 64, 64)" in docs[-1].tags["error"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_preprocessed_tensor_that_is_not_finite_is_tagged_and_the_others_served(value: float) -> None:
+    tensors = [np.zeros((3, 64, 64), np.float32) for _ in range(3)]
+    tensors[1][0, 0, 0] = value
+    docs = DocList[ClipDocument]([ClipDocument(tensor=tensor) for tensor in tensors])
+    images(use_default_preprocessing=False).encode(docs, parameters={"batch_size": 2})
+    assert [doc.embedding is None for doc in docs] == [False, True, False]
+    assert "NaN or infinity" in docs[1].tags["error"]
+    assert "image 1" in docs[1].tags["error"]
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_a_model_that_gives_nan_for_preprocessed_tensors_fails_the_request(normalize: bool) -> None:
+    # The numbers are finite, and too large for the model.
+    docs = DocList[ClipDocument]([ClipDocument(tensor=np.full((3, 64, 64), 3e38, np.float32))])
+    with pytest.raises(BackendError, match="NaN or infinity for image 0"):
+        images(use_default_preprocessing=False, normalize=normalize).encode(docs)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+@pytest.mark.parametrize("preprocessing", [True, False])
+def test_a_batch_size_that_is_none_is_refused(size: int, preprocessing: bool, docs: DocList[ClipDocument]) -> None:
+    with pytest.raises(ConfigurationError, match="batch_size must be a positive integer"):
+        images(use_default_preprocessing=preprocessing).encode(docs, parameters={"batch_size": size})
 
 
 def test_the_preprocessing_of_another_checkpoint_may_be_taken(pictures: Pictures) -> None:

@@ -22,6 +22,7 @@ from ray.data import ActorPoolStrategy
 from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
 from clip_image_encoder.folder import embed_folder
 from clip_image_encoder.integrations.ray import EmbedImages, embed_images
+from clip_image_encoder.parquet import EmbeddingFiles
 from tests.benchmarks.checkpoint import BUNDLED
 
 COUNT, DAMAGED = 2000, 20
@@ -160,6 +161,24 @@ def test_what_is_no_folder_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="not a folder"):
         embed_images(str(tmp_path / name), str(tmp_path / "vectors.parquet"), model="tiny-shapes")
+
+
+def test_while_a_job_writes_another_one_is_refused(gallery: Path, tmp_path: Path) -> None:
+    with (
+        EmbeddingFiles.at(tmp_path / "vectors.parquet").locked(),
+        pytest.raises(ConfigurationError, match="another job writes to"),
+    ):
+        embed_images(str(gallery), str(tmp_path / "vectors.parquet"), model="tiny-shapes")
+
+
+@pytest.mark.parametrize("scheme", ["", "local://"])
+def test_files_that_do_not_end_as_pictures_are_counted_in_one_warning(scheme: str, tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for name in ("a.heic", "deep/b.heic", "notes.txt", ".hidden"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"3 files .*: 2 \.heic, 1 \.txt") as warned:
+        embed_images(f"{scheme}{tmp_path}", str(tmp_path / "vectors.parquet"), model="tiny-shapes")
+    assert len([one for one in warned if "left out" in str(one.message)]) == 1
 
 
 def test_vectors_of_another_encoder_are_not_mixed_in(gallery: Path, tmp_path: Path) -> None:
