@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
 from PIL import (
@@ -33,7 +34,7 @@ from clip_image_encoder.images.png import load_png, png_weight, relevant_chunks
 from clip_image_encoder.images.pnm import check_header, load_pnm, pnm_weight
 from clip_image_encoder.images.tiff import TiffFile, load_tiff, loaded_tiff
 from clip_image_encoder.images.transparency import transparent_value
-from clip_image_encoder.images.truncation import EncodedFile, Truncated, load_rows
+from clip_image_encoder.images.truncation import EndingFile, Truncated, load_rows
 
 __all__ = ["decode", "decode_opened", "decode_pil"]
 
@@ -133,12 +134,10 @@ def decode_opened(
         if isinstance(file, TiffFile) and file.starts_with_preview:
             return load_tiff(_reopened(file), file, truncated=truncated, source=source)
         opened = image.fp
-        if isinstance(file, JpegFile):
-            image.fp = file
         try:
             decoded = _load(image, file, truncated=truncated, source=source)
         finally:
-            if image.fp is file:  # it failed: the image is still the caller's to close
+            if image.tile:  # it failed, and the image is still the caller's to close
                 image.fp = opened
         if opened is not None and image._exclusive_fp and image._close_exclusive_fp_after_loading:
             opened.close()  # as Pillow does with the files that it has opened
@@ -151,7 +150,7 @@ def _reopened(file: TiffFile) -> TiffImagePlugin.TiffImageFile:
     return image
 
 
-def _prepared(data: bytes, name: str | None, *, truncated: Truncated, source: str) -> EncodedFile:
+def _prepared(data: bytes, name: str | None, *, truncated: Truncated, source: str) -> io.BytesIO:
     """Return the file as Pillow reads it right and soon, by its format."""
     if name == "JPEG":
         return JpegFile(data, source=source)
@@ -160,15 +159,15 @@ def _prepared(data: bytes, name: str | None, *, truncated: Truncated, source: st
     if name == "JPEG2000":
         return Jpeg2000File(data, source=source)
     if name == "PNG":
-        return EncodedFile(relevant_chunks(data, truncated=truncated, source=source))
+        return io.BytesIO(relevant_chunks(data, truncated=truncated, source=source))
     if name == "GIF":
         check_blocks(data, source=source)
     elif name == "PPM":
         check_header(data, source=source)
-    return EncodedFile(data)
+    return io.BytesIO(data)
 
 
-def _weight(image: ImageFile.ImageFile, file: EncodedFile) -> float:
+def _weight(image: ImageFile.ImageFile, file: io.BytesIO) -> float:
     """Return what a pixel costs while it is decoded, in ordinary ones."""
     if isinstance(file, (JpegFile, TiffFile, Jpeg2000File)):
         return file.weight
@@ -196,7 +195,7 @@ def _decode_smaller(image: JpegImagePlugin.JpegImageFile, least_side: int) -> No
             return
 
 
-def _load(image: ImageFile.ImageFile, file: EncodedFile, *, truncated: Truncated, source: str) -> Decoded:
+def _load(image: ImageFile.ImageFile, file: io.BytesIO, *, truncated: Truncated, source: str) -> Decoded:
     """Load an image whose file has been prepared."""
     transparent = transparent_value(image)
     if isinstance(image, TiffImagePlugin.TiffImageFile) and isinstance(file, TiffFile):
@@ -210,9 +209,11 @@ def _load(image: ImageFile.ImageFile, file: EncodedFile, *, truncated: Truncated
     elif isinstance(image, PngImagePlugin.PngImageFile):
         load_png(image, file, truncated=truncated, source=source)
     elif isinstance(image, BmpImagePlugin.BmpImageFile):
+        image.fp = EndingFile(file.getvalue())
         load_rows(image, truncated=truncated, source=source)
         return Decoded(image=without_empty_alpha(image), mask=alpha_of_16_bits(image, file.getvalue()))
     elif isinstance(image, GifImagePlugin.GifImageFile):
+        image.fp = EndingFile(file.getvalue())
         load_rows(image, truncated=truncated, source=source)
     else:
         image.load()

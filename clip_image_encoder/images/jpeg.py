@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
 from clip_image_encoder.images.limits import check_parts
-from clip_image_encoder.images.truncation import EncodedFile, Truncated, load_rows, report_missing
+from clip_image_encoder.images.truncation import EndingFile, Truncated, load_rows, report_missing
 
 __all__ = ["JpegFile", "load_jpeg"]
 
@@ -67,7 +68,7 @@ class _Layout:
         return self.frame != _PROGRESSIVE and self.scans == 1 and not any(self.missing.values())
 
 
-class JpegFile(EncodedFile):
+class JpegFile(io.BytesIO):
     """A JPEG in memory whose scans have been counted; of several images in it, the first.
 
     Raises:
@@ -76,23 +77,7 @@ class JpegFile(EncodedFile):
 
     def __init__(self, data: bytes, *, source: str) -> None:
         self.layout = _read_layout(data, source=source)
-        self._looked_ahead = False
         super().__init__(data)
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Return up to `size` bytes: of one scan without the marker that ends the image.
-
-        That marker makes libjpeg fill what is missing with grey. Without it, it waits for more.
-        """
-        if self.several_scans or self.layout.frame not in _HUFFMAN_FRAMES:
-            return super().read(size)
-        left = max(0, self.layout.end - self.tell())
-        if not left and size and not self._looked_ahead:
-            self._looked_ahead = True
-            return _LOOK_AHEAD
-        return (
-            super().read(left if size is None or size < 0 else min(size, left)) if left or not size else self.at_end()
-        )
 
     @property
     def several_scans(self) -> bool:
@@ -117,6 +102,32 @@ class JpegFile(EncodedFile):
         return int(restarts.sum()) < self.layout.restarts
 
 
+class _OneScan(EndingFile):
+    """A JPEG of one scan without the marker that ends it.
+
+    That marker makes libjpeg fill what is missing with grey. Without it, it waits for more.
+    """
+
+    def __init__(self, data: bytes, end: int) -> None:
+        super().__init__(data)
+        self._end = end
+        self._looked_ahead = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return up to `size` bytes before the marker, then the zeros that libjpeg reads ahead, once.
+
+        Raises:
+            OSError: more is asked for.
+        """
+        left = self._end - self.tell()
+        if left > 0:
+            return super().read(left if size is None or size < 0 else min(size, left))
+        if self._looked_ahead:
+            raise OSError("the file ends before its pixels do")
+        self._looked_ahead = True
+        return _LOOK_AHEAD
+
+
 def load_jpeg(image: JpegImagePlugin.JpegImageFile, file: JpegFile, *, truncated: Truncated, source: str) -> None:
     """Load an image that reads from a `JpegFile`, and find out whether something of it is missing.
 
@@ -126,6 +137,7 @@ def load_jpeg(image: JpegImagePlugin.JpegImageFile, file: JpegFile, *, truncated
     if file.layout.frame not in _HUFFMAN_FRAMES:
         image.load()
     elif not file.several_scans:
+        image.fp = _OneScan(file.getvalue(), file.layout.end)
         load_rows(image, truncated=truncated, source=source)
     elif not _load_scans(image, file) or any(file.layout.missing.values()) or file.lacks_restarts:
         report_missing("its last scans are missing or cut", truncated=truncated, source=source)

@@ -11,7 +11,6 @@ from PIL import Image, Jpeg2KImagePlugin
 from clip_image_encoder.errors import UnsupportedImageError
 from clip_image_encoder.images.jpeg2000_deep import with_half_the_range, with_whites
 from clip_image_encoder.images.jpeg2000_header import Jpeg2000Header, read_header
-from clip_image_encoder.images.truncation import EncodedFile
 
 __all__ = ["Jpeg2000File", "load_jpeg2000", "loaded_jpeg2000"]
 
@@ -21,7 +20,7 @@ _WEIGHT_OF_MORE = 5.0
 _WEIGHT_OF_DEEP = 2.0
 
 
-class Jpeg2000File(EncodedFile):
+class Jpeg2000File(io.BytesIO):
     """A JPEG 2000 in memory whose header has been read.
 
     Attributes:

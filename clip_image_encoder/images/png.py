@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 
 import numpy as np
 from PIL import PngImagePlugin
 
 from clip_image_encoder.images.limits import check_parts
-from clip_image_encoder.images.truncation import EncodedFile, Truncated, load_rows, report_missing
+from clip_image_encoder.images.truncation import Truncated, load_rows, report_missing
 
 __all__ = ["load_png", "png_weight", "relevant_chunks"]
 
@@ -64,7 +65,7 @@ def png_weight(data: bytes) -> float:
     return max(1.0, bits * _SAMPLES.get(colour, 1) / _ORDINARY_BITS)
 
 
-def load_png(image: PngImagePlugin.PngImageFile, file: EncodedFile, *, truncated: Truncated, source: str) -> None:
+def load_png(image: PngImagePlugin.PngImageFile, file: io.BytesIO, *, truncated: Truncated, source: str) -> None:
     """Load an image, and find out whether rows of its file are missing.
 
     Raises:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import numpy as np
 from PIL import Image, PpmImagePlugin
 
 from clip_image_encoder.errors import CorruptImageError
-from clip_image_encoder.images.truncation import EncodedFile, Truncated, load_rows, report_missing
+from clip_image_encoder.images.truncation import EndingFile, Truncated, load_rows, report_missing
 
 __all__ = ["check_header", "load_pnm", "pnm_weight"]
 
@@ -34,9 +35,7 @@ def pnm_weight(data: bytes) -> float:
     return _TEXT_WEIGHTS.get(data[:2], 1.0)
 
 
-def load_pnm(
-    image: PpmImagePlugin.PpmImageFile, file: EncodedFile, *, truncated: Truncated, source: str
-) -> Image.Image:
+def load_pnm(image: PpmImagePlugin.PpmImageFile, file: io.BytesIO, *, truncated: Truncated, source: str) -> Image.Image:
     """Return an image, loaded.
 
     Binary samples with a white of their own are scaled here, since Pillow does it in Python.
@@ -49,6 +48,7 @@ def load_pnm(
         image.load()
         return image
     if name != "ppm":
+        image.fp = EndingFile(file.getvalue())
         load_rows(image, truncated=truncated, source=source)
         return image
     assert isinstance(arguments, tuple)

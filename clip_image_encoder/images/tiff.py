@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from clip_image_encoder.errors import UnsupportedImageError
 from clip_image_encoder.images.decoded import Decoded
 from clip_image_encoder.images.limits import check_parts
 from clip_image_encoder.images.tiff_directories import Directory, Tag, full_image, point_to
-from clip_image_encoder.images.truncation import EncodedFile, Truncated, load_rows, report_missing
+from clip_image_encoder.images.truncation import EndingFile, Truncated, load_rows, report_missing
 
 __all__ = ["TiffFile", "load_tiff", "loaded_tiff"]
 
@@ -76,7 +77,7 @@ class _Samples:
         return self.compression != _RAW and self.big_endian
 
 
-class TiffFile(EncodedFile):
+class TiffFile(io.BytesIO):
     """A TIFF in memory whose first full image comes first, in a form that Pillow reads.
 
     Attributes:
@@ -137,6 +138,7 @@ def load_tiff(image: TiffImagePlugin.TiffImageFile, file: TiffFile, *, truncated
         _keep_native_order(image)
         image.load()
     else:
+        image.fp = EndingFile(file.getvalue())
         load_rows(image, truncated=truncated, source=source)
     return _decoded(image, samples)
 

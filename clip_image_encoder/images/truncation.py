@@ -10,49 +10,40 @@ from PIL import ImageFile
 
 from clip_image_encoder.errors import CorruptImageError
 
-__all__ = ["EncodedFile", "Truncated", "load_rows", "report_missing"]
+__all__ = ["EndingFile", "Truncated", "load_rows", "report_missing"]
 
 Truncated: TypeAlias = Literal["raise", "keep"]
 
 
-class EncodedFile(io.BytesIO):
-    """A file in memory that Pillow decodes, and whose end is an error once its pixels are read.
+class EndingFile(io.BytesIO):
+    """A file in memory whose end is an error.
 
     Pillow's own error for it can be switched off for the whole process (`LOAD_TRUNCATED_IMAGES`).
-
-    Attributes:
-        ends: whether reading at the end raises OSError.
     """
-
-    ends = False
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return up to `size` bytes.
 
         Raises:
-            OSError: there are none left, and `ends` is set.
+            OSError: there are none left.
         """
-        return super().read(size) or (self.at_end() if size else b"")
-
-    def at_end(self) -> bytes:
-        """Return nothing.
-
-        Raises:
-            OSError: `ends` is set.
-        """
-        if self.ends:
+        data = super().read(size)
+        if not data and size:
             raise OSError("the file ends before its pixels do")
-        return b""
+        return data
 
 
 def load_rows(image: ImageFile.ImageFile, *, truncated: Truncated, source: str) -> None:
     """Load an image of a format that is decoded row by row.
 
+    Args:
+        image: opened and not loaded yet; of most formats, it reads from an `EndingFile`.
+        truncated: what becomes of an image whose end is missing.
+        source: the image in a few words.
+
     Raises:
         CorruptImageError: the file ends early and `truncated` is "raise".
     """
-    if isinstance(image.fp, EncodedFile):
-        image.fp.ends = True
     try:
         image.load()
     except OSError:
