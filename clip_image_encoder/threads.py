@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import itertools
 import sys
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
@@ -99,7 +99,8 @@ class _Crew:
         self._to_start = size
         self._threads: list[_Worker] = []
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
-        _CREWS.add(self)
+        # Called at the program's end, too: a thread that is cut off inside a model can crash the process.
+        self.end = weakref.finalize(self, _end_threads, self._threads, self._tasks)
 
     def submit(self, function: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
         """Return the future of a call, which a thread makes when it comes to it."""
@@ -111,26 +112,6 @@ class _Crew:
         else:
             _work_on(future, function, item)
         return future
-
-    def end(self) -> None:
-        """Drop the calls that have not begun, and let the threads end."""
-        _CREWS.discard(self)
-        while True:
-            try:
-                task = self._tasks.get_nowait()
-            except Empty:
-                break
-            if task is not None:
-                task[0].cancel()
-        for _ in self._threads:
-            self._tasks.put(None)
-        # A generator may be collected on such a thread, which must not wait for itself or for another that
-        # waits for it; and a thread of a program that has ended never ends.
-        if isinstance(current_thread(), _Worker) or sys.is_finalizing():
-            return
-        deadline = time.monotonic() + _PATIENCE
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _start_another(self) -> None:
         thread = _Worker(self._tasks, number=len(self._threads))
@@ -144,8 +125,6 @@ class _Crew:
 
 
 _Task = tuple[Future[Any], Callable[[Any], Any], Any]
-
-_CREWS: set[_Crew] = set()
 
 
 class _Worker(Thread):
@@ -174,8 +153,21 @@ def _work_on(future: Future[_Result], function: Callable[[_Item], _Result], item
         future.set_result(result)
 
 
-@atexit.register
-def _end_all() -> None:
-    """End the threads of generators that nobody finished; one that is cut off inside a model can crash the process."""
-    for crew in list(_CREWS):
-        crew.end()
+def _end_threads(threads: list[_Worker], tasks: SimpleQueue[_Task | None]) -> None:
+    """Drop the calls that have not begun, and let the threads end."""
+    while True:
+        try:
+            task = tasks.get_nowait()
+        except Empty:
+            break
+        if task is not None:
+            task[0].cancel()
+    for _ in threads:
+        tasks.put(None)
+    # A generator may be collected on such a thread, which must not wait for itself or for another that
+    # waits for it; and a thread of a program that has ended never ends.
+    if isinstance(current_thread(), _Worker) or sys.is_finalizing():
+        return
+    deadline = time.monotonic() + _PATIENCE
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
