@@ -29,8 +29,8 @@ class Jpeg2000Header:
     Attributes:
         start: place of the codestream.
         depths: bits a sample, of each channel.
-        signed: whether samples have a sign.
         subsampled: whether some channels have fewer samples than the image has pixels.
+        uneven: whether such a channel has a sample for a part of a pixel at some edge.
         tiles: number of tiles.
         channels: `(channel, type, color)` as the channel definition box says it; empty without one.
         palette: whether the samples are places in a palette.
@@ -40,8 +40,8 @@ class Jpeg2000Header:
 
     start: int
     depths: tuple[int, ...]
-    signed: bool
     subsampled: bool
+    uneven: bool
     tiles: int
     channels: tuple[tuple[int, int, int], ...] = ()
     palette: bool = False
@@ -57,9 +57,7 @@ class Jpeg2000Header:
         """
         check_parts(self.tiles, most=_MOST_TILES, parts="tiles", source=source)
         problem = None
-        if self.signed and not self.sycc:
-            problem = "samples with a sign"
-        elif self.subsampled:
+        if self.subsampled and (self.uneven or not self.sycc):
             problem = "channels of different sizes"
         elif self.is_deep and (self.sycc or self.palette or len(set(self.depths)) > 1):
             problem = f"color differences, palettes or mixed depths of {max(self.depths)} bits"
@@ -148,7 +146,7 @@ def _boxes(data: bytes, start: int, end: int, *, source: str) -> Iterator[tuple[
 
 
 def _codestream(data: bytes, start: int) -> Jpeg2000Header:
-    width, height, _, _, tile_width, tile_height, tile_left, tile_top, count = struct.unpack_from(
+    width, height, left, top, tile_width, tile_height, tile_left, tile_top, count = struct.unpack_from(
         ">8IH", data, start + 8
     )
     tiles = -(-(width - tile_left) // tile_width) * -(-(height - tile_top) // tile_height)
@@ -156,7 +154,12 @@ def _codestream(data: bytes, start: int) -> Jpeg2000Header:
     return Jpeg2000Header(
         start=start,
         depths=tuple((sample[0] & 0x7F) + 1 for sample in samples),
-        signed=any(sample[0] & 0x80 for sample in samples),
         subsampled=any(sample[1:] != (1, 1) for sample in samples),
+        uneven=any(
+            place % sample[1 + axis]
+            for sample in samples
+            for axis, places in enumerate(((width, left, tile_width, tile_left), (height, top, tile_height, tile_top)))
+            for place in places
+        ),
         tiles=tiles,
     )

@@ -240,13 +240,10 @@ class TestJpeg2000:
                 difference = np.asarray(LOADER(item)).astype(int) - expected
                 assert np.abs(difference).max() <= (1 if "lossless" in name else 3), way
 
-    @pytest.mark.parametrize(("place", "value"), [(0, 0x87), (1, 2)], ids=["a sign", "half as many samples"])
-    def test_channels_that_pillow_takes_for_others_are_refused(
-        self, picture: Image.Image, encode: Callable[..., bytes], place: int, value: int
-    ) -> None:
+    def test_channels_of_different_sizes_are_refused(self, picture: Image.Image, encode: Callable[..., bytes]) -> None:
         data = bytearray(encode(picture, "JPEG2000", no_jp2=True))
-        data[data.index(b"\xff\x51") + 40 + place] = value
-        with pytest.raises(UnsupportedImageError, match="Pillow decodes wrong"):
+        data[data.index(b"\xff\x51") + 41] = 2
+        with pytest.raises(UnsupportedImageError, match="channels of different sizes"):
             LOADER(bytes(data))
 
     @pytest.mark.parametrize("name", DEEP)
