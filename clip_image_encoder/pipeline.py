@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -15,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from clip_image_encoder.arrays import Pixels, Tokens, Vectors
-from clip_image_encoder.errors import BackendError, ContractError, EncoderError, ImageError
+from clip_image_encoder.errors import BackendError, ConfigurationError, ContractError, EncoderError, ImageError
 from clip_image_encoder.gate import Gate
 from clip_image_encoder.protocols import Backend, Pooling
 
@@ -177,6 +178,7 @@ def in_order(
         yield from map(function, items)
         return
     source = iter(items)
+    process = os.getpid()
     source_error: Exception | None = None
     pending: deque[Future[_Result]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="clip_image_encoder")
@@ -192,12 +194,19 @@ def in_order(
             pending.append(pool.submit(function, item))
             if len(pending) >= ahead:
                 yield pending.popleft().result()
+                _check_threads(process)
         while pending:
             yield pending.popleft().result()
+            _check_threads(process)
         if source_error is not None:
             raise source_error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _check_threads(process: int) -> None:
+    if os.getpid() != process:
+        raise ConfigurationError("a stream can't be continued in a forked process; begin another one there")
 
 
 def unit_rows(vectors: Vectors) -> Vectors:

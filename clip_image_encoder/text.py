@@ -21,6 +21,7 @@ from clip_image_encoder.checkpoint.weights import build, load_weights
 from clip_image_encoder.devices import Devices, resolve_devices
 from clip_image_encoder.errors import BackendError, CheckpointError, ConfigurationError
 from clip_image_encoder.fingerprint import fingerprint
+from clip_image_encoder.forks import computing, in_forks
 from clip_image_encoder.pipeline import unit_rows
 
 __all__ = ["TextEncoder"]
@@ -142,9 +143,16 @@ class TextEncoder:
         """Load the tokenizer, and the tower onto the device that it will run on first."""
         self._lock = Lock()
         let_forks_compute()
+        in_forks(self, TextEncoder._renew)
         self._tokenizer = _load_tokenizer(self._tokenizer_checkpoint)
         self._towers: dict[str, TextTower] = {}
         self._dimension = self._tower(resolve_devices(self._device, torch_devices())[0]).dimension
+
+    def _renew(self) -> None:
+        self._lock = Lock()
+        if "TOKENIZERS_PARALLELISM" in os.environ:
+            # Where it is set, tokenizers doesn't notice forks, and waits for its threads, which are not there.
+            os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
     def _tower(self, device: str) -> TextTower:
         with self._lock:
@@ -155,7 +163,7 @@ class TextEncoder:
     def _encode_batch(self, texts: list[str], device: str) -> Vectors:
         spec = self._checkpoint.text
         # Fast tokenizers keep padding and truncation as state, which threads would fight over.
-        with self._lock:
+        with self._lock, computing():
             tokens = self._tokenizer(
                 texts,
                 # SigLIP was trained on texts padded to their full length, and attends to the padding.
@@ -166,7 +174,7 @@ class TextEncoder:
             )
         tower = self._tower(device)
         try:
-            with torch.inference_mode():
+            with computing(), torch.inference_mode():
                 mask = tokens.get("attention_mask")
                 features = tower(tokens["input_ids"].to(device), None if mask is None else mask.to(device))
                 vectors: Vectors = features.to("cpu", torch.float32).numpy()

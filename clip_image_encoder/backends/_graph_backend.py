@@ -18,6 +18,7 @@ from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.checkpoint.spec import vision_outputs
 from clip_image_encoder.devices import Devices, resolve_devices
 from clip_image_encoder.errors import BackendError
+from clip_image_encoder.forks import computing, in_forks, never_destroy
 from clip_image_encoder.protocols import Output
 
 __all__ = ["GraphBackend", "Run", "Runtime"]
@@ -92,8 +93,10 @@ class GraphBackend:
         )
         self._runtime = runtime
         self._requested = device
+        self._devices = tuple(runtime.devices)
         self._lock = Lock()
         self._runs: dict[tuple[str, Output, str], Run] = {}
+        in_forks(self, GraphBackend._load_anew)
         run = self._run(resolve_devices(device, self.devices)[0], self._graph)
         self._dimension: int = run(np.zeros((1, *self.image_size, 3), np.uint8)).shape[-1]
 
@@ -110,7 +113,7 @@ class GraphBackend:
     @property
     def devices(self) -> Sequence[str]:
         """What the runtime can run on, the best first."""
-        return self._runtime.devices
+        return self._devices
 
     @property
     def outputs(self) -> frozenset[Output]:
@@ -137,7 +140,9 @@ class GraphBackend:
         """
         kind: Literal["uint8", "float32"] = "uint8" if pixels.dtype == np.uint8 else "float32"
         plain: Pixels = np.ascontiguousarray(pixels)  # type: ignore[assignment]  # of the same dtype
-        return self._run(device, replace(self._graph, output=output, pixels=kind))(plain)
+        run = self._run(device, replace(self._graph, output=output, pixels=kind))
+        with computing():
+            return run(plain)
 
     def __repr__(self) -> str:
         return f"GraphBackend({self._graph.checkpoint.name!r}, {self._runtime})"
@@ -158,6 +163,12 @@ class GraphBackend:
                 file = find_or_make(graph.key, lambda folder: self._make(graph, folder / _FILE)) / _FILE
                 self._runs[key] = self._runtime.open(self._runtime.prepare(graph, file), device)
             return self._runs[key]
+
+    def _load_anew(self) -> None:
+        # A runtime computes on threads of its own, which a forked process does not have, and which the
+        # destructors of what is loaded wait for.
+        never_destroy(self._runs)
+        self._lock, self._runs = Lock(), {}
 
     def _make(self, graph: Graph, file: Path) -> None:
         from clip_image_encoder.backends._export import export

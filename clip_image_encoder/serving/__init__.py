@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, overload, runtime_
 from clip_image_encoder.arguments import check_batch_size
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.errors import ConfigurationError
+from clip_image_encoder.forks import in_forks
 from clip_image_encoder.images import ImageInput
 from clip_image_encoder.pipeline import EncodedBatch
 from clip_image_encoder.serving.waiting_room import Call, WaitingRoom
@@ -127,9 +127,7 @@ class MicroBatcher(Generic[_Item]):
         self._wait = max_wait_ms / 1000
         self._max_queue = max_queue
         self._begin()
-        if hasattr(os, "register_at_fork"):
-            begin_again = weakref.WeakMethod(self._begin_again)
-            os.register_at_fork(after_in_child=lambda: (method := begin_again()) and method())
+        in_forks(self, MicroBatcher._begin_again)
 
     def encode(self, item: _Item) -> Vectors:
         """Return the vector `(d,)` of an image or a text, when it is there.
