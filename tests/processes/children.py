@@ -22,7 +22,7 @@ def fork_children(count: int, work: Callable[[], bool]) -> Counter[str]:
 
     Args:
         count: number of children.
-        work: called in each child; False is a failure. Every second child ends as Python's programs do, with all
+        work: called in each child; False is a failure. Every fourth child ends as Python's programs do, with all
             destructors; the others at once, as those of multiprocessing do.
     """
     ends: Counter[str] = Counter()
@@ -33,7 +33,7 @@ def fork_children(count: int, work: Callable[[], bool]) -> Counter[str]:
             started += 1
             child = os.fork()
             if child == 0:
-                _work_and_end(work, at_once=started % 2 == 0)
+                _work_and_end(work, at_once=started % 4 != 0)
             seen[child] = (0, time.monotonic())
         for child in list(seen):
             ended, status = os.waitpid(child, os.WNOHANG)

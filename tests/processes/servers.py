@@ -115,7 +115,10 @@ def running(command: list[str], folder: Path) -> Iterator[dict[str, str]]:
         server.send_signal(signal.SIGTERM)
         status = server.wait(_PATIENCE)
         assert status == 0, f"it ended with status {status}: {log.read_text('utf-8')[-300:]}"
-        assert not alive(server.pid), "a worker lives on"
+        ends = time.monotonic() + _PATIENCE
+        while alive(server.pid) and time.monotonic() < ends:
+            time.sleep(0.1)
+        assert not alive(server.pid), "a process of it lives on"
     finally:
         if alive(server.pid):
             os.killpg(server.pid, signal.SIGKILL)
