@@ -1,8 +1,8 @@
 """Forks of a process that is at work: the child has one thread, and every lock as it was at that moment.
 
 A lock that another thread held stays locked in the child for ever, whether it is one of Python's or one inside a
-runtime's compiled code. So a fork waits until no runtime computes, and in the child each component makes its own
-locks and threads anew. `concurrent.futures` and `logging` do the same with theirs.
+runtime or a database. So a fork waits until none of those works, and in the child each component makes its own locks
+and threads anew. `concurrent.futures` and `logging` do the same with theirs.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from weakref import ref
 
 from clip_image_encoder.errors import BackendError
 
-__all__ = ["computing", "in_forks", "never_destroy"]
+__all__ = ["in_forks", "never_destroy", "no_fork"]
 
 _Owner = TypeVar("_Owner")
 
 _LONGEST_WAIT = 30.0
-"""Seconds that a fork waits; it goes on then, so that a computation that waits for the fork can't stop both."""
+"""Seconds that a fork waits; it goes on then, so that a call that waits for the fork can't stop both."""
 
 
 class _Process:
-    """What is computed in this process, and what a fork of it makes anew."""
+    """What must not be forked in this process now, and what a fork of it makes anew."""
 
     def __init__(self) -> None:
         self._is_watched = False
         self._entrance = RLock()  # held while this process forks; reentrant, for other packages' hooks
         self._left = Condition()
-        self._at_work: list[int] = []  # the threads that compute
+        self._at_work: list[int] = []  # the threads inside of `no_fork`
         self._owners: dict[int, tuple[ref[Any], Callable[[Any], None]]] = {}
         self._is_torn = False
 
     @contextmanager
-    def computing(self) -> Iterator[None]:
+    def no_fork(self) -> Iterator[None]:
         """Let forks of this process wait until the block has ended.
 
         Raises:
-            BackendError: this process was forked while its parent computed all the same.
+            BackendError: this process was forked inside such a block of its parent's all the same.
         """
         if self._is_torn:
             raise BackendError(
-                "this process was forked while its parent's model computed, and has the locks of that thread "
-                "but not the thread; fork between two calls, or start processes with multiprocessing's 'spawn'"
+                "this process was forked while another thread of its parent encoded, and has the locks of that "
+                "thread but not the thread; fork between two calls, or start processes with multiprocessing's 'spawn'"
             )
         self._watch()
         thread = get_ident()
@@ -98,8 +98,8 @@ class _Process:
 
 
 _PROCESS = _Process()
-computing = _PROCESS.computing
 in_forks = _PROCESS.in_forks
+no_fork = _PROCESS.no_fork
 
 
 def never_destroy(value: object) -> None:

@@ -21,7 +21,7 @@ from clip_image_encoder.checkpoint.weights import build, load_weights
 from clip_image_encoder.devices import Devices, resolve_devices
 from clip_image_encoder.errors import BackendError, CheckpointError, ConfigurationError
 from clip_image_encoder.fingerprint import fingerprint
-from clip_image_encoder.forks import computing, in_forks
+from clip_image_encoder.forks import in_forks, no_fork
 from clip_image_encoder.pipeline import unit_rows
 
 __all__ = ["TextEncoder"]
@@ -163,7 +163,7 @@ class TextEncoder:
     def _encode_batch(self, texts: list[str], device: str) -> Vectors:
         spec = self._checkpoint.text
         # Fast tokenizers keep padding and truncation as state, which threads would fight over.
-        with self._lock, computing():
+        with self._lock, no_fork():
             tokens = self._tokenizer(
                 texts,
                 # SigLIP was trained on texts padded to their full length, and attends to the padding.
@@ -174,7 +174,7 @@ class TextEncoder:
             )
         tower = self._tower(device)
         try:
-            with computing(), torch.inference_mode():
+            with no_fork(), torch.inference_mode():
                 mask = tokens.get("attention_mask")
                 features = tower(tokens["input_ids"].to(device), None if mask is None else mask.to(device))
                 vectors: Vectors = features.to("cpu", torch.float32).numpy()

@@ -18,7 +18,7 @@ from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.checkpoint.spec import vision_outputs
 from clip_image_encoder.devices import Devices, resolve_devices
 from clip_image_encoder.errors import BackendError
-from clip_image_encoder.forks import computing, in_forks, never_destroy
+from clip_image_encoder.forks import in_forks, never_destroy, no_fork
 from clip_image_encoder.protocols import Output
 
 __all__ = ["GraphBackend", "Run", "Runtime"]
@@ -141,7 +141,7 @@ class GraphBackend:
         kind: Literal["uint8", "float32"] = "uint8" if pixels.dtype == np.uint8 else "float32"
         plain: Pixels = np.ascontiguousarray(pixels)  # type: ignore[assignment]  # of the same dtype
         run = self._run(device, replace(self._graph, output=output, pixels=kind))
-        with computing():
+        with no_fork():
             return run(plain)
 
     def __repr__(self) -> str:

@@ -19,7 +19,7 @@ from clip_image_encoder.backends._vision_towers import VisionTower, check_image_
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.checkpoint.spec import vision_outputs
 from clip_image_encoder.devices import Devices, resolve_devices
-from clip_image_encoder.forks import computing, in_forks
+from clip_image_encoder.forks import in_forks, no_fork
 from clip_image_encoder.protocols import Output
 
 __all__ = ["TorchBackend", "load"]
@@ -121,7 +121,7 @@ class TorchBackend:
             float32 features on the CPU.
         """
         tower = self._tower(device)
-        with computing(), torch.inference_mode(), self._stream(device):
+        with no_fork(), torch.inference_mode(), self._stream(device):
             moved = self._as_bytes(pixels, device)
             parts = moved.split(max(1, TOKENS_AT_ONCE // self._patches)) if device == "cpu" else (moved,)
             features = [tower(part, output).to("cpu", torch.float32) for part in parts]

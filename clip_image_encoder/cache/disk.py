@@ -14,6 +14,7 @@ import numpy as np
 from clip_image_encoder.arguments import check_max_bytes
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.errors import ConfigurationError
+from clip_image_encoder.forks import no_fork
 
 __all__ = ["DiskCache"]
 
@@ -57,7 +58,7 @@ class DiskCache:
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Vectors]:
         """Return the vectors `(d,)` that are there, of these keys."""
         found: dict[bytes, Vectors] = {}
-        with closing(self._open()) as database:
+        with no_fork(), closing(self._open()) as database:
             for key in keys:
                 row = database.execute("SELECT vector FROM embeddings WHERE key = ?", (key,)).fetchone()
                 if row is not None:
@@ -67,7 +68,7 @@ class DiskCache:
     def put(self, vectors: Mapping[bytes, Vectors]) -> None:
         """Keep vectors `(d,)`."""
         rows = [(key, vector.astype("<f4").tobytes()) for key, vector in vectors.items()]
-        with closing(self._open()) as database, database:
+        with no_fork(), closing(self._open()) as database, database:
             database.executemany("INSERT OR REPLACE INTO embeddings VALUES (?, ?)", rows)
             while _used_bytes(database) > self.max_bytes:
                 database.execute(
@@ -76,7 +77,8 @@ class DiskCache:
                 )
 
     def _open(self) -> sqlite3.Connection:
-        # A connection for each batch: it costs less than a picture, and none is left to a fork or a thread's end.
+        # A connection for each batch: it costs less than a picture, and none is left to a fork, which would take the
+        # parent's locks for its own, or to a thread's end.
         return sqlite3.connect(self.file, timeout=60)
 
 

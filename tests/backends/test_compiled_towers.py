@@ -27,7 +27,9 @@ def compiled(clip: Saved, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
         # They would stay in the system's folder for temporary files, 150 MB for each installation of torch.
         patch.setattr(torch._inductor.config, "cpp_cache_precompile_headers", False)
+        torch.set_num_threads(2)  # kernels are compiled for a number of threads, and in a fork there is one
         yield clip.backend(compile=True)
+        torch.set_num_threads(1)
 
 
 @needs_compiler
@@ -48,7 +50,13 @@ def test_a_fork_does_without_what_was_compiled(compiled: TorchBackend, pixels: N
     expected = compiled(pixels, output="pooled", device="cpu")
     fork = multiprocessing.get_context("fork")
     results: SimpleQueue[Any] = fork.SimpleQueue()
-    child = fork.Process(target=lambda: results.put(compiled(pixels, output="pooled", device="cpu")))
+
+    def encode() -> None:
+        # For another number of threads the compiler would begin anew, with processes that a fork doesn't have.
+        with torch.compiler.set_stance("fail_on_recompile"):
+            results.put(compiled(pixels, output="pooled", device="cpu"))
+
+    child = fork.Process(target=encode)
     child.start()
     child.join(60)
     child.kill()

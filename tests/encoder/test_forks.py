@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.queues import SimpleQueue
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,15 +35,15 @@ ENCODE: dict[str, Callable[[], Any]] = {
     "openvino": lambda: ImageEncoder("tiny-shapes", backend="openvino"),
     "text": lambda: TextEncoder("tiny-shapes", device="cpu"),
 }
-COMPUTING = """
+AT_WORK = """
 import os, threading
 from clip_image_encoder import BackendError
 from clip_image_encoder import forks
 
 entered, leave, left = threading.Event(), threading.Event(), threading.Event()
 
-def compute():
-    with forks.computing():
+def work():
+    with forks.no_fork():
         entered.set()
         leave.wait()
         left.set()
@@ -53,7 +54,7 @@ def status_of_child(work):
         os._exit(0 if work() else 1)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
-thread = threading.Thread(target=compute)
+thread = threading.Thread(target=work)
 thread.start()
 entered.wait()
 """
@@ -190,10 +191,35 @@ def test_a_stream_is_not_continued_in_a_fork(toy: ImageEncoder) -> None:
     stream.close()
 
 
-def test_a_fork_waits_until_another_thread_has_computed() -> None:
+def test_a_fork_waits_until_another_thread_has_finished() -> None:
     # Python calls what was registered last first: the thread is let go when the fork has begun.
     program = "os.register_at_fork(before=leave.set); print(status_of_child(left.is_set))"
-    assert run(COMPUTING + program) == "0"
+    assert run(AT_WORK + program) == "0"
+
+
+def test_a_fork_waits_until_another_thread_has_left_the_cache_on_disk(tmp_path: Path) -> None:
+    program = f"""
+from clip_image_encoder.cache import DiskCache
+
+leave.set()
+thread.join()
+for event in (entered, leave, left):
+    event.clear()
+
+class Keys(list):
+    def __iter__(self):
+        entered.set()
+        leave.wait()
+        left.set()
+        return super().__iter__()
+
+reader = threading.Thread(target=DiskCache({str(tmp_path / "vectors.sqlite")!r}).get, args=(Keys(),))
+reader.start()
+entered.wait()
+os.register_at_fork(before=leave.set)
+print(status_of_child(left.is_set))
+"""
+    assert run(AT_WORK + program) == "0"
 
 
 def test_a_fork_that_could_not_wait_is_told_so_in_the_child() -> None:
@@ -202,32 +228,32 @@ forks._LONGEST_WAIT = 0
 
 def is_refused():
     try:
-        with forks.computing():
+        with forks.no_fork():
             return False
     except BackendError as error:
-        return "was forked while" in str(error)
+        return "fork between two calls" in str(error)
 
 print(status_of_child(is_refused))
 leave.set()
 thread.join()
-with forks.computing():
+with forks.no_fork():
     print("the parent goes on")
 """
-    assert run(COMPUTING + program) == "0\nthe parent goes on"
+    assert run(AT_WORK + program) == "0\nthe parent goes on"
 
 
-def test_a_thread_that_computes_may_fork_itself() -> None:
+def test_a_thread_that_is_at_work_may_fork_itself() -> None:
     program = """
 leave.set()
 thread.join()
 
 def goes_on():
-    with forks.computing():
+    with forks.no_fork():
         return True
 
-with forks.computing():
+with forks.no_fork():
     print(status_of_child(goes_on))
-with forks.computing():
+with forks.no_fork():
     print(status_of_child(goes_on))
 """
-    assert run(COMPUTING + program) == "0\n0"
+    assert run(AT_WORK + program) == "0\n0"
