@@ -51,7 +51,9 @@ async def asgi(scope: dict[str, Any], receive: Callable[[], Any], send: Callable
 tasks = celery.Celery("tests.processes.apps")
 tasks.conf.update(
     broker_url="filesystem://",
-    broker_transport_options=dict.fromkeys(("data_folder_in", "data_folder_out"), os.environ["QUEUE"]),
+    broker_transport_options=dict.fromkeys(
+        ("data_folder_in", "data_folder_out", "control_folder"), os.environ["QUEUE"]
+    ),
     result_backend=f"file://{os.environ['RESULTS']}",
     worker_hijack_root_logger=False,
 )

@@ -83,7 +83,7 @@ def ask_celery(folder: Path) -> str:
     command = ["celery", "--app=tests.processes.apps:tasks", "worker", "--pool=prefork", "--concurrency=2"]
     with running(command, folder) as environment:
         client = Celery(broker="filesystem://", backend=f"file://{environment['RESULTS']}")
-        options = dict.fromkeys(("data_folder_in", "data_folder_out"), environment["QUEUE"])
+        options = dict.fromkeys(("data_folder_in", "data_folder_out", "control_folder"), environment["QUEUE"])
         client.conf.update(broker_transport_options=options)
         return ask_all(lambda: client.send_task("answer").get(timeout=_PATIENCE))
 
