@@ -159,6 +159,16 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def processes(session: nox.Session) -> None:
+    """Fork 200 children of busy parents, and run servers with two workers: nox -s processes [-- CHILDREN]; minutes."""
+    session.install("-e", ".[onnx,openvino]", *nox.project.dependency_groups(PYPROJECT, "processes"))
+    children = session.posargs[0] if session.posargs else "200"
+    for kind in ("torch", "onnx", "openvino", "texts", "batcher"):
+        session.run("python", "-W", "ignore", "-m", "tests.processes.busy", kind, children)
+    session.run("python", "-m", "tests.processes.servers")
+
+
+@nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
     """Fuzz the loader and the preprocess for five minutes, or so many seconds: nox -s fuzz [-- SECONDS]."""
     install(session, "torch", besides=("atheris",))

@@ -23,6 +23,7 @@ from clip_image_encoder.checkpoint.weights import build, load_weights
 from clip_image_encoder.devices import Devices, resolve_devices
 from clip_image_encoder.errors import BackendError, CheckpointError, ConfigurationError
 from clip_image_encoder.fingerprint import fingerprint
+from clip_image_encoder.forks import in_forks, no_fork
 from clip_image_encoder.pipeline import unit_rows
 
 __all__ = ["TextEncoder", "Tokenizer", "enough_of"]
@@ -153,12 +154,19 @@ class TextEncoder:
         """Load the tokenizer, and the tower onto the device that it will run on first."""
         self._lock = Lock()
         let_forks_compute()
+        in_forks(self, TextEncoder._renew)
         self._tokenizer = _load_tokenizer(self._tokenizer_checkpoint)
         self._towers: dict[str, TextTower] = {}
         device = resolve_devices(self._device, torch_devices())[0]
         # One dtype for all devices, so that one fingerprint is true of all.
         self._computed_in = dtype_on(device, self._dtype)
         self._dimension = self._tower(device).dimension
+
+    def _renew(self) -> None:
+        self._lock = Lock()
+        if "TOKENIZERS_PARALLELISM" in os.environ:
+            # Where it is set, tokenizers doesn't notice forks, and waits for its threads, which are not there.
+            os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
     def _tower(self, device: str) -> TextTower:
         with self._lock:
@@ -169,7 +177,7 @@ class TextEncoder:
     def _encode_batch(self, texts: list[str], device: str) -> Vectors:
         spec = self._checkpoint.text
         # Fast tokenizers keep padding and truncation as state, which threads would fight over.
-        with self._lock:
+        with self._lock, no_fork():
             tokens = self._tokenizer(
                 [enough_of(text, self._tokenizer, self._max_length) for text in texts],
                 # SigLIP was trained on texts padded to their full length, and attends to the padding.
@@ -180,7 +188,7 @@ class TextEncoder:
             )
         tower = self._tower(device)
         try:
-            with _own_context(device):
+            with no_fork(), _own_context(device):
                 ids, mask = torch.from_numpy(tokens["input_ids"]), tokens.get("attention_mask")
                 features = tower(ids.to(device), None if mask is None else torch.from_numpy(mask).to(device))
                 vectors: Vectors = features.to("cpu", torch.float32).numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import time
 import weakref
@@ -12,6 +13,8 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from threading import Thread, current_thread
 from typing import Any, TypeVar
+
+from clip_image_encoder.errors import ConfigurationError
 
 __all__ = ["in_order", "in_parts"]
 
@@ -41,6 +44,7 @@ def in_order(
         yield from map(function, items)
         return
     source = iter(items)
+    process = os.getpid()
     source_error: Exception | None = None
     pending: deque[Future[_Result]] = deque()
     crew = _Crew(workers)
@@ -57,12 +61,19 @@ def in_order(
             del item
             if len(pending) >= ahead:
                 yield pending.popleft().result()
+                _check_threads(process)
         while pending:
             yield pending.popleft().result()
+            _check_threads(process)
         if source_error is not None:
             raise source_error
     finally:
         crew.end()
+
+
+def _check_threads(process: int) -> None:
+    if os.getpid() != process:
+        raise ConfigurationError("a stream can't be continued in a forked process; begin another one there")
 
 
 def in_parts(items: Iterable[_Item], size: int) -> Generator[list[_Item]]:

@@ -21,6 +21,7 @@ from clip_image_encoder.checkpoint.files import first_line
 from clip_image_encoder.checkpoint.spec import vision_outputs
 from clip_image_encoder.devices import Devices, resolve_devices
 from clip_image_encoder.errors import BackendError, EncoderError
+from clip_image_encoder.forks import in_forks, never_destroy, no_fork
 from clip_image_encoder.protocols import Output
 
 __all__ = ["GraphBackend", "Runtime"]
@@ -97,8 +98,10 @@ class GraphBackend:
         )
         self._runtime = runtime
         self._requested = device
+        self._devices = tuple(runtime.devices)
         self._lock = Lock()
         self._runs: dict[tuple[str, Output, str], Run] = {}
+        in_forks(self, GraphBackend._load_anew)
         run = self._run(resolve_devices(device, self.devices)[0], self._graph)
         self._dimension: int = run(np.zeros((1, *self.image_size, 3), np.uint8)).shape[-1]
 
@@ -115,7 +118,7 @@ class GraphBackend:
     @property
     def devices(self) -> Sequence[str]:
         """What the runtime can run on, the best first."""
-        return self._runtime.devices
+        return self._devices
 
     @property
     def outputs(self) -> frozenset[Output]:
@@ -143,7 +146,9 @@ class GraphBackend:
         """
         kind: Literal["uint8", "float32"] = "uint8" if pixels.dtype == np.uint8 else "float32"
         plain: Pixels = np.ascontiguousarray(pixels)  # type: ignore[assignment]  # of the same dtype
-        return self._run(device, replace(self._graph, output=output, pixels=kind))(plain)
+        run = self._run(device, replace(self._graph, output=output, pixels=kind))
+        with no_fork():
+            return run(plain)
 
     def __repr__(self) -> str:
         return f"GraphBackend({self._graph.checkpoint.name!r}, {self._runtime})"
@@ -175,6 +180,12 @@ class GraphBackend:
                 f"{self._runtime} can't load its graph on {device}: {type(error).__name__}: {first_line(error)}; "
                 f"if the file is damaged, delete {file.parent}, and it is made anew"
             ) from error
+
+    def _load_anew(self) -> None:
+        # A runtime computes on threads of its own, which a forked process does not have, and which the
+        # destructors of what is loaded wait for.
+        never_destroy(self._runs)
+        self._lock, self._runs = Lock(), {}
 
     def _make(self, graph: Graph, file: Path) -> None:
         pixels, expected = run_apart(partial(_export, graph, file), near=file.parent)

@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import local
 
 import numpy as np
 from filelock import FileLock
@@ -121,13 +120,17 @@ def _settings(precision: str) -> dict[str, str]:
 
 
 def _runner(compiled: openvino.CompiledModel) -> Run:
-    # A request holds the memory of one inference: each thread needs its own.
-    thread = local()
+    # A request holds the memory of one inference: those that run at the same time need one each. They are not kept
+    # by thread, because a forked process destroys what belongs to the threads that it doesn't have.
+    idle: list[openvino.InferRequest] = []
 
     def run(pixels: Pixels) -> NDArray[np.float32]:
-        if not hasattr(thread, "request"):
-            thread.request = compiled.create_infer_request()
-        features: NDArray[np.float32] = thread.request.infer([pixels], share_inputs=True)[0]
+        try:
+            request = idle.pop()
+        except IndexError:
+            request = compiled.create_infer_request()
+        features: NDArray[np.float32] = request.infer([pixels], share_inputs=True)[0]
+        idle.append(request)
         return features
 
     return run

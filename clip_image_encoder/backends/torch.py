@@ -20,6 +20,7 @@ from clip_image_encoder.backends._vision_towers import VisionTower, check_image_
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.checkpoint.spec import vision_outputs
 from clip_image_encoder.devices import Devices, resolve_devices
+from clip_image_encoder.forks import in_forks, no_fork
 from clip_image_encoder.protocols import Output
 
 __all__ = ["TorchBackend", "load"]
@@ -82,6 +83,7 @@ class TorchBackend:
         self._streams = local()
         self._lock = Lock()
         let_forks_compute()
+        in_forks(self, TorchBackend._renew)
         self._dimension = self._tower(self._device).dimension
 
     @property
@@ -123,7 +125,7 @@ class TorchBackend:
             float32 features on the CPU.
         """
         tower = self._tower(device)
-        with inference(device), self._stream(device):
+        with no_fork(), inference(device), self._stream(device):
             moved = self._as_bytes(pixels, device)
             parts = moved.split(max(1, TOKENS_AT_ONCE // self._patches)) if device == "cpu" else (moved,)
             features = [tower(part, output).to("cpu", torch.float32) for part in parts]
@@ -168,6 +170,11 @@ class TorchBackend:
         if device not in streams:
             streams[device] = torch.cuda.Stream(device)
         return torch.cuda.stream(streams[device])
+
+    def _renew(self) -> None:
+        """Do without other threads, and without kernels that were compiled for several, in a forked process."""
+        self._lock = Lock()
+        self._towers = {device: getattr(tower, "_orig_mod", tower) for device, tower in self._towers.items()}
 
     def _tower(self, device: str) -> VisionTower:
         with self._lock:

@@ -14,6 +14,7 @@ import numpy as np
 from clip_image_encoder.arguments import check_count
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.errors import ConfigurationError
+from clip_image_encoder.forks import no_fork
 
 __all__ = ["DiskCache"]
 
@@ -64,7 +65,7 @@ class DiskCache:
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Vectors]:
         """Return the vectors `(d,)` that are there, of these keys."""
         found: dict[bytes, Vectors] = {}
-        with closing(self._open()) as database:
+        with no_fork(), closing(self._open()) as database:
             for key in keys:
                 row = database.execute("SELECT vector FROM embeddings WHERE key = ?", (key,)).fetchone()
                 if row is not None:
@@ -76,7 +77,7 @@ class DiskCache:
         if _is_read_only(Path(self.file)):
             return
         rows = [(key, vector.astype("<f4").tobytes()) for key, vector in vectors.items()]
-        with closing(self._open()) as database, database:
+        with no_fork(), closing(self._open()) as database, database:
             database.executemany("INSERT OR REPLACE INTO embeddings VALUES (?, ?)", rows)
             dropped = 1
             while dropped and _used_bytes(database) > self.max_bytes:
@@ -86,7 +87,8 @@ class DiskCache:
                 ).rowcount
 
     def _open(self) -> sqlite3.Connection:
-        # A connection for each batch: it costs less than a picture, and none is left to a fork or a thread's end.
+        # A connection for each batch: it costs less than a picture, and none is left to a fork, which would take the
+        # parent's locks for its own, or to a thread's end.
         file = Path(self.file).resolve()  # SQLite's journal lies beside the file, not beside a link to it
         mode = "mode=rwc"
         if _is_read_only(file):

@@ -17,6 +17,7 @@ from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.devices import Devices, resolve_devices
 from clip_image_encoder.encoder import ImageEncoder
 from clip_image_encoder.errors import ImageError
+from clip_image_encoder.forks import in_forks
 from clip_image_encoder.images import ImageInput, ImageLoader
 from clip_image_encoder.images.encoded import EncodedImage
 from clip_image_encoder.images.several import each_image, is_single_image
@@ -74,7 +75,8 @@ class CachedEncoder:
         self._encoder = encoder
         self._cache = cache
         self._fingerprint = encoder.fingerprint
-        self._lock = Lock()
+        self._renew()
+        in_forks(self, CachedEncoder._renew)
         self.hits = 0
         self.misses = 0
 
@@ -140,6 +142,9 @@ class CachedEncoder:
                     yield self._encode_part(part, start, encode)
 
         return progress(run(), total=total, show=show_progress)
+
+    def _renew(self) -> None:
+        self._lock = Lock()
 
     def _identify(self, kind: str, image: object) -> tuple[bytes | None, object]:
         """Return a picture's key, and what is to be encoded: the very content that the key was made of.

@@ -9,6 +9,7 @@ from threading import Lock
 
 from clip_image_encoder.arguments import check_count
 from clip_image_encoder.arrays import Vectors
+from clip_image_encoder.forks import in_forks
 
 __all__ = ["MemoryCache"]
 
@@ -32,7 +33,8 @@ class MemoryCache:
         self._max_bytes = check_count(max_bytes, name="max_bytes")
         self._bytes = 0
         self._vectors: OrderedDict[bytes, Vectors] = OrderedDict()
-        self._lock = Lock()
+        self._renew()
+        in_forks(self, MemoryCache._renew)
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Vectors]:
         """Return the vectors `(d,)` that are there, of these keys; they can't be written to."""
@@ -55,6 +57,9 @@ class MemoryCache:
                     self._bytes += _size(key, kept)
             while self._bytes > self._max_bytes:
                 self._bytes -= _size(*self._vectors.popitem(last=False))
+
+    def _renew(self) -> None:
+        self._lock = Lock()
 
     def __reduce__(self) -> tuple[type[MemoryCache], tuple[int]]:
         # In another process it is another memory.

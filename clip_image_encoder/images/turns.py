@@ -5,11 +5,27 @@ from __future__ import annotations
 import threading
 from contextlib import AbstractContextManager
 
+from clip_image_encoder.forks import in_forks
+
 __all__ = ["turn_with"]
 
-# A handful of locks shared out by identity: nothing is attached to the caller's object, nothing has
-# to be forgotten later. Reentrant, for a file object that itself loads a picture when it is read.
-_LOCKS = tuple(threading.RLock() for _ in range(64))
+
+class _Turns:
+    """A handful of locks shared out by identity: nothing is attached to the caller's object or forgotten later."""
+
+    def __init__(self) -> None:
+        self._make_locks()
+        in_forks(self, _Turns._make_locks)
+
+    def of(self, item: object) -> AbstractContextManager[object]:
+        return self._locks[id(item) // 16 % len(self._locks)]
+
+    def _make_locks(self) -> None:
+        # Reentrant, for a file object that itself loads an image when it is read.
+        self._locks = tuple(threading.RLock() for _ in range(64))
+
+
+_TURNS = _Turns()
 
 
 def turn_with(item: object) -> AbstractContextManager[object]:
@@ -18,4 +34,4 @@ def turn_with(item: object) -> AbstractContextManager[object]:
     The position of a file and the decoder of a lazily opened image are state that two threads
     would spoil for each other when the same object stands in a list twice.
     """
-    return _LOCKS[id(item) // 16 % len(_LOCKS)]
+    return _TURNS.of(item)

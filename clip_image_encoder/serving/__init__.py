@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import reprlib
 import time
 import weakref
@@ -15,6 +14,7 @@ from PIL import Image
 from clip_image_encoder.arguments import check_count, check_milliseconds
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.errors import ConfigurationError, ImageError
+from clip_image_encoder.forks import in_forks
 from clip_image_encoder.images import ImageInput, ImageLoader
 from clip_image_encoder.images.several import has_method
 from clip_image_encoder.serving.answers import Encode, ImageStream, encode_images, encode_texts
@@ -93,9 +93,7 @@ class MicroBatcher(Generic[_Item]):
         loader = getattr(encoder, "loader", None)
         self._loader = loader if isinstance(loader, ImageLoader) else None
         self._begin()
-        if hasattr(os, "register_at_fork"):
-            begin_again = weakref.WeakMethod(self._begin_again)
-            os.register_at_fork(after_in_child=lambda: (method := begin_again()) and method())
+        in_forks(self, MicroBatcher._begin_again)
 
     def encode(self, item: _Item) -> Vectors:
         """Return the vector `(d,)` of an image or a text, when it is there.

@@ -94,3 +94,33 @@ def test_a_fork_ends_by_itself_though_its_parents_queue_was_locked() -> None:
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
     assert run(program) == "0"
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system has no fork")
+def test_in_a_forked_process_it_reads_a_file_that_the_parents_was_reading() -> None:
+    program = """
+    import io
+    from PIL import Image
+
+    parent, reading, go_on = os.getpid(), threading.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        def read(self, size=-1, /):
+            if os.getpid() == parent:
+                reading.set()
+                go_on.wait()
+            return super().read(size)
+
+    file = Slow()
+    Image.fromarray(picture).save(file, "PNG")
+    caller = threading.Thread(target=batcher.encode, args=(file,))
+    caller.start()
+    reading.wait()
+    child = os.fork()
+    if child == 0:
+        raise SystemExit(0 if np.allclose(batcher.encode(file), vector) else 1)
+    go_on.set()
+    caller.join()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert run(program) == "0"
