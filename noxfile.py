@@ -147,7 +147,8 @@ def wheel(session: nox.Session) -> None:
 @nox.session(default=False)
 def decoders(session: nox.Session) -> None:
     """Compare the loader with independent decoders, on files of every kind that it mends: a minute."""
-    install(session, "decoders")
+    session.install("--no-deps", "-e", ".")
+    session.install(*nox.project.dependency_groups(PYPROJECT, "decoders"))
     session.run("pytest", "tests/decoders", *session.posargs)
 
 
