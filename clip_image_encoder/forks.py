@@ -40,7 +40,7 @@ class _Process:
         self._at_work: list[int] = []  # the threads inside of `no_fork`
         self._owners: dict[int, tuple[ref[Any], Callable[[Any], None]]] = {}
         self._is_torn = False
-        self._rests_from = 0.0  # on the clock of `time.monotonic`
+        self._at_rest = 0.0  # on the clock of `time.monotonic`
 
     @contextmanager
     def no_fork(self) -> Iterator[None]:
@@ -63,7 +63,7 @@ class _Process:
         finally:
             if thread in self._at_work:  # a Ctrl-C may have come before
                 self._at_work.remove(thread)
-                self._rests_from = time.monotonic() + _REST
+                self._at_rest = time.monotonic() + _REST
             with self._left:
                 self._left.notify_all()
 
@@ -87,7 +87,7 @@ class _Process:
         self._entrance.acquire()
         with self._left:
             self._left.wait_for(lambda: not self._others_at_work(), _LONGEST_WAIT)
-        time.sleep(max(0.0, self._rests_from - time.monotonic()))
+        time.sleep(max(0.0, self._at_rest - time.monotonic()))
 
     def _go_on(self) -> None:
         self._entrance.release()
