@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Condition, RLock, get_ident
@@ -25,6 +26,10 @@ _LONGEST_WAIT = 30.0
 """Seconds that a fork waits; it goes on then, so that a call that waits for the fork can't stop both."""
 
 
+_REST = 0.1
+"""Seconds after a call in which a runtime's own threads may still hold locks: one of 200 children of OpenVINO hung."""
+
+
 class _Process:
     """What must not be forked in this process now, and what a fork of it makes anew."""
 
@@ -35,6 +40,7 @@ class _Process:
         self._at_work: list[int] = []  # the threads inside of `no_fork`
         self._owners: dict[int, tuple[ref[Any], Callable[[Any], None]]] = {}
         self._is_torn = False
+        self._at_rest = 0.0  # on the clock of `time.monotonic`
 
     @contextmanager
     def no_fork(self) -> Iterator[None]:
@@ -57,6 +63,7 @@ class _Process:
         finally:
             if thread in self._at_work:  # a Ctrl-C may have come before
                 self._at_work.remove(thread)
+                self._at_rest = time.monotonic() + _REST
             with self._left:
                 self._left.notify_all()
 
@@ -80,6 +87,7 @@ class _Process:
         self._entrance.acquire()
         with self._left:
             self._left.wait_for(lambda: not self._others_at_work(), _LONGEST_WAIT)
+        time.sleep(max(0.0, self._at_rest - time.monotonic()))
 
     def _go_on(self) -> None:
         self._entrance.release()
