@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from clip_image_encoder.arguments import check_count
 from clip_image_encoder.encoder import ImageEncoder
 from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.images.listing import pictures_below
@@ -80,8 +81,7 @@ def embed_folder(
     root, files = Path(source), EmbeddingFiles.at(destination)
     if not root.is_dir():
         raise ConfigurationError(f"{root} is not a folder")
-    if rows_per_file < 1:
-        raise ConfigurationError(f"rows_per_file must be a positive integer, not {rows_per_file!r}")
+    rows_per_file = check_count(rows_per_file, name="rows_per_file")
     fingerprint = encoder.fingerprint
     with files.locked():
         done = files.written("path", fingerprint=fingerprint)
