@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable
 
 import numpy as np
@@ -114,3 +115,30 @@ def test_a_profile_for_other_channels_is_ignored_as_viewers_do(swapped_profile: 
     expected = image.convert("RGB").tobytes()
     image.info["icc_profile"] = swapped_profile
     assert SRGB(image).tobytes() == expected
+
+
+def grey_profile(gamma: float) -> bytes:
+    """Return an ICC profile of greys, with white of D50."""
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
+    tags = struct.pack(">I4sII4sII", 2, b"wtpt", 156, len(white), b"kTRC", 156 + len(white), len(curve))
+    size = 128 + len(tags) + len(white) + len(curve)
+    head = struct.pack(">I4xI4s4s4s12x4s", size, 0x02100000, b"mntr", b"GRAY", b"XYZ ", b"acsp")
+    return head.ljust(68, b"\0") + struct.pack(">3i", 63190, 65536, 54061).ljust(60, b"\0") + tags + white + curve
+
+
+def test_a_grey_profile_holds_for_16_bit_grey_with_alpha_as_for_8_bits(encode: Callable[..., bytes]) -> None:
+    profile = grey_profile(1.0)
+    grey = Image.linear_gradient("L")
+    opaque = Image.new("L", grey.size, 255)
+    eight = encode(Image.merge("LA", (grey, opaque)), icc_profile=profile)
+    # So Pillow reads 16 bits of grey and alpha.
+    sixteen = encode(Image.merge("RGBA", (grey, grey, grey, opaque)), icc_profile=profile)
+    converted = SRGB(eight).tobytes()
+    assert converted != grey.convert("RGB").tobytes()
+    assert SRGB(sixteen).tobytes() == converted
+
+
+def test_a_grey_profile_of_a_color_image_is_ignored(encode: Callable[..., bytes]) -> None:
+    image = Image.merge("RGB", [Image.linear_gradient("L"), *[Image.radial_gradient("L")] * 2])
+    assert SRGB(encode(image, icc_profile=grey_profile(1.0))).tobytes() == image.tobytes()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,17 +85,3 @@ def test_a_file_object_of_coroutines_says_what_to_await() -> None:
 
     with pytest.raises(UnsupportedImageError, match=r"await file.read\(\)"):
         LOADER(Upload())
-
-
-def test_a_grey_profile_holds_for_16_bit_grey_with_alpha(encode: Callable[..., bytes]) -> None:
-    from PIL import ImageCms
-
-    loader = ImageLoader(colour_profile="srgb")
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    grey = Image.linear_gradient("L")
-    grey_profile = profile.replace(b"RGB XYZ ", b"GRAYXYZ ", 1)
-    rgba = Image.merge("RGBA", (grey, grey, grey, Image.new("L", grey.size, 255)))
-    rgba.info["icc_profile"] = grey_profile
-    colour = Image.merge("RGB", (grey, grey.transpose(Image.Transpose.ROTATE_90), grey))
-    colour.info["icc_profile"] = grey_profile
-    assert loader(io.BytesIO(encode(colour, icc_profile=grey_profile))).tobytes() == colour.tobytes()
