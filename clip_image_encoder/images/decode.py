@@ -23,7 +23,7 @@ from PIL import (
 from clip_image_encoder.errors import CorruptImageError
 from clip_image_encoder.images.bmp import alpha_of_16_bits, bmp_weight, without_empty_alpha
 from clip_image_encoder.images.decoded import Decoded
-from clip_image_encoder.images.formats import format_of, is_allowed, not_allowed
+from clip_image_encoder.images.formats import DEFAULT_FORMATS, format_of, is_allowed, not_allowed
 from clip_image_encoder.images.gif import canvas_mask, check_blocks
 from clip_image_encoder.images.heif import open_heif
 from clip_image_encoder.images.jpeg import JpegFile, load_jpeg
@@ -74,12 +74,15 @@ def decode(
         raise CorruptImageError("there is no data in it", source=source)
     name = format_of(data)
     with pillow_errors(source=source, what=f"{name or 'image'} data"):
-        if name == "HEIF" and name in formats:
+        # For Pillow an MPO, a JPEG with more images behind the first, is a JPEG until it is open.
+        may_be_mpo = name == "JPEG" and "MPO" in formats
+        if name in DEFAULT_FORMATS and not is_allowed(name, formats) and not may_be_mpo:
+            raise not_allowed(name, formats=formats, source=source)
+        if name == "HEIF":
             heif = open_heif(data, max_pixels=max_pixels, source=source)
             heif.load()
             return Decoded(image=heif)
         file = _prepared(data, name, truncated=truncated, source=source)
-        # For Pillow an MPO, a JPEG with more images behind the first, is a JPEG until it is open.
         names = tuple(dict.fromkeys("JPEG" if name == "MPO" else name for name in formats if name != "HEIF"))
         try:
             image = Image.open(file, formats=names)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, JpegImagePlugin
 
 from clip_image_encoder.images.limits import check_parts
-from clip_image_encoder.images.truncation import EndingFile, Truncated, load_rows, report_missing
+from clip_image_encoder.images.truncation import EndingFile, FileEndsError, Truncated, load_rows, report_missing
 
 __all__ = ["JpegFile", "load_jpeg"]
 
@@ -117,13 +117,13 @@ class _OneScan(EndingFile):
         """Return up to `size` bytes before the marker, then the zeros that libjpeg reads ahead, once.
 
         Raises:
-            OSError: more is asked for.
+            FileEndsError: more is asked for.
         """
         left = self._end - self.tell()
         if left > 0:
             return super().read(left if size is None or size < 0 else min(size, left))
         if self._looked_ahead:
-            raise OSError("the file ends before its pixels do")
+            raise FileEndsError
         self._looked_ahead = True
         return _LOOK_AHEAD
 

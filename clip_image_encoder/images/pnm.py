@@ -58,7 +58,7 @@ def load_pnm(image: PpmImagePlugin.PpmImageFile, file: io.BytesIO, *, truncated:
     data = file.getvalue()
     missing = offset + shape[0] * shape[1] * dtype.itemsize - len(data)
     if missing > 0:
-        report_missing("its end is missing", truncated=truncated, source=source)
+        report_missing("the end of its PPM data is missing", truncated=truncated, source=source)
         data += bytes(missing)
     values = np.frombuffer(data, dtype, shape[0] * shape[1], offset).reshape(shape)
     scale = np.rint(np.arange(256 if white < 256 else 65536) * (255 / white)).clip(0, 255).astype(np.uint8)

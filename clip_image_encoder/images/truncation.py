@@ -10,9 +10,13 @@ from PIL import ImageFile
 
 from clip_image_encoder.errors import CorruptImageError
 
-__all__ = ["EndingFile", "Truncated", "load_rows", "report_missing"]
+__all__ = ["EndingFile", "FileEndsError", "Truncated", "load_rows", "report_missing"]
 
 Truncated: TypeAlias = Literal["raise", "keep"]
+
+
+class FileEndsError(OSError):
+    """Nothing is left of a file whose rows are being read."""
 
 
 class EndingFile(io.BytesIO):
@@ -25,11 +29,11 @@ class EndingFile(io.BytesIO):
         """Return up to `size` bytes.
 
         Raises:
-            OSError: there are none left.
+            FileEndsError: there are none left.
         """
         data = super().read(size)
         if not data and size:
-            raise OSError("the file ends before its pixels do")
+            raise FileEndsError
         return data
 
 
@@ -46,20 +50,28 @@ def load_rows(image: ImageFile.ImageFile, *, truncated: Truncated, source: str) 
     """
     try:
         image.load()
-    except OSError:
-        # Pillow has made the image's memory by now, and filled the rows that there were.
-        if truncated == "raise" or image.tile == [] or image._im is None:
+    except OSError as error:
+        # In Pillow's own words, for a PNG. It has made the image's memory by now, and filled the rows that there were.
+        if not isinstance(error, FileEndsError) and "truncated" not in str(error):
             raise
+        report_missing(
+            f"the end of its {image.format} data is missing", truncated=truncated, source=source, cause=error
+        )
         image.tile = []
-        report_missing("its end is missing", truncated=truncated, source=source)
 
 
-def report_missing(what: str, *, truncated: Truncated, source: str) -> None:
+def report_missing(what: str, *, truncated: Truncated, source: str, cause: Exception | None = None) -> None:
     """Raise an error for an image of which a part is missing, or warn of it.
+
+    Args:
+        what: the part, such as `rows are missing`.
+        truncated: which of the two.
+        source: the image in a few words.
+        cause: what the decoder raised; None if it didn't notice.
 
     Raises:
         CorruptImageError: `truncated` is "raise".
     """
     if truncated == "raise":
-        raise CorruptImageError(f"{what}; ImageLoader(truncated='keep') takes what is left", source=source)
+        raise CorruptImageError(f"{what}; ImageLoader(truncated='keep') takes what is left", source=source) from cause
     warnings.warn(f"{source}: {what}; what is left of it is used", stacklevel=2)

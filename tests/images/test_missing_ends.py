@@ -106,7 +106,7 @@ def test_every_way_in_refuses_what_is_cut_and_names_the_switch(
     cut.write_bytes(data[: int(len(data) * 0.6)])
     with Image.open(cut) as lazy, cut.open("rb") as file:
         for item in (str(cut), cut, cut.read_bytes(), file, lazy):
-            with pytest.raises(CorruptImageError):
+            with pytest.raises(CorruptImageError, match=r"ImageLoader\(truncated='keep'\)"):
                 LOADER(item)
 
 
