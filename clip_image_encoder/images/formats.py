@@ -116,7 +116,7 @@ def is_allowed(name: str | None, formats: Sequence[str]) -> bool:
 def not_allowed(name: str | None, *, formats: Sequence[str], source: str) -> ImageError:
     """Return the error for a format that is not read: by its name where that is known, with how to let it in."""
     problem = f"the format {name} is not read" if name else "not an image in a known format"
-    advice = f"; ImageLoader(formats=(*DEFAULT_FORMATS, {name!r})) reads it, too" if name in _ON_REQUEST else ""
+    advice = f"; ImageLoader(formats=(*ImageLoader().formats, {name!r})) reads it, too" if name in _ON_REQUEST else ""
     return UnsupportedImageError(f"{problem}; formats that are: {', '.join(formats)}{advice}", source=source)
 
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from clip_image_encoder.errors import CorruptImageError, ImageError, UnsupportedImageError
-from clip_image_encoder.images import DEFAULT_FORMATS, ImageLoader
+from clip_image_encoder.images import ImageLoader
 
 from .conftest import WaysIn
 
@@ -279,17 +279,19 @@ class TestGainMaps:
             ImageLoader(formats=("MPO",))(encode(picture, "JPEG"))
 
 
-@pytest.mark.parametrize("format_name", ["ICO", "SGI", "TGA", "DDS", "PCX", "QOI"])
+@pytest.mark.parametrize("format_name", ["ICO", "CUR", "SGI", "TGA", "DDS", "PCX", "QOI"])
 def test_a_format_that_is_left_out_is_named_with_the_line_that_lets_it_in(
     picture: Image.Image, encode: Callable[..., bytes], format_name: str
 ) -> None:
-    image = picture.resize((32, 32)) if format_name == "ICO" else picture
-    data = encode(image, format_name)
+    image = picture.resize((32, 32)) if format_name in ("ICO", "CUR") else picture
+    data = encode(image, "ICO", bitmap_format="bmp") if format_name == "CUR" else encode(image, format_name)
+    if format_name == "CUR":  # an icon of another type
+        data = data[:2] + b"\2" + data[3:]
     with pytest.raises(UnsupportedImageError) as caught:
         LOADER(data)
     line = caught.value.reason.partition("; ImageLoader")[2].partition(" reads it")[0]
     assert format_name in line
-    loader = eval(f"ImageLoader{line}", {"ImageLoader": ImageLoader, "DEFAULT_FORMATS": DEFAULT_FORMATS})  # noqa: S307
+    loader = eval(f"ImageLoader{line}", {"ImageLoader": ImageLoader})  # noqa: S307
     assert loader(data).tobytes() == image.tobytes()
 
 
