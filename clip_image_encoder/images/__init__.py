@@ -13,14 +13,14 @@ from PIL import Image, ImageFile
 from clip_image_encoder.arguments import check_count
 from clip_image_encoder.errors import ConfigurationError, UnsupportedImageError
 from clip_image_encoder.images.array import SupportsArray, encoded_bytes, image_from_array
-from clip_image_encoder.images.decode import decode, decode_opened, decode_pil
-from clip_image_encoder.images.decoded import Decoded
+from clip_image_encoder.images.decoding.decode import decode, decode_opened, decode_pil
+from clip_image_encoder.images.decoding.decoded import Decoded
+from clip_image_encoder.images.decoding.truncation import Truncated
 from clip_image_encoder.images.encoded import BinaryFile, EncodedImage, read_bytes, read_file, read_path, read_text
 from clip_image_encoder.images.formats import DEFAULT_FORMATS, check_format_names
 from clip_image_encoder.images.pil import check_pil_image, file_behind
 from clip_image_encoder.images.pillow_errors import pillow_errors
 from clip_image_encoder.images.several import has_method
-from clip_image_encoder.images.truncation import Truncated
 from clip_image_encoder.images.turns import turn_with
 from clip_image_encoder.images.upright import upright_rgb
 from clip_image_encoder.images.url_policy import UrlPolicy

@@ -19,7 +19,7 @@ from PIL import (
 )
 
 from clip_image_encoder.errors import ConfigurationError, ImageError, UnsupportedImageError
-from clip_image_encoder.images.heif import HEIF_ENDINGS, is_heif
+from clip_image_encoder.images.decoding.heif import HEIF_ENDINGS, is_heif
 
 __all__ = ["DEFAULT_FORMATS", "check_format_names", "file_endings", "format_of", "is_allowed", "not_allowed"]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from clip_image_encoder.images.colour import profile_to_srgb
-from clip_image_encoder.images.decoded import Decoded
+from clip_image_encoder.images.decoding.decoded import Decoded
 from clip_image_encoder.images.depth import FLOAT_WHITES, eight_bits, white_of_floats, white_of_integers
 from clip_image_encoder.images.pillow_errors import pillow_errors
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from clip_image_encoder.errors import UnsupportedImageError
-from clip_image_encoder.images.decoded import Decoded
+from clip_image_encoder.images.decoding.decoded import Decoded
+from clip_image_encoder.images.decoding.tiff_directories import Directory, Tag, full_image, point_to
+from clip_image_encoder.images.decoding.truncation import EndingFile, Truncated, load_rows, report_missing
 from clip_image_encoder.images.limits import check_parts
-from clip_image_encoder.images.tiff_directories import Directory, Tag, full_image, point_to
-from clip_image_encoder.images.truncation import EndingFile, Truncated, load_rows, report_missing
 
 __all__ = ["TiffFile", "load_tiff", "loaded_tiff"]
 

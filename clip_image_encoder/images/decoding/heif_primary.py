@@ -11,8 +11,8 @@ import struct
 from collections.abc import Iterator
 
 from clip_image_encoder.errors import UnsupportedImageError
-from clip_image_encoder.images.heif_items import Item, read_items
-from clip_image_encoder.images.hevc import coded_planes
+from clip_image_encoder.images.decoding.heif_items import Item, read_items
+from clip_image_encoder.images.decoding.hevc import coded_planes
 
 __all__ = ["primary_alone"]
 

@@ -8,8 +8,8 @@ import zlib
 import numpy as np
 from PIL import PngImagePlugin
 
+from clip_image_encoder.images.decoding.truncation import Truncated, load_rows, report_missing
 from clip_image_encoder.images.limits import check_parts
-from clip_image_encoder.images.truncation import Truncated, load_rows, report_missing
 
 __all__ = ["load_png", "png_weight", "relevant_chunks"]
 

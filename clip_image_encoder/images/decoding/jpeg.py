@@ -8,8 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
+from clip_image_encoder.images.decoding.truncation import (
+    EndingFile,
+    FileEndsError,
+    Truncated,
+    load_rows,
+    report_missing,
+)
 from clip_image_encoder.images.limits import check_parts
-from clip_image_encoder.images.truncation import EndingFile, FileEndsError, Truncated, load_rows, report_missing
 
 __all__ = ["JpegFile", "load_jpeg"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, PpmImagePlugin
 
 from clip_image_encoder.errors import CorruptImageError
-from clip_image_encoder.images.truncation import EndingFile, Truncated, load_rows, report_missing
+from clip_image_encoder.images.decoding.truncation import EndingFile, Truncated, load_rows, report_missing
 
 __all__ = ["check_header", "load_pnm", "pnm_weight"]
 

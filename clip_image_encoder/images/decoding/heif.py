@@ -8,7 +8,7 @@ from typing import cast
 from PIL import Image, ImageFile
 
 from clip_image_encoder.errors import CorruptImageError, ImageTooLargeError, UnsupportedImageError
-from clip_image_encoder.images.heif_primary import primary_alone
+from clip_image_encoder.images.decoding.heif_primary import primary_alone
 from clip_image_encoder.images.limits import check_pixels
 
 __all__ = ["HEIF_ENDINGS", "is_heif", "open_heif"]

@@ -9,8 +9,8 @@ from pathlib import Path
 from PIL import Image, Jpeg2KImagePlugin
 
 from clip_image_encoder.errors import UnsupportedImageError
-from clip_image_encoder.images.jpeg2000_deep import with_half_the_range, with_whites
-from clip_image_encoder.images.jpeg2000_header import Jpeg2000Header, read_header
+from clip_image_encoder.images.decoding.jpeg2000_deep import with_half_the_range, with_whites
+from clip_image_encoder.images.decoding.jpeg2000_header import Jpeg2000Header, read_header
 
 __all__ = ["Jpeg2000File", "load_jpeg2000", "loaded_jpeg2000"]
 

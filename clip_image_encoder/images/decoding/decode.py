@@ -21,20 +21,20 @@ from PIL import (
 )
 
 from clip_image_encoder.errors import CorruptImageError
-from clip_image_encoder.images.bmp import alpha_of_16_bits, bmp_weight, without_empty_alpha
-from clip_image_encoder.images.decoded import Decoded
+from clip_image_encoder.images.decoding.bmp import alpha_of_16_bits, bmp_weight, without_empty_alpha
+from clip_image_encoder.images.decoding.decoded import Decoded
+from clip_image_encoder.images.decoding.gif import canvas_mask, check_blocks
+from clip_image_encoder.images.decoding.heif import open_heif
+from clip_image_encoder.images.decoding.jpeg import JpegFile, load_jpeg
+from clip_image_encoder.images.decoding.jpeg2000 import Jpeg2000File, load_jpeg2000, loaded_jpeg2000
+from clip_image_encoder.images.decoding.png import load_png, png_weight, relevant_chunks
+from clip_image_encoder.images.decoding.pnm import check_header, load_pnm, pnm_weight
+from clip_image_encoder.images.decoding.tiff import TiffFile, load_tiff, loaded_tiff
+from clip_image_encoder.images.decoding.transparency import transparent_value
+from clip_image_encoder.images.decoding.truncation import EndingFile, Truncated, load_rows
 from clip_image_encoder.images.formats import DEFAULT_FORMATS, format_of, is_allowed, not_allowed
-from clip_image_encoder.images.gif import canvas_mask, check_blocks
-from clip_image_encoder.images.heif import open_heif
-from clip_image_encoder.images.jpeg import JpegFile, load_jpeg
-from clip_image_encoder.images.jpeg2000 import Jpeg2000File, load_jpeg2000, loaded_jpeg2000
 from clip_image_encoder.images.limits import check_pixels
 from clip_image_encoder.images.pillow_errors import pillow_errors
-from clip_image_encoder.images.png import load_png, png_weight, relevant_chunks
-from clip_image_encoder.images.pnm import check_header, load_pnm, pnm_weight
-from clip_image_encoder.images.tiff import TiffFile, load_tiff, loaded_tiff
-from clip_image_encoder.images.transparency import transparent_value
-from clip_image_encoder.images.truncation import EndingFile, Truncated, load_rows
 
 __all__ = ["decode", "decode_opened", "decode_pil"]
 
