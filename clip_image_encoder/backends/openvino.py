@@ -18,7 +18,8 @@ from clip_image_encoder.backends._graph_backend import GraphBackend
 from clip_image_encoder.backends._telemetry import without_telemetry
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.devices import Devices
-from clip_image_encoder.errors import ConfigurationError
+from clip_image_encoder.errors import BackendError, ConfigurationError
+from clip_image_encoder.forks import in_forks
 
 with without_telemetry():
     import openvino
@@ -43,6 +44,7 @@ class OpenVino:
     @property
     def devices(self) -> Sequence[str]:
         """What there is, as "cpu", "gpu.0" and so on; the CPU first."""
+        _POOL.enter()
         return tuple(name.lower() for name in openvino.Core().available_devices)
 
     @property
@@ -55,7 +57,12 @@ class OpenVino:
         return self._quantizer.quantized(graph, file, self.calibration) if self.dtype == "int8" else file
 
     def open(self, file: Path, device: str) -> Run:
-        """Load a graph, compiled once for this machine and kept beside it."""
+        """Load a graph, compiled once for this machine and kept beside it.
+
+        Raises:
+            BackendError: this process was forked from one in which OpenVINO ran.
+        """
+        _POOL.enter()
         settings = _settings(_HINTS[self.dtype])
         core, name = openvino.Core(), device.upper()
         if not os.access(file.parent, os.W_OK):
@@ -77,6 +84,34 @@ class OpenVino:
             open_exactly=self.open_exactly,
             name="int8.xml",
         )
+
+
+class _Pool:
+    """OpenVINO's threads: one pool in a process, which a forked process does not have and waits for now and then."""
+
+    def __init__(self) -> None:
+        self._is_entered = self._is_lost = False
+
+    def enter(self) -> None:
+        """Make sure that the pool is this process's own.
+
+        Raises:
+            BackendError: it is that of the process from which this one was forked.
+        """
+        if self._is_lost:
+            raise BackendError(
+                "OpenVINO can't run in a process that was forked from one in which it ran; make the encoder in the "
+                "forked process only, start processes with multiprocessing's 'spawn', or use backend='onnx'"
+            )
+        if not self._is_entered:
+            self._is_entered = True
+            in_forks(self, _Pool._lose)
+
+    def _lose(self) -> None:
+        self._is_lost = True
+
+
+_POOL = _Pool()
 
 
 def load(
@@ -104,8 +139,10 @@ def load(
     Raises:
         ConfigurationError: the device, the dtype or the size can't be had.
         CheckpointError: the weights are missing, damaged or of another model.
-        BackendError: the exported graph gives other features than torch, or int8 other vectors than float32.
+        BackendError: the exported graph gives other features than torch, or int8 other vectors than float32; or
+            this process was forked from one in which OpenVINO ran.
     """
+    _POOL.enter()
     name = "float32" if dtype == "auto" else dtype
     if name not in _HINTS:
         raise ConfigurationError(f"openvino has no dtype {dtype!r}; it has auto, {', '.join(_HINTS)}")
@@ -121,7 +158,7 @@ def _settings(precision: str) -> dict[str, str]:
 
 def _runner(compiled: openvino.CompiledModel) -> Run:
     # A request holds the memory of one inference: those that run at the same time need one each. They are not kept
-    # by thread, because a forked process destroys what belongs to the threads that it doesn't have.
+    # by thread, because a forked process destroys what belongs to the threads that it doesn't have, and hangs.
     idle: list[openvino.InferRequest] = []
 
     def run(pixels: Pixels) -> NDArray[np.float32]:

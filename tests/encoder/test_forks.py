@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_image_encoder import ConfigurationError, ImageEncoder, TextEncoder
+from clip_image_encoder import BackendError, ConfigurationError, ImageEncoder, TextEncoder
 from clip_image_encoder.cache import CachedEncoder, MemoryCache
 
 pytestmark = [
@@ -32,7 +32,6 @@ TEXTS = ["a red circle", "a blue star"]
 ENCODE: dict[str, Callable[[], Any]] = {
     "torch": lambda: ImageEncoder("tiny-shapes", device="cpu"),
     "onnx": lambda: ImageEncoder("tiny-shapes", backend="onnx"),
-    "openvino": lambda: ImageEncoder("tiny-shapes", backend="openvino"),
     "text": lambda: TextEncoder("tiny-shapes", device="cpu"),
 }
 AT_WORK = """
@@ -118,6 +117,35 @@ def test_a_fork_encodes_though_another_thread_held_the_lock(kind: str) -> None:
     np.testing.assert_allclose(encoded, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("anew", [False, True], ids=["the same encoder", "loaded anew"])
+def test_openvino_is_refused_at_once_in_a_fork_of_a_process_in_which_it_ran(anew: bool) -> None:
+    encoder = ImageEncoder("tiny-shapes", backend="openvino")
+
+    def refusal() -> str:
+        with pytest.raises(BackendError, match="forked from one in which it ran") as caught:
+            (ImageEncoder("tiny-shapes", backend="openvino") if anew else encoder).encode(PICTURES[:2])
+        return str(caught.value)
+
+    assert "'spawn'" in in_a_fork(refusal)
+    assert encoder.encode(PICTURES[:2]).shape == (2, encoder.dimension)
+
+
+def test_openvino_runs_in_a_fork_of_a_process_in_which_it_did_not() -> None:
+    program = """
+import os
+import numpy as np
+import clip_image_encoder.backends.openvino
+from clip_image_encoder import ImageEncoder
+
+child = os.fork()
+if child == 0:
+    ImageEncoder("tiny-shapes", backend="openvino").encode(np.zeros((2, 64, 64, 3), np.uint8))
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert run(program) == "0"
+
+
 @pytest.mark.parametrize("part", ["cache", "encoder"])
 def test_a_fork_looks_into_the_cache_though_another_thread_held_its_lock(part: str, toy: ImageEncoder) -> None:
     cache = MemoryCache()
@@ -163,8 +191,7 @@ for works in (True, False):
     child = os.fork()
     if child == 0:
         if works:
-            for encoder in encoders:
-                encoder.encode(pictures)
+            encoders[0].encode(pictures)
         sys.exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """

@@ -16,15 +16,14 @@ from clip_image_encoder.serving import MicroBatcher
 _PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 
 _batcher = MicroBatcher(ImageEncoder("tiny-shapes", device="cpu"))
-_graphs = [ImageEncoder("tiny-shapes", backend=backend, device="cpu") for backend in ("onnx", "openvino")]
+_graph = ImageEncoder("tiny-shapes", backend="onnx", device="cpu")
 _texts = TextEncoder("tiny-shapes", device="cpu")
 
 
 def _answer() -> dict[str, float]:
     """Encode with all of them; the process, and the sum of all numbers."""
     vectors = [_batcher.encode(_PICTURE), *_texts.encode(["a red circle", "a blue star"])]
-    for encoder in _graphs:
-        vectors += [*encoder.encode([_PICTURE] * 3)]
+    vectors += [*_graph.encode([_PICTURE] * 3)]
     return {"process": os.getpid(), "sum": float(np.sum(vectors))}
 
 
