@@ -81,7 +81,8 @@ def load_weights(module: nn.Module, files: Files, *, prefixes: Sequence[str], dt
 
     loaded: dict[str, torch.Tensor] = {}
     for filename, names in wanted.items():
-        with _open(files, filename) as reader:
+        # Older versions of safetensors make tensors on the caller's default device.
+        with torch.device("cpu"), _open(files, filename) as reader:
             for name, source in names.items():
                 tensor = reader.get_tensor(source)
                 if tensor.dtype not in _DTYPES:

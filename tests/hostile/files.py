@@ -61,7 +61,7 @@ def png(width: int, height: int, *, bits: int = 8, colour: int = 0, chunks: byte
     """Return a PNG whose every value is 0, written without ever holding its pixels."""
     samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
     row = bytes(1 + (width * bits * samples + 7) // 8)
-    packer = zlib.compressobj(9)
+    packer = zlib.compressobj(1)
     data = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
     header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunks + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
@@ -180,7 +180,7 @@ def _plain_tiff(
 
 
 def _deflated_tiff(side: int, *, bits: tuple[int, ...], kind: int = 1) -> bytes:
-    packer = zlib.compressobj(9)
+    packer = zlib.compressobj(1)
     row = bytes(side * sum(bits) // 8)
     body = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
     return _plain_tiff(side, side, bits=bits, compression=8, body=body, kind=kind)
@@ -246,10 +246,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "7700x7700 progressive JPEG, CMYK": (lambda: _jpeg_claiming(7_700, 7_700, mode="CMYK"), "CorruptImageError"),
     "1000x1000 JPEG in 1,000 scans": (lambda: _jpeg_claiming(1_000, 1_000, scans=1_000), "CorruptImageError"),
     "JPEG with 5,000,000 segments": (_jpeg_of_segments, _TOO_LARGE),
-    "6300x6300 AVIF, transparent": (
-        lambda: encoded(Image.new("RGBA", (6_300, 6_300)), "AVIF", speed=10),
-        _VECTOR,
-    ),
+    "4000x4000 AVIF, transparent": (lambda: encoded(Image.new("RGBA", (4_000, 4_000)), "AVIF", speed=10), _VECTOR),
     "4700x4700 JPEG 2000": (lambda: _jpeg2000(4_700, 4_700), _VECTOR),
     "JPEG 2000 in tiles of 1 pixel": (_jpeg2000_of_tiles, _TOO_LARGE),
     "JPEG 2000 with 5,000,000 boxes": (_jpeg2000_of_boxes, _TOO_LARGE),

@@ -8,6 +8,7 @@ import zlib
 from dataclasses import dataclass
 
 from PIL import Image, ImageFile, TiffImagePlugin
+from PIL import __version__ as pillow_version
 
 from clip_image_encoder.errors import UnsupportedImageError
 from clip_image_encoder.images.decoding.decoded import Decoded
@@ -30,6 +31,9 @@ _MOST_COLOURS = 3 * 65_536
 _MOST_CHANNELS = 64
 _USUAL_SCANS = 16
 _ORDINARY_BITS = 24
+
+# Until Pillow 13 its decoder was told the compression, which it finds in the file.
+_COMPRESSION_IS_NAMED = int(pillow_version.partition(".")[0]) < 13
 
 # Pillow swaps the bytes of a big-endian file's numbers, which libtiff has swapped already.
 _NATIVE_ORDER = {
@@ -242,7 +246,10 @@ def _decode_by_libtiff(image: TiffImagePlugin.TiffImageFile, samples: _Samples, 
     else:
         raw_mode = f"{image.mode};16N"
     extents = (0, 0, directory.value(Tag.WIDTH, 0), directory.value(Tag.HEIGHT, 0))
-    image.tile = [ImageFile._Tile("libtiff", extents, 0, (raw_mode, False, image.tag_v2.offset))]
+    arguments: tuple[object, ...] = (raw_mode, False, image.tag_v2.offset)
+    if _COMPRESSION_IS_NAMED:
+        arguments = (raw_mode, "raw", *arguments[1:])
+    image.tile = [ImageFile._Tile("libtiff", extents, 0, arguments)]
     image.use_load_libtiff = True
 
 
