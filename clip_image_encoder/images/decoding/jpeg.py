@@ -21,6 +21,7 @@ __all__ = ["JpegFile", "load_jpeg"]
 
 _START_OF_SCAN, _RESTART_INTERVAL = 0xDA, 0xDD
 _END = b"\xff\xd9"
+_END_AS_NUMBER = int.from_bytes(_END, "little")
 _OF_SEVERAL_IMAGES = b"MPF\0"
 _HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -30,6 +31,7 @@ _PROGRESSIVE = 0xC2
 _IS_MARKER = np.ones(256, bool)
 _IS_MARKER[[0x00, 0x01, 0xFF, *range(0xD0, 0xD9)]] = False
 _BLOCK = 65_536
+_PIECE = 1 << 20
 
 # A scan takes time for each pixel even where it says nothing of it; encoders write 10, for CMYK 18.
 _USUAL_SCANS = 16
@@ -196,8 +198,10 @@ def _read_layout(data: bytes, *, source: str) -> _Layout:
             _read_frame(layout, marker, segment)
         elif marker == _START_OF_SCAN:
             _read_scan(layout, segment, position)
-            if layout.is_one_scan and not several_images:
-                break  # most photos: their one end is the file's, and nothing has to be looked for
+            if layout.is_one_scan:
+                # Of most photos the end is the file's, and nothing has to be looked for.
+                layout.end = _find_end(data, position, default=layout.end) if several_images else layout.end
+                break
         several_images = several_images or segment.startswith(_OF_SEVERAL_IMAGES)
     return layout
 
@@ -215,6 +219,18 @@ def _next_marker(data: bytes, position: int) -> int:
             return position + int(places[0])
         position += _BLOCK
     return -1
+
+
+def _find_end(data: bytes, position: int, *, default: int) -> int:
+    """Return the place of the next marker that ends an image: two bytes at a time, much faster than `bytes.find`."""
+    for start in range(position, len(data) - 1, _PIECE):
+        ends = []
+        for first in (start, start + 1):
+            pairs = np.frombuffer(data, "<u2", max(0, min(_PIECE, len(data) - first) // 2), first)
+            ends += [first + 2 * int(place) for place in np.flatnonzero(pairs == _END_AS_NUMBER)[:1]]
+        if ends:
+            return min(ends)
+    return default
 
 
 def _read_frame(layout: _Layout, marker: int, segment: bytes) -> None:
