@@ -174,9 +174,9 @@ def test_while_a_job_writes_another_one_is_refused(gallery: Path, tmp_path: Path
 @pytest.mark.parametrize("scheme", ["", "local://"])
 def test_files_that_do_not_end_as_pictures_are_counted_in_one_warning(scheme: str, tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
-    for name in ("a.heic", "deep/b.heic", "notes.txt", ".hidden"):
+    for name in ("a.xcf", "deep/b.xcf", "notes.txt", ".hidden"):
         (tmp_path / name).write_bytes(b"")
-    with pytest.warns(UserWarning, match=r"3 files .*: 2 \.heic, 1 \.txt") as warned:
+    with pytest.warns(UserWarning, match=r"3 files .*: 2 \.xcf, 1 \.txt") as warned:
         embed_images(f"{scheme}{tmp_path}", str(tmp_path / "vectors.parquet"), model="tiny-shapes")
     assert len([one for one in warned if "left out" in str(one.message)]) == 1
 
