@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clip_image_encoder.images import ImageLoader
+from tests.images.png_files import SIGNATURE, chunk
 
 CLEAR, HALF, SOLID = (10, 20, 30, 0), (200, 100, 50, 128), (1, 2, 3, 255)
 BACKGROUND = (255, 0, 128)
@@ -22,14 +23,10 @@ BACKGROUND = (255, 0, 128)
 
 def png(rows: list[bytes], *, width: int, depth: int, colour_type: int, transparent: bytes) -> bytes:
     """Return a PNG with a tRNS chunk, which Pillow can't write at every depth."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
     header = struct.pack(">IIBBBBB", width, len(rows), depth, colour_type, 0, 0, 0)
     pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
     chunks = [(b"IHDR", header), (b"tRNS", transparent), (b"IDAT", pixels), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*parts) for parts in chunks)
+    return SIGNATURE + b"".join(chunk(*parts) for parts in chunks)
 
 
 def row_of(image: Image.Image) -> list[tuple[int, ...]]:

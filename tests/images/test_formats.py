@@ -15,6 +15,7 @@ from PIL import Image
 
 from clip_image_encoder.errors import CorruptImageError, ImageError, UnsupportedImageError
 from clip_image_encoder.images import ImageLoader
+from tests.images.png_files import SIGNATURE, chunk
 
 from .conftest import WaysIn
 
@@ -56,11 +57,6 @@ def different(items: dict[str, Any], expected: Image.Image) -> list[str]:
     return [name for name, item in items.items() if LOADER(item).tobytes() != expected.tobytes()]
 
 
-def chunk(name: bytes, body: bytes, checksum: int | None = None) -> bytes:
-    checksum = zlib.crc32(name + body) if checksum is None else checksum
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", checksum)
-
-
 class TestPng:
     def grey_with_key(self, bits: int, key: int) -> tuple[bytes, Image.Image]:
         """Return a PNG of every grey of that depth, one of which is transparent, and what it looks like on white."""
@@ -69,7 +65,7 @@ class TestPng:
         packed = sum(value << bits * (len(samples) - 1 - place) for place, value in enumerate(samples))
         row = packed.to_bytes(len(samples) * bits // 8, "big")
         header = struct.pack(">IIBBBBB", len(samples), 1, bits, 0, 0, 0, 0)
-        data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"tRNS", struct.pack(">H", key))
+        data = SIGNATURE + chunk(b"IHDR", header) + chunk(b"tRNS", struct.pack(">H", key))
         data += chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b"")
         greys = [255 if value == key else round(value * 255 / (count - 1)) for value in samples]
         return data, Image.frombytes("L", (len(samples), 1), bytes(greys)).convert("RGB")

@@ -18,6 +18,7 @@ from PIL import Image, ImageFile, PngImagePlugin
 
 from clip_image_encoder.errors import ImageTooLargeError
 from clip_image_encoder.images import ImageLoader
+from tests.images.png_files import SIGNATURE, chunk
 
 SMALL = ImageLoader(max_pixels=31 * 22 - 1)
 EXACT_FIT = dataclasses.replace(SMALL, max_pixels=31 * 22)
@@ -89,12 +90,9 @@ def test_an_image_of_the_callers_that_can_not_be_copied_is_too_large(
 
 
 def test_a_png_that_unpacks_to_gigabytes_is_refused(loader: ImageLoader) -> None:
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
     with pytest.raises(ImageTooLargeError):
-        loader(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b""))
+        loader(SIGNATURE + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b""))
 
 
 def test_every_encoded_input_obeys_max_bytes(

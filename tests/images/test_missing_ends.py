@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
+from PIL.ExifTags import Base
 
 from clip_image_encoder.errors import CorruptImageError
 from clip_image_encoder.images import ImageLoader
+from tests.images.png_files import png_of
 
 LOADER = ImageLoader()
 KEEPING = ImageLoader(truncated="keep")
@@ -56,11 +57,7 @@ def png(rows: int, of: int, *, interlaced: bool = False) -> bytes:
     """Return a PNG of `of` rows that are all white, of which only the first `rows` are written."""
     header = struct.pack(">IIBBBBB", 32, of, 8, 0, 0, 0, interlaced)
     lengths = [33] * rows if not interlaced else [5] * (-(-rows // 8)) + [5]
-    pixels = zlib.compress(b"".join(b"\0" + b"\xff" * (length - 1) for length in lengths))
-    chunks = [(b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
-    )
+    return png_of(header, b"".join(b"\0" + b"\xff" * (length - 1) for length in lengths))
 
 
 @pytest.mark.parametrize("pillow", [False, True], ids=["", "LOAD_TRUNCATED_IMAGES"])
@@ -90,11 +87,16 @@ def test_an_interlaced_black_png_is_whole(size: tuple[int, int]) -> None:
         columns = len(range(left, width, across))
         rows += b"\0" * (1 + columns) * len(range(top, height, down)) if columns else b""
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 1)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    data = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
-    )
-    assert LOADER(data).getextrema() == ((0, 0),) * 3
+    assert LOADER(png_of(header, rows)).getextrema() == ((0, 0),) * 3
+
+
+def test_a_compressed_tiff_with_zeros_for_its_end_is_refused(photo: Image.Image, encode: Callable[..., bytes]) -> None:
+    data = encode(photo, "TIFF", compression="tiff_adobe_deflate")
+    with Image.open(io.BytesIO(data)) as image:
+        end = image.tag_v2[Base.StripOffsets][-1] + image.tag_v2[Base.StripByteCounts][-1]  # type: ignore[attr-defined]
+    assert LOADER(data).size == photo.size
+    with pytest.raises(CorruptImageError, match="the end of a strip or tile is missing"):
+        LOADER(data[: end - 16] + bytes(16) + data[end:])
 
 
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "PPM"])

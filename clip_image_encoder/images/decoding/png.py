@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 from PIL import PngImagePlugin
 
-from clip_image_encoder.images.decoding.truncation import Truncated, load_rows, report_missing
+from clip_image_encoder.images.decoding.truncation import Truncated, load_rows, report_missing, unpacked_size
 from clip_image_encoder.images.limits import check_parts
 
 __all__ = ["load_png", "png_weight", "relevant_chunks"]
@@ -102,10 +102,7 @@ def _inflated_size(data: bytes) -> int:
     while position + 8 <= len(data):
         length = int.from_bytes(data[position : position + 4], "big")
         if data[position + 4 : position + 8] == b"IDAT":
-            rest = data[position + 8 : position + 8 + length]
-            while rest and not inflater.eof:
-                count += len(inflater.decompress(rest, 1 << 20))
-                rest = inflater.unconsumed_tail
+            count += unpacked_size(data[position + 8 : position + 8 + length], inflater)
         position += 12 + length
     return count
 

@@ -13,7 +13,13 @@ from PIL import __version__ as pillow_version
 from clip_image_encoder.errors import UnsupportedImageError
 from clip_image_encoder.images.decoding.decoded import Decoded
 from clip_image_encoder.images.decoding.tiff_directories import Directory, Tag, full_image, point_to
-from clip_image_encoder.images.decoding.truncation import EndingFile, Truncated, load_rows, report_missing
+from clip_image_encoder.images.decoding.truncation import (
+    EndingFile,
+    Truncated,
+    load_rows,
+    report_missing,
+    unpacked_size,
+)
 from clip_image_encoder.images.limits import check_parts
 
 __all__ = ["TiffFile", "load_tiff", "loaded_tiff"]
@@ -283,11 +289,9 @@ def _is_whole_stream(piece: bytes) -> bool:
     """Tell whether a compressed stream has its end; looked for only where zeros stand there."""
     if not piece.endswith(bytes(8)):
         return True
-    inflater, rest = zlib.decompressobj(), piece
+    inflater = zlib.decompressobj()
     try:
-        while rest and not inflater.eof:
-            inflater.decompress(rest, 1 << 20)
-            rest = inflater.unconsumed_tail
+        unpacked_size(piece, inflater)
     except zlib.error:
         return False
     return inflater.eof

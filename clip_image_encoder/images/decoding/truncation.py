@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import warnings
+import zlib
 from typing import Literal, TypeAlias
 
 from PIL import ImageFile
 
 from clip_image_encoder.errors import CorruptImageError
 
-__all__ = ["EndingFile", "FileEndsError", "Truncated", "load_rows", "report_missing"]
+__all__ = ["EndingFile", "FileEndsError", "Truncated", "load_rows", "report_missing", "unpacked_size"]
 
 Truncated: TypeAlias = Literal["raise", "keep"]
 
@@ -75,3 +76,12 @@ def report_missing(what: str, *, truncated: Truncated, source: str, cause: Excep
     if truncated == "raise":
         raise CorruptImageError(f"{what}; ImageLoader(truncated='keep') takes what is left", source=source) from cause
     warnings.warn(f"{source}: {what}; what is left of it is used", stacklevel=2)
+
+
+def unpacked_size(piece: bytes, inflater: zlib._Decompress) -> int:
+    """Return the number of bytes that the next piece of a compressed stream unpacks to, without holding them."""
+    count = 0
+    while piece and not inflater.eof:
+        count += len(inflater.decompress(piece, 1 << 20))
+        piece = inflater.unconsumed_tail
+    return count
