@@ -12,15 +12,16 @@ from typing import Any, Literal
 import numpy as np
 from PIL.Image import Image
 
-from clip_image_encoder.arguments import available_cores, check_batch_size, check_num_workers, check_on_error
+from clip_image_encoder._arguments import available_cores, check_batch_size, check_num_workers, check_on_error
+from clip_image_encoder._devices import Devices, resolve_devices
+from clip_image_encoder._fingerprint import fingerprint
+from clip_image_encoder._fit import check_fit, resize_for
+from clip_image_encoder._gate import Gate
+from clip_image_encoder._progress import progress
 from clip_image_encoder.arrays import Pixels, Vectors
 from clip_image_encoder.backends import find_backend
 from clip_image_encoder.checkpoint import open_checkpoint
-from clip_image_encoder.devices import Devices, resolve_devices
 from clip_image_encoder.errors import ConfigurationError, ContractError, ImageError
-from clip_image_encoder.fingerprint import fingerprint
-from clip_image_encoder.fit import check_fit, resize_for
-from clip_image_encoder.gate import Gate
 from clip_image_encoder.images import ImageInput, ImageLoader
 from clip_image_encoder.images.several import each_image, is_single_image
 from clip_image_encoder.pipeline import (
@@ -31,7 +32,6 @@ from clip_image_encoder.pipeline import (
 )
 from clip_image_encoder.pooling import PretrainedPooling
 from clip_image_encoder.preprocess import ClipPreprocess
-from clip_image_encoder.progress import progress
 from clip_image_encoder.protocols import Backend, Pooling, Preprocess
 from clip_image_encoder.results import gather, until_failure
 

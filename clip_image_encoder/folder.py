@@ -6,13 +6,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from clip_image_encoder.arguments import check_count
+from clip_image_encoder._arguments import check_count
+from clip_image_encoder._progress import bars, is_interactive
 from clip_image_encoder.encoder import ImageEncoder
 from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.images.listing import pictures_below
 from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, join_batches
 from clip_image_encoder.pipeline import EncodedBatch
-from clip_image_encoder.progress import bars, is_interactive
 
 __all__ = ["FolderSummary", "embed_folder"]
 

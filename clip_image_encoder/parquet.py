@@ -13,9 +13,9 @@ from uuid import uuid4
 
 import numpy as np
 
+from clip_image_encoder._folder_lock import lock_folder
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.errors import ConfigurationError, ImageError, MissingExtraError
-from clip_image_encoder.folder_lock import lock_folder
 from clip_image_encoder.pipeline import EncodedBatch
 
 try:
@@ -31,7 +31,7 @@ except ModuleNotFoundError as error:
 
 __all__ = ["EmbeddingFiles", "embeddings_table", "join_batches", "open_folder"]
 
-_FINGERPRINT = b"clip_image_encoder.fingerprint"
+_FINGERPRINT = b"clip_image_encoder._fingerprint"
 _UNFINISHED = ".unfinished-"
 
 

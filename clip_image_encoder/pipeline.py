@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clip_image_encoder._gate import Gate
+from clip_image_encoder._threads import in_order, in_parts
 from clip_image_encoder.arrays import Pixels, Tokens, Vectors
 from clip_image_encoder.errors import BackendError, ContractError, EncoderError, ImageError
-from clip_image_encoder.gate import Gate
 from clip_image_encoder.protocols import Backend, Pooling
-from clip_image_encoder.threads import in_order, in_parts
 
 __all__ = [
     "EncodedBatch",

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPTextModelWithProjection, Siglip2TextModel, SiglipTextModel
 
-from clip_image_encoder.arguments import check_batch_size, check_count
+from clip_image_encoder._arguments import check_batch_size, check_count
+from clip_image_encoder._devices import Devices, resolve_devices
+from clip_image_encoder._fingerprint import fingerprint
+from clip_image_encoder._forks import in_forks, no_fork
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, let_forks_compute, torch_devices
 from clip_image_encoder.checkpoint import Checkpoint, open_checkpoint
-from clip_image_encoder.checkpoint.files import first_line
-from clip_image_encoder.checkpoint.weights import build, load_weights
-from clip_image_encoder.devices import Devices, resolve_devices
+from clip_image_encoder.checkpoint._files import first_line
+from clip_image_encoder.checkpoint._weights import build, load_weights
 from clip_image_encoder.errors import BackendError, CheckpointError, ConfigurationError
-from clip_image_encoder.fingerprint import fingerprint
-from clip_image_encoder.forks import in_forks, no_fork
 from clip_image_encoder.pipeline import unit_rows
 
 __all__ = ["TextEncoder", "Tokenizer", "enough_of"]

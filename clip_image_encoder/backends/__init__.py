@@ -11,8 +11,8 @@ import importlib
 import pkgutil
 from typing import Protocol
 
+from clip_image_encoder._devices import Devices
 from clip_image_encoder.checkpoint import Checkpoint
-from clip_image_encoder.devices import Devices
 from clip_image_encoder.errors import ConfigurationError, MissingExtraError
 from clip_image_encoder.protocols import Backend
 

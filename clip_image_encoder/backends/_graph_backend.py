@@ -12,16 +12,16 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from clip_image_encoder._devices import Devices, resolve_devices
+from clip_image_encoder._forks import in_forks, never_destroy, no_fork
 from clip_image_encoder.arrays import Pixels, Tokens, Vectors
 from clip_image_encoder.backends._apart import run_apart
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_store import find_or_make
 from clip_image_encoder.checkpoint import Checkpoint
-from clip_image_encoder.checkpoint.files import first_line
-from clip_image_encoder.checkpoint.spec import vision_outputs
-from clip_image_encoder.devices import Devices, resolve_devices
+from clip_image_encoder.checkpoint._files import first_line
+from clip_image_encoder.checkpoint._spec import vision_outputs
 from clip_image_encoder.errors import BackendError, EncoderError
-from clip_image_encoder.forks import in_forks, never_destroy, no_fork
 from clip_image_encoder.protocols import Output
 
 __all__ = ["GraphBackend", "Runtime"]

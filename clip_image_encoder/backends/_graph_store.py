@@ -13,7 +13,7 @@ from filelock import Timeout
 from huggingface_hub import constants
 from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # exported, but not by `__all__`
 
-from clip_image_encoder.checkpoint.hub import in_home
+from clip_image_encoder.checkpoint._hub import in_home
 from clip_image_encoder.errors import ConfigurationError
 
 __all__ = ["find_or_make"]

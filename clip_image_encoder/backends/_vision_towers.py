@@ -16,8 +16,8 @@ from transformers import (
 
 from clip_image_encoder.backends._patches import cut, cut_in_place, take_bytes
 from clip_image_encoder.checkpoint import Checkpoint
-from clip_image_encoder.checkpoint.spec import has_projection
-from clip_image_encoder.checkpoint.weights import build, load_weights, stored_names
+from clip_image_encoder.checkpoint._spec import has_projection
+from clip_image_encoder.checkpoint._weights import build, load_weights, stored_names
 from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.protocols import Output
 

@@ -11,15 +11,15 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from clip_image_encoder._devices import Devices
+from clip_image_encoder._forks import in_forks
 from clip_image_encoder.arrays import Pixels
 from clip_image_encoder.backends._calibration import Calibration, Quantizer
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_backend import GraphBackend
 from clip_image_encoder.backends._telemetry import without_telemetry
 from clip_image_encoder.checkpoint import Checkpoint
-from clip_image_encoder.devices import Devices
 from clip_image_encoder.errors import BackendError, ConfigurationError
-from clip_image_encoder.forks import in_forks
 
 with without_telemetry():
     import openvino

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clip_image_encoder._devices import Devices, resolve_devices
+from clip_image_encoder._forks import in_forks, no_fork
 from clip_image_encoder.arrays import Pixels, Tokens, Vectors
 from clip_image_encoder.backends._cpu import TOKENS_AT_ONCE, make_quick
 from clip_image_encoder.backends._patches import denormalised
@@ -18,9 +20,7 @@ from clip_image_encoder.backends._torch_context import inference, loading
 from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, let_forks_compute, torch_devices
 from clip_image_encoder.backends._vision_towers import VisionTower, check_image_size, load_vision_tower
 from clip_image_encoder.checkpoint import Checkpoint
-from clip_image_encoder.checkpoint.spec import vision_outputs
-from clip_image_encoder.devices import Devices, resolve_devices
-from clip_image_encoder.forks import in_forks, no_fork
+from clip_image_encoder.checkpoint._spec import vision_outputs
 from clip_image_encoder.protocols import Output
 
 __all__ = ["TorchBackend", "load"]

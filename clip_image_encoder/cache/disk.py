@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from clip_image_encoder.arguments import check_count
+from clip_image_encoder._arguments import check_count
+from clip_image_encoder._forks import no_fork
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.errors import ConfigurationError
-from clip_image_encoder.forks import no_fork
 
 __all__ = ["DiskCache"]
 

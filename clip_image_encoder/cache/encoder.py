@@ -12,19 +12,19 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from clip_image_encoder.arguments import check_batch_size, check_on_error
+from clip_image_encoder._arguments import check_batch_size, check_on_error
+from clip_image_encoder._devices import Devices, resolve_devices
+from clip_image_encoder._forks import in_forks
+from clip_image_encoder._progress import progress
+from clip_image_encoder._threads import in_order, in_parts
 from clip_image_encoder.arrays import Vectors
-from clip_image_encoder.devices import Devices, resolve_devices
 from clip_image_encoder.encoder import ImageEncoder
 from clip_image_encoder.errors import ImageError
-from clip_image_encoder.forks import in_forks
 from clip_image_encoder.images import ImageInput, ImageLoader
 from clip_image_encoder.images.encoded import EncodedImage
 from clip_image_encoder.images.several import each_image, is_single_image
 from clip_image_encoder.pipeline import EncodedBatch
-from clip_image_encoder.progress import progress
 from clip_image_encoder.results import gather, until_failure
-from clip_image_encoder.threads import in_order, in_parts
 
 __all__ = ["CachedEncoder", "EmbeddingCache"]
 

@@ -7,9 +7,9 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from threading import Lock
 
-from clip_image_encoder.arguments import check_count
+from clip_image_encoder._arguments import check_count
+from clip_image_encoder._forks import in_forks
 from clip_image_encoder.arrays import Vectors
-from clip_image_encoder.forks import in_forks
 
 __all__ = ["MemoryCache"]
 

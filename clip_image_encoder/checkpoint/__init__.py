@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from clip_image_encoder.checkpoint.files import BUNDLED, Files, Folder, read_json, weight_filenames
-from clip_image_encoder.checkpoint.hub import find_snapshot, is_repository_id
-from clip_image_encoder.checkpoint.pinned import PinnedFiles
-from clip_image_encoder.checkpoint.spec import TextSpec, VisionSpec, text_spec, vision_spec
+from clip_image_encoder.checkpoint._files import BUNDLED, Files, Folder, read_json, weight_filenames
+from clip_image_encoder.checkpoint._hub import find_snapshot, is_repository_id
+from clip_image_encoder.checkpoint._pinned import PinnedFiles
+from clip_image_encoder.checkpoint._spec import TextSpec, VisionSpec, text_spec, vision_spec
 from clip_image_encoder.errors import CheckpointError, ConfigurationError
 
 __all__ = ["Checkpoint", "TextSpec", "VisionSpec", "open_checkpoint"]

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, cast
 import numpy as np
 from PIL import Image, ImageFile
 
-from clip_image_encoder.arguments import check_count
+from clip_image_encoder._arguments import check_count
 from clip_image_encoder.errors import ConfigurationError, UnsupportedImageError
 from clip_image_encoder.images.array import SupportsArray, encoded_bytes, image_from_array
 from clip_image_encoder.images.decoding.decode import decode, decode_opened, decode_pil

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import AbstractContextManager
 
-from clip_image_encoder.forks import in_forks
+from clip_image_encoder._forks import in_forks
 
 __all__ = ["turn_with"]
 

@@ -13,7 +13,7 @@ from chromadb.utils.embedding_functions import register_embedding_function
 from numpy.typing import NDArray
 
 from clip_image_encoder import ConfigurationError, ImageError, ImageLoader
-from clip_image_encoder.integrations._towers import Towers
+from clip_image_encoder.integrations._encoders import Encoders
 
 __all__ = ["ClipEmbeddingFunction", "UprightImages"]
 
@@ -62,7 +62,7 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
         dtype: str = "auto",
         batch_size: int = 32,
     ) -> None:
-        self._towers = Towers(
+        self._encoders = Encoders(
             model=model,
             revision=revision,
             backend=backend,
@@ -80,10 +80,10 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
             ImageError: a picture can't be read; names its place in the call.
         """
         if all(isinstance(item, str) for item in input):
-            return list(self._towers.encode_texts(input))
+            return list(self._encoders.encode_texts(input))
         if any(isinstance(item, str) for item in input):
             raise ConfigurationError("a call has either texts or pictures; split it into two")
-        return list(self._towers.encode_images(input))
+        return list(self._encoders.encode_images(input))
 
     @staticmethod
     def name() -> str:
@@ -100,7 +100,7 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
 
     def get_config(self) -> dict[str, Any]:
         """Return the settings that a collection stores."""
-        return {name: getattr(self._towers, name) for name in _SETTINGS}
+        return {name: getattr(self._encoders, name) for name in _SETTINGS}
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> ClipEmbeddingFunction:

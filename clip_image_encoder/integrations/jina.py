@@ -25,9 +25,9 @@ from clip_image_encoder import (
     UnsupportedImageError,
     UrlPolicy,
 )
-from clip_image_encoder.arguments import check_batch_size
+from clip_image_encoder._arguments import check_batch_size
+from clip_image_encoder._devices import resolve_devices
 from clip_image_encoder.checkpoint import open_checkpoint
-from clip_image_encoder.devices import resolve_devices
 from clip_image_encoder.pipeline import encode_batches, load_batches
 
 __all__ = ["CLIPImageEncoder", "CLIPTextEncoder", "ClipChunk", "ClipDocument"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import PrivateAttr
 
 from clip_image_encoder import ImageInput
-from clip_image_encoder.integrations._towers import Towers
+from clip_image_encoder.integrations._encoders import Encoders
 
 __all__ = ["ClipEmbeddings"]
 
@@ -60,15 +60,15 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
     batch_size: int = 32
     on_error: Literal["raise", "nan"] = "raise"
 
-    _towers: Towers = PrivateAttr()
+    _encoders: Encoders = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:  # noqa: D102 - pydantic's hook
         super().model_post_init(context)
-        self._towers = Towers(**self.model_dump(exclude={"on_error", "max_retries"}))
+        self._encoders = Encoders(**self.model_dump(exclude={"on_error", "max_retries"}))
 
     def ndims(self) -> int:
         """Return the length of a vector."""
-        return self._towers.dimension
+        return self._encoders.dimension
 
     def compute_source_embeddings(self, images: Any) -> list[NDArray[np.float32]]:
         """Return a vector for each picture of a column, or of a list.
@@ -77,7 +77,7 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
             ImageError: a picture can't be read, with `on_error="raise"`.
         """
         several = images.to_pylist() if isinstance(images, (pa.Array, pa.ChunkedArray)) else images
-        return list(self._towers.encode_images(several, on_error=self.on_error))
+        return list(self._encoders.encode_images(several, on_error=self.on_error))
 
     def compute_query_embeddings(self, query: str | ImageInput) -> list[NDArray[np.float32]]:
         """Return the vector of a text or a picture, alone in a list.
@@ -85,7 +85,9 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
         Raises:
             ImageError: the picture can't be read.
         """
-        encoded = self._towers.encode_texts([query]) if isinstance(query, str) else self._towers.encode_images([query])
+        encoded = (
+            self._encoders.encode_texts([query]) if isinstance(query, str) else self._encoders.encode_images([query])
+        )
         return list(encoded)
 
     # What fails on this machine fails again: LanceDB would try for minutes, and hide the error.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from langchain_core.embeddings import Embeddings
 
 from clip_image_encoder import ImageInput, ImageLoader
-from clip_image_encoder.integrations._towers import Towers
+from clip_image_encoder.integrations._encoders import Encoders
 
 __all__ = ["ClipEmbeddings"]
 
@@ -49,7 +49,7 @@ class ClipEmbeddings(Embeddings):  # type: ignore[misc]  # LangChain is not seen
         loader: ImageLoader | None = None,
         batch_size: int = 32,
     ) -> None:
-        self._towers = Towers(
+        self._encoders = Encoders(
             model=model,
             revision=revision,
             backend=backend,
@@ -61,7 +61,7 @@ class ClipEmbeddings(Embeddings):  # type: ignore[misc]  # LangChain is not seen
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return the vectors `(n, d)` of n texts, of length 1."""
-        vectors: list[list[float]] = self._towers.encode_texts(texts).tolist()
+        vectors: list[list[float]] = self._encoders.encode_texts(texts).tolist()
         return vectors
 
     def embed_query(self, text: str) -> list[float]:
@@ -74,5 +74,5 @@ class ClipEmbeddings(Embeddings):  # type: ignore[misc]  # LangChain is not seen
         Raises:
             ImageError: a picture can't be read; names its place and path.
         """
-        vectors: list[list[float]] = self._towers.encode_images(uris).tolist()
+        vectors: list[list[float]] = self._encoders.encode_images(uris).tolist()
         return vectors

@@ -16,7 +16,7 @@ from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
 from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
-from clip_image_encoder.checkpoint.files import BUNDLED
+from clip_image_encoder.checkpoint._files import BUNDLED
 from clip_image_encoder.images.formats import file_endings
 from clip_image_encoder.images.listing import pictures_below, warn_of_other_files
 from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, join_batches, open_folder

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 from PIL import Image
 
-from clip_image_encoder.arguments import check_count, check_milliseconds
+from clip_image_encoder._arguments import check_count, check_milliseconds
+from clip_image_encoder._forks import in_forks
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.errors import ConfigurationError, ImageError
-from clip_image_encoder.forks import in_forks
 from clip_image_encoder.images import ImageInput, ImageLoader
 from clip_image_encoder.images.several import has_method
 from clip_image_encoder.serving.answers import Encode, ImageStream, encode_images, encode_texts

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from clip_image_encoder.backends.torch import TorchBackend
-from clip_image_encoder.checkpoint import open_checkpoint, weights
+from clip_image_encoder.checkpoint import _weights as weights
+from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.errors import CheckpointError
 
 from .conftest import Saved

@@ -12,7 +12,7 @@ import pytest
 
 from clip_image_encoder.backends.torch import TorchBackend
 from clip_image_encoder.checkpoint import Checkpoint, open_checkpoint
-from clip_image_encoder.checkpoint.files import weight_filenames
+from clip_image_encoder.checkpoint._files import weight_filenames
 from clip_image_encoder.errors import CheckpointError, ConfigurationError
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from clip_image_encoder.checkpoint.spec import text_spec, vision_spec
+from clip_image_encoder.checkpoint._spec import text_spec, vision_spec
 from clip_image_encoder.errors import CheckpointError
 
 TOWER: dict[str, Any] = {"image_size": 32, "patch_size": 8, "num_patches": 16, "max_position_embeddings": 12}

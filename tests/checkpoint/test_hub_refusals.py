@@ -11,7 +11,7 @@ import huggingface_hub.constants
 import pytest
 
 from clip_image_encoder.checkpoint import open_checkpoint
-from clip_image_encoder.checkpoint.files import weight_filenames
+from clip_image_encoder.checkpoint._files import weight_filenames
 from clip_image_encoder.errors import CheckpointError
 
 from .fake_hub import FakeHub

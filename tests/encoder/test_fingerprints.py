@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from clip_image_encoder import ClipPreprocess, ImageEncoder, ImageLoader, UrlPolicy
+from clip_image_encoder._fingerprint import describe_component
 from clip_image_encoder.errors import ConfigurationError
-from clip_image_encoder.fingerprint import describe_component
 from clip_image_encoder.testing import ToyBackend
 
 # What stored vectors have beside them: none of these may ever change.
@@ -147,7 +147,7 @@ def test_a_value_is_described_alike_however_it_is_stored(one: object, two: objec
 def test_another_process_describes_a_set_alike() -> None:
     program = (
         "from dataclasses import make_dataclass\n"
-        "from clip_image_encoder.fingerprint import describe_component\n"
+        "from clip_image_encoder._fingerprint import describe_component\n"
         "print(describe_component(make_dataclass('Named', ['names'])(frozenset({'red', 'green', 'blue', 'grey'}))))\n"
     )
     said = {

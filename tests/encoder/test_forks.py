@@ -37,7 +37,7 @@ ENCODE: dict[str, Callable[[], Any]] = {
 AT_WORK = """
 import os, threading
 from clip_image_encoder import BackendError
-from clip_image_encoder import forks
+from clip_image_encoder import _forks as forks
 
 entered, leave, left = threading.Event(), threading.Event(), threading.Event()
 

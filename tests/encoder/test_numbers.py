@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
-from clip_image_encoder.arguments import quota_of
+from clip_image_encoder._arguments import quota_of
 from clip_image_encoder.cache import DiskCache, MemoryCache
 from clip_image_encoder.serving import MicroBatcher
 from clip_image_encoder.testing import ToyBackend
@@ -72,5 +72,5 @@ def test_a_containers_quota_is_the_least_of_its_groups(tmp_path: Path, limits: d
 
 
 def test_an_encoder_has_no_more_threads_than_its_containers_quota(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clip_image_encoder.arguments._quota", lambda: 0.5)
+    monkeypatch.setattr("clip_image_encoder._arguments._quota", lambda: 0.5)
     assert ImageEncoder(ToyBackend())._num_workers == 1

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from clip_image_encoder import ConfigurationError, ImageEncoder
+from clip_image_encoder._folder_lock import lock_folder
 from clip_image_encoder.folder import FolderSummary, embed_folder
-from clip_image_encoder.folder_lock import lock_folder
 from clip_image_encoder.testing import ToyBackend
 
 Gallery = Callable[[int], Path]
@@ -30,7 +30,7 @@ _WAITING = """
 import sys
 from pathlib import Path
 from clip_image_encoder import ImageEncoder
-from clip_image_encoder.fingerprint import describe_component
+from clip_image_encoder._fingerprint import describe_component
 from clip_image_encoder.folder import embed_folder
 from clip_image_encoder.testing import ToyBackend
 

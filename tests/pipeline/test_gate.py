@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clip_image_encoder import ImageEncoder
+from clip_image_encoder._gate import Gate
 from clip_image_encoder.arrays import Pixels, Tokens, Vectors
-from clip_image_encoder.gate import Gate
 from clip_image_encoder.protocols import Output
 from clip_image_encoder.testing import ToyBackend
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clip_image_encoder.threads import in_order
+from clip_image_encoder._threads import in_order
 
 
 @settings(max_examples=60, deadline=None)

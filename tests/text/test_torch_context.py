@@ -11,7 +11,7 @@ import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from clip_image_encoder.checkpoint import open_checkpoint
-from clip_image_encoder.checkpoint.weights import build, load_weights
+from clip_image_encoder.checkpoint._weights import build, load_weights
 from clip_image_encoder.text import TextEncoder
 
 from .conftest import Saved

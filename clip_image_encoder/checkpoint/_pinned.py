@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from clip_image_encoder.checkpoint.files import Files
+from clip_image_encoder.checkpoint._files import Files
 from clip_image_encoder.errors import CheckpointError
 
 __all__ = ["PinnedFiles"]

@@ -11,11 +11,11 @@ from typing import Literal
 from clip_image_encoder import ImageEncoder, ImageInput, ImageLoader, TextEncoder
 from clip_image_encoder.arrays import Vectors
 
-__all__ = ["Towers"]
+__all__ = ["Encoders"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Towers:
+class Encoders:
     """The encoder of pictures and the encoder of texts, each loaded when it is first needed.
 
     Attributes:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from clip_image_encoder.checkpoint.files import DEQUANTISE, first_line
+from clip_image_encoder.checkpoint._files import DEQUANTISE, first_line
 from clip_image_encoder.errors import CheckpointError
 from clip_image_encoder.protocols import Output
 

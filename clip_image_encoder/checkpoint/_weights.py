@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from clip_image_encoder.checkpoint.files import DEQUANTISE, Files, weight_filenames, weight_map
+from clip_image_encoder.checkpoint._files import DEQUANTISE, Files, weight_filenames, weight_map
 from clip_image_encoder.errors import CheckpointError
 
 __all__ = ["build", "load_weights", "stored_names"]

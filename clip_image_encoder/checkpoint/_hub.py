@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clip_image_encoder.checkpoint.files import BUNDLED, first_line, has_safetensors
+from clip_image_encoder.checkpoint._files import BUNDLED, first_line, has_safetensors
 from clip_image_encoder.errors import CheckpointError
 
 if TYPE_CHECKING:
