@@ -31,7 +31,7 @@ except ModuleNotFoundError as error:
 
 __all__ = ["EmbeddingFiles", "embeddings_table", "join_batches", "open_folder"]
 
-_FINGERPRINT = b"clip_image_encoder._fingerprint"
+_FINGERPRINT = b"clip_image_encoder.fingerprint"
 _UNFINISHED = ".unfinished-"
 
 

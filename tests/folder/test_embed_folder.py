@@ -55,7 +55,7 @@ def test_the_schema_is_what_databases_load(gallery: Gallery, encoder: ImageEncod
     assert schema.names == ["path", "embedding", "status", "error"]
     assert schema.field("embedding").type == pa.list_(pa.float32(), encoder.dimension)
     assert not schema.field("embedding").nullable
-    assert schema.metadata[b"clip_image_encoder._fingerprint"] == encoder.fingerprint.encode()
+    assert schema.metadata[b"clip_image_encoder.fingerprint"] == encoder.fingerprint.encode()
 
 
 def test_files_of_some_rows_are_one_row_group_each(gallery: Gallery, encoder: ImageEncoder, tmp_path: Path) -> None:
