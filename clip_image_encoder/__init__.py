@@ -16,6 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from clip_image_encoder.arrays import PixelFormat
+    from clip_image_encoder.batches import EncodedBatch
     from clip_image_encoder.encoder import ImageEncoder
     from clip_image_encoder.errors import (
         BackendError,
@@ -35,10 +37,9 @@ if TYPE_CHECKING:
         UnsupportedImageError,
     )
     from clip_image_encoder.images import ImageInput, ImageLoader, UrlPolicy
-    from clip_image_encoder.pipeline import EncodedBatch
     from clip_image_encoder.pooling import ClassTokenPooling, MeanPatchesPooling, PretrainedPooling
     from clip_image_encoder.preprocess import ClipPreprocess
-    from clip_image_encoder.protocols import Backend, Output, Pooling, Preprocess
+    from clip_image_encoder.protocols import Backend, Output, Pooling, Preprocess, Reads, TextBackend, Tokenizer
     from clip_image_encoder.text import TextEncoder
 
 __all__ = [
@@ -63,12 +64,16 @@ __all__ = [
     "MeanPatchesPooling",
     "MissingExtraError",
     "Output",
+    "PixelFormat",
     "Pooling",
     "Preprocess",
     "PretrainedPooling",
     "QueueFullError",
+    "Reads",
     "ServingError",
+    "TextBackend",
     "TextEncoder",
+    "Tokenizer",
     "UnsupportedImageError",
     "UrlPolicy",
 ]
@@ -79,16 +84,20 @@ _HOMES = {
     "Backend": "protocols",
     "ClassTokenPooling": "pooling",
     "ClipPreprocess": "preprocess",
-    "EncodedBatch": "pipeline",
+    "EncodedBatch": "batches",
     "ImageEncoder": "encoder",
     "ImageInput": "images",
     "ImageLoader": "images",
     "MeanPatchesPooling": "pooling",
     "Output": "protocols",
+    "PixelFormat": "arrays",
     "Pooling": "protocols",
     "Preprocess": "protocols",
     "PretrainedPooling": "pooling",
+    "Reads": "protocols",
+    "TextBackend": "protocols",
     "TextEncoder": "text",
+    "Tokenizer": "protocols",
     "UrlPolicy": "images",
 }
 

@@ -1,45 +1,109 @@
-"""Whether components are what they are called, and fit each other."""
+"""Whether components are what they are called, and fit each other: all of it before the first image."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
+from typing import get_args
+
 from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.images import ImageLoader
-from clip_image_encoder.preprocess import ClipPreprocess
-from clip_image_encoder.protocols import Backend, Pooling, Preprocess
+from clip_image_encoder.protocols import Backend, Pooling, Preprocess, Reads
 
-__all__ = ["check_fit", "resize_for"]
+__all__ = ["check_backend_fits", "check_components", "check_is_backend", "check_is_load", "check_left_out", "is_loaded"]
 
 
-def check_fit(loader: object, preprocess: object, backend: Backend, pooling: object) -> None:
-    """Check the components of an encoder, before the first image.
+def check_components(loader: object, preprocess: object, pooling: object) -> None:
+    """Check that each of them is what it is called; None is what is taken by default.
 
     Raises:
-        ConfigurationError: one of them is something else, or two of them don't fit each other.
+        ConfigurationError: One of them is something else.
     """
-    if not isinstance(loader, ImageLoader):
+    if loader is not None and not isinstance(loader, ImageLoader):
         raise ConfigurationError(f"loader must be an ImageLoader, not {loader!r}")
-    if not callable(preprocess) or isinstance(preprocess, type):
+    if preprocess is not None and (not callable(preprocess) or isinstance(preprocess, type)):
         raise ConfigurationError(f"preprocess must be an instance or a function, not {preprocess!r}")
-    if not isinstance(pooling, Pooling) or isinstance(pooling, type):
+    if pooling is not None and (not isinstance(pooling, Pooling) or isinstance(pooling, type)):
         raise ConfigurationError(f"pooling must be an instance of a Pooling, not {pooling!r}")
-    if isinstance(preprocess, Preprocess) and tuple(preprocess.size) != tuple(backend.image_size):
-        raise ConfigurationError(
-            f"the preprocess makes pixels of size {preprocess.size}, the backend takes {backend.image_size}"
-        )
-    if pooling.reads not in backend.outputs:
-        raise ConfigurationError(
-            f"{type(pooling).__name__} reads {pooling.reads!r}, the backend gives {sorted(backend.outputs)}; "
-            "pass another pooling="
-        )
+    if isinstance(pooling, Pooling) and pooling.reads not in get_args(Reads):
+        wanted = ", ".join(map(repr, get_args(Reads)))
+        raise ConfigurationError(f"{type(pooling).__name__} reads {pooling.reads!r}; it must be one of {wanted}")
 
 
-def resize_for(backend: object) -> ClipPreprocess:
-    """Return the preprocess for a backend that comes without a checkpoint: only its size is known.
+def is_loaded(backend: object) -> bool:
+    """Tell an instance of a backend, complete or not, from a name and from what loads one."""
+    return not isinstance(backend, (str, type)) and hasattr(backend, "dimension")
+
+
+def check_left_out(given: Mapping[str, bool]) -> None:
+    """Check that nothing was said about a checkpoint where none is loaded.
+
+    Args:
+        given: Whether each argument was given: {name: whether}.
 
     Raises:
-        ConfigurationError: it is no backend.
+        ConfigurationError: One was.
     """
-    if not isinstance(backend, Backend) or isinstance(backend, type):
-        raise ConfigurationError(f"model must be a hub id, a folder or an instance of a Backend, not {backend!r}")
-    height, width = backend.image_size
-    return ClipPreprocess(resize=height if height == width else (height, width), crop=(height, width))
+    if names := [name for name, is_given in given.items() if is_given]:
+        raise ConfigurationError(f"the backend is an instance, which is loaded already; leave out {', '.join(names)}")
+
+
+def check_is_load(load: object, protocol: type) -> None:
+    """Check that a backend that is no name and no instance can be called with a checkpoint.
+
+    Args:
+        load: What was given as `backend`.
+        protocol: `Load` or `LoadText`: what it will be called with.
+
+    Raises:
+        ConfigurationError: It takes other arguments, or can't be called.
+    """
+    called_with = list(inspect.signature(protocol.__call__).parameters)[1:]
+    try:
+        inspect.signature(load).bind(None, **dict.fromkeys(called_with[1:]))  # type: ignore[arg-type]  # tried here
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"backend must be a name, a loaded backend, or called with ({', '.join(called_with)}); "
+            f"{load!r} can't be: {error}"
+        ) from error
+
+
+def check_is_backend(backend: object, protocol: type) -> None:
+    """Check that an object has all that is asked of a backend.
+
+    Args:
+        backend: What was given, or what a load function returned.
+        protocol: `Backend` or `TextBackend`.
+
+    Raises:
+        ConfigurationError: It lacks something, which is named.
+    """
+    missing = sorted(name for name in _members(protocol) if not hasattr(backend, name))
+    if missing or not callable(backend):
+        raise ConfigurationError(
+            f"{backend!r} is no {protocol.__name__}: it lacks {', '.join(missing or ['__call__'])}"
+        )
+
+
+def check_backend_fits(preprocess: object, backend: Backend, pooling: Pooling) -> None:
+    """Check that the parts of an encoder fit each other.
+
+    Raises:
+        ConfigurationError: Two of them don't fit.
+    """
+    if isinstance(preprocess, Preprocess) and tuple(preprocess.pixel_format.size) != tuple(backend.image_size):
+        raise ConfigurationError(
+            f"the preprocess makes pixels of size {preprocess.pixel_format.size}, the backend takes "
+            f"{backend.image_size}"
+        )
+    name, reads = type(pooling).__name__, pooling.reads
+    if ("pooled" if reads == "pooled" else "tokens") not in backend.outputs:
+        raise ConfigurationError(
+            f"{name} reads {reads!r}, the backend gives {sorted(backend.outputs)}; pass another pooling="
+        )
+    if reads == "prefix" and not backend.prefix_tokens:
+        raise ConfigurationError(f"{name} needs a class token, and this model has none; pass another pooling=")
+
+
+def _members(protocol: type) -> set[str]:
+    return {name for name in vars(protocol) if name == "__call__" or not name.startswith("_")}

@@ -8,7 +8,7 @@ from functools import cache
 from threading import RLock
 from typing import Any
 
-from clip_image_encoder.pipeline import EncodedBatch
+from clip_image_encoder.batches import EncodedBatch
 
 __all__ = ["bars", "is_interactive", "progress"]
 

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_image_encoder.arrays import Vectors
+from clip_image_encoder.arrays import Vectors, unit_rows
 from clip_image_encoder.errors import ConfigurationError
-from clip_image_encoder.pipeline import unit_rows
 
 __all__ = ["BinaryQuantizer", "Int8Quantizer", "load_quantizer", "save_quantizer", "truncate"]
 

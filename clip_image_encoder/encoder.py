@@ -5,35 +5,36 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Sized
-from contextlib import closing
-from typing import Any, Literal
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, Literal, cast
 
 import numpy as np
 from PIL.Image import Image
 
-from clip_image_encoder._arguments import available_cores, check_batch_size, check_num_workers, check_on_error
+from clip_image_encoder._arguments import check_batch_size, check_num_workers, check_on_error
+from clip_image_encoder._defaults import DEFAULT_MODEL
 from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._fingerprint import fingerprint
-from clip_image_encoder._fit import check_fit, resize_for
-from clip_image_encoder._gate import Gate
+from clip_image_encoder._fit import (
+    check_backend_fits,
+    check_components,
+    check_is_backend,
+    check_is_load,
+    check_left_out,
+    is_loaded,
+)
 from clip_image_encoder._progress import progress
-from clip_image_encoder.arrays import Pixels, Vectors
-from clip_image_encoder.backends import find_backend
+from clip_image_encoder.arrays import PixelFormat, Pixels, Vectors
+from clip_image_encoder.backends import Load, find_backend
+from clip_image_encoder.batches import EncodedBatch, gather
 from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.errors import ConfigurationError, ContractError, ImageError
 from clip_image_encoder.images import ImageInput, ImageLoader
-from clip_image_encoder.images.several import each_image, is_single_image
-from clip_image_encoder.pipeline import (
-    EncodedBatch,
-    LoadedBatch,
-    encode_batches,
-    load_batches,
-)
+from clip_image_encoder.images.several import Inputs, inputs_of
+from clip_image_encoder.pipeline import run
 from clip_image_encoder.pooling import PretrainedPooling
 from clip_image_encoder.preprocess import ClipPreprocess
 from clip_image_encoder.protocols import Backend, Pooling, Preprocess
-from clip_image_encoder.results import gather, until_failure
 
 __all__ = ["ImageEncoder"]
 
@@ -47,8 +48,10 @@ class ImageEncoder:
     as its configuration, so that the other side loads the weights for itself.
 
     Args:
-        model: a hub id, a folder, "tiny-shapes" (bundled, needs no network), or a `Backend`.
-        backend: name of the runtime, a file of `clip_image_encoder.backends`.
+        model: a hub id, a folder, or "tiny-shapes" (bundled, needs no network).
+        backend: name of the runtime, a file of `clip_image_encoder.backends`; or what loads one with settings of
+            its own, such as `partial(TorchBackend, compile=True)`; or a `Backend` instance, which comes with its
+            preprocess: as `preprocess=`, or as an attribute of that name.
         preprocess: a `Preprocess`, or any callable from a PIL image to normalised float32
             `(3, H, W)`, such as open_clip's transform; None is what the checkpoint was trained with.
         pooling: a `Pooling`; None is what the checkpoint was trained with.
@@ -83,9 +86,9 @@ class ImageEncoder:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | Backend = "openai/clip-vit-base-patch32",
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
-        backend: str = "torch",
+        backend: str | Load | Backend = "torch",
         preprocess: Preprocess | Callable[[Image], Any] | None = None,
         pooling: Pooling | None = None,
         loader: ImageLoader | None = None,
@@ -97,34 +100,52 @@ class ImageEncoder:
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
     ) -> None:
+        check_components(loader, preprocess, pooling)
         self._loader = ImageLoader() if loader is None else loader
         self._pooling: Pooling = PretrainedPooling() if pooling is None else pooling
         self._num_workers = check_num_workers(num_workers)
         self._device = device
         start = time.perf_counter()
-        if isinstance(model, (str, os.PathLike)):
+        if is_loaded(model):
+            raise ConfigurationError("model is a backend; pass it as backend=, with its preprocess=")
+        if is_loaded(backend):
+            check_is_backend(backend, Backend)
+            check_left_out(
+                {
+                    "model": model != DEFAULT_MODEL,
+                    "dtype": dtype != "auto",
+                    "revision": revision is not None,
+                    "token": token is not None,
+                    "cache_dir": cache_dir is not None,
+                    "local_files_only": local_files_only,
+                }
+            )
+            self._backend = cast("Backend", backend)
+            if preprocess is None:
+                preprocess = getattr(backend, "preprocess", None)
+                check_components(None, preprocess, None)
+            if preprocess is None:
+                raise ConfigurationError(
+                    f"how images are prepared for {type(backend).__name__} is not known; pass preprocess=, such as "
+                    "ClipPreprocess(...) or another encoder's"
+                )
+        else:
             checkpoint = open_checkpoint(
                 model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
             )
-            self._preprocess = preprocess or ClipPreprocess.from_config(checkpoint.preprocessor_config)
-            described = self._preprocess if isinstance(self._preprocess, Preprocess) else None
-            self._backend = find_backend(backend)(
+            if preprocess is None:
+                preprocess = ClipPreprocess.from_config(checkpoint.preprocessor_config)
+            load = find_backend(backend) if isinstance(backend, str) else cast("Load", backend)
+            check_is_load(load, Load)
+            self._backend = load(
                 checkpoint,
-                image_size=described.size if described else checkpoint.vision.image_size,
-                mean=described.mean if described else (0.0, 0.0, 0.0),
-                std=described.std if described else (1.0, 1.0, 1.0),
+                pixel_format=_pixel_format(preprocess, checkpoint.vision.image_size),
                 dtype=dtype,
                 device=device,
             )
-        else:
-            if (backend, dtype, revision, token, cache_dir, local_files_only) != ("torch", "auto", *[None] * 3, False):
-                raise ConfigurationError(
-                    "a Backend instance is loaded already; leave out backend, dtype, revision, token, cache_dir "
-                    "and local_files_only"
-                )
-            self._backend = model
-            self._preprocess = preprocess or resize_for(model)
-        check_fit(self._loader, self._preprocess, self._backend, self._pooling)
+            check_is_backend(self._backend, Backend)
+        self._preprocess = preprocess
+        check_backend_fits(preprocess, self._backend, self._pooling)
         devices = resolve_devices(device, self._backend.devices)
         _logger.info("%r on %s, loaded in %.1f s", self._backend, ", ".join(devices), time.perf_counter() - start)
 
@@ -203,9 +224,10 @@ class ImageEncoder:
             ContractError: a component of yours broke its protocol.
         """
         check_on_error(on_error)
-        stop = until_failure if on_error == "raise" else iter
-        vectors = gather(self._run(images, batch_size, device, normalize, stop, show_progress), self.dimension)
-        return vectors[0] if is_single_image(images) else vectors
+        inputs = inputs_of(images)
+        batches = self._encode(inputs, batch_size, device, normalize, on_error, show_progress)
+        vectors = gather(batches, dimension=self.dimension)
+        return vectors[0] if inputs.is_single else vectors
 
     def stream(
         self,
@@ -248,43 +270,31 @@ class ImageEncoder:
             >>> [batch.embeddings.shape[0] for batch in ImageEncoder("tiny-shapes").stream(pictures, batch_size=2)]
             [2, 2, 1]
         """
-        return self._run(images, batch_size, device, normalize, iter, show_progress)
+        return self._encode(inputs_of(images), batch_size, device, normalize, "nan", show_progress)
 
-    def _run(
+    def _encode(
         self,
-        images: ImageInput | Iterable[ImageInput],
+        inputs: Inputs,
         batch_size: int,
         device: Devices,
         normalize: bool,
-        select: Callable[[Iterable[LoadedBatch]], Iterable[LoadedBatch]],
+        on_error: Literal["raise", "nan"],
         show_progress: bool | None,
     ) -> Generator[EncodedBatch]:
         """Check the arguments now, and return the generator that does the work."""
-        size = check_batch_size(batch_size)
-        devices = resolve_devices(self._device if device is None else device, self._backend.devices)
-        inputs = each_image(images)
-        total = len(inputs) if isinstance(inputs, Sized) else None
-        # Threads are not worth their start for a single picture, which is what a server sends.
-        workers = 0 if total == 1 else self._num_workers
-
-        # More threads than cores are there to wait for a network or a disk, and go on beside the model.
-        gate = Gate() if workers <= available_cores() else None
-
-        def run() -> Generator[EncodedBatch]:
-            load = gate.behind(self._load) if gate else self._load
-            with closing(load_batches(inputs, load, batch_size=size, num_workers=workers)) as loaded:
-                encoded = encode_batches(
-                    select(loaded),
-                    backend=self._backend,
-                    pooling=self._pooling,
-                    devices=devices,
-                    normalize=normalize,
-                    gate=gate,
-                )
-                with closing(encoded):
-                    yield from progress(encoded, total=total, show=show_progress)
-
-        return run()
+        batches = run(
+            inputs.images,
+            self._load,
+            backend=self._backend,
+            pooling=self._pooling,
+            devices=resolve_devices(self._device if device is None else device, self._backend.devices),
+            batch_size=check_batch_size(batch_size),
+            # Threads are not worth their start for a single image, which is what a server sends.
+            num_workers=0 if inputs.total == 1 else self._num_workers,
+            normalize=normalize,
+            on_error=on_error,
+        )
+        return progress(batches, total=inputs.total, show=show_progress)
 
     def _load(self, item: object) -> Pixels:
         """Turn one input into pixels; runs on the loading threads."""
@@ -305,4 +315,15 @@ class ImageEncoder:
                 f"preprocess {name} returned {pixels.dtype} {pixels.shape}; the backend takes uint8 "
                 f"({height}, {width}, 3) or float32 (3, {height}, {width})"
             )
+        if pixels.dtype == np.uint8 and not isinstance(self._preprocess, Preprocess):
+            raise ContractError(
+                f"preprocess {name} returned uint8 and has no pixel_format, which says how these are normalized"
+            )
         return pixels
+
+
+def _pixel_format(preprocess: Preprocess | Callable[[Image], Any], trained_at: tuple[int, int]) -> PixelFormat:
+    """Return what a preprocess says of its pixels; those of a plain function are normalized already."""
+    if isinstance(preprocess, Preprocess):
+        return preprocess.pixel_format
+    return PixelFormat(size=trained_at, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from clip_image_encoder._arguments import check_count
 from clip_image_encoder._progress import bars, is_interactive
+from clip_image_encoder.batches import EncodedBatch, join
 from clip_image_encoder.encoder import ImageEncoder
 from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.images.listing import pictures_below
-from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, join_batches
-from clip_image_encoder.pipeline import EncodedBatch
+from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table
 
 __all__ = ["FolderSummary", "embed_folder"]
 
@@ -108,7 +108,7 @@ def _embed(
     kept: list[EncodedBatch] = []
 
     def write() -> None:
-        embeddings, failures = join_batches(kept, dimension=encoder.dimension)
+        embeddings, failures = join(kept, dimension=encoder.dimension)
         paths = [name for name, _ in pictures[kept[0].start :][: len(failures)]]
         kept.clear()
         files.add(embeddings_table({"path": paths}, embeddings, failures, fingerprint=fingerprint), key="path")

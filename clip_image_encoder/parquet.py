@@ -16,7 +16,6 @@ import numpy as np
 from clip_image_encoder._folder_lock import lock_folder
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.errors import ConfigurationError, ImageError, MissingExtraError
-from clip_image_encoder.pipeline import EncodedBatch
 
 try:
     import pyarrow as pa
@@ -29,7 +28,7 @@ except ModuleNotFoundError as error:
         f"Parquet needs {error.name}: python -m pip install 'clip-image-encoder[parquet]'"
     ) from error
 
-__all__ = ["EmbeddingFiles", "embeddings_table", "join_batches", "open_folder"]
+__all__ = ["EmbeddingFiles", "embeddings_table", "open_folder"]
 
 _FINGERPRINT = b"clip_image_encoder.fingerprint"
 _UNFINISHED = ".unfinished-"
@@ -64,17 +63,6 @@ def open_folder(place: str | os.PathLike[str]) -> tuple[pa.fs.FileSystem, str]:
             raise ConfigurationError(f"{url} can't be opened: {error}") from error
         filesystem = pa.fs.PyFileSystem(pa.fs.FSSpecHandler(known))
     return filesystem, path
-
-
-def join_batches(batches: Sequence[EncodedBatch], *, dimension: int) -> tuple[Vectors, list[ImageError | None]]:
-    """Return the vectors `(n, dimension)` of batches that follow each other, and the error of each row or None."""
-    embeddings = np.concatenate([np.empty((0, dimension), np.float32), *(batch.embeddings for batch in batches)])
-    failures: list[ImageError | None] = [None] * len(embeddings)
-    for batch in batches:
-        for failure in batch.failures:
-            assert failure.index is not None
-            failures[failure.index - batches[0].start] = failure
-    return embeddings, failures
 
 
 def embeddings_table(

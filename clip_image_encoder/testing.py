@@ -20,10 +20,11 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
-from clip_image_encoder.arrays import Pixels, Tokens, Vectors
-from clip_image_encoder.protocols import Backend, Output, Pooling, Preprocess
+from clip_image_encoder.arrays import PixelFormat, Pixels, Tokens, Vectors
+from clip_image_encoder.preprocess import ClipPreprocess
+from clip_image_encoder.protocols import Backend, Output, Pooling, Preprocess, TextBackend
 
-__all__ = ["ToyBackend", "check_backend", "check_pooling", "check_preprocess"]
+__all__ = ["ToyBackend", "check_backend", "check_pooling", "check_preprocess", "check_text_backend"]
 
 _SIZES = ((1, 1), (1, 40), (40, 1), (64, 48), (48, 64), (300, 300), (2, 900))
 
@@ -43,7 +44,7 @@ class ToyBackend:
     Example:
         >>> from PIL import Image
         >>> from clip_image_encoder import ImageEncoder
-        >>> ImageEncoder(ToyBackend(dimension=8)).encode(Image.new("RGB", (32, 32), "red")).shape
+        >>> ImageEncoder(backend=ToyBackend(dimension=8)).encode(Image.new("RGB", (32, 32), "red")).shape
         (8,)
     """
 
@@ -60,6 +61,17 @@ class ToyBackend:
     def outputs(self) -> frozenset[Output]:
         """Both of them."""
         return frozenset({"pooled", "tokens"})
+
+    @property
+    def prefix_tokens(self) -> int:
+        """One class token."""
+        return 1
+
+    @property
+    def preprocess(self) -> ClipPreprocess:
+        """A preprocess that goes with it: scales the short side and crops the center."""
+        height, width = self.image_size
+        return ClipPreprocess(resize=height if height == width else (height, width), crop=(height, width))
 
     def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:  # noqa: ARG002
         """Return `(n, d)` or `(n, 1 + grid * grid, d)` float32 for a batch of pixels."""
@@ -83,10 +95,10 @@ def check_preprocess(preprocess: Preprocess) -> None:
     Raises:
         AssertionError: it does not; the message says where.
     """
-    height, width = preprocess.size
-    assert height > 0 and width > 0, f"size must be positive, not {preprocess.size}"
-    assert len(preprocess.mean) == len(preprocess.std) == 3, "mean and std must be three numbers each"
-    assert all(value > 0 for value in preprocess.std), f"std must be positive, not {preprocess.std}"
+    pixel_format: object = preprocess.pixel_format
+    assert isinstance(pixel_format, PixelFormat), f"pixel_format must be a PixelFormat, not {pixel_format!r}"
+    height, width = pixel_format.size
+    assert len(pixel_format.mean) == len(pixel_format.std) == 3, "mean and std must be three numbers each"
     for size in _SIZES:
         image = _picture(size)
         before = image.tobytes()
@@ -108,6 +120,7 @@ def check_backend(backend: Backend) -> None:
     assert backend.dimension > 0, f"dimension must be positive, not {backend.dimension}"
     assert backend.devices, "devices must not be empty"
     assert backend.outputs and backend.outputs <= {"pooled", "tokens"}, f"unknown outputs {backend.outputs}"
+    assert backend.prefix_tokens >= 0, f"prefix_tokens must be 0 or more, not {backend.prefix_tokens}"
     generator = np.random.default_rng(0)
     pixels = generator.integers(0, 256, (5, height, width, 3), dtype=np.uint8)
     for output in sorted(backend.outputs):
@@ -116,6 +129,10 @@ def check_backend(backend: Backend) -> None:
         assert features.dtype == np.float32, f"{output}: {features.dtype}, not float32"
         assert features.ndim == (2 if output == "pooled" else 3), f"{output}: shape {features.shape}"
         assert features.shape[0] == 5 and features.shape[-1] == backend.dimension, f"{output}: shape {features.shape}"
+        patches = features.shape[1] - backend.prefix_tokens
+        assert output == "pooled" or patches > 0, (
+            f"tokens: {features.shape[1]}, and {backend.prefix_tokens} of them prefix"
+        )
         assert np.isfinite(features).all(), f"{output}: NaN or infinity"
         scale = np.abs(features).max()
         alone = [backend(pixels[row : row + 1], output=output, device=backend.devices[0])[0] for row in range(5)]
@@ -134,19 +151,45 @@ def check_pooling(pooling: Pooling) -> None:
     Raises:
         AssertionError: it does not; the message says where.
     """
-    assert pooling.reads in ("pooled", "tokens"), f"reads must be 'pooled' or 'tokens', not {pooling.reads!r}"
+    rows = {"pooled": (), "tokens": (1 + 16,), "prefix": (1,), "patches": (16,)}
+    assert pooling.reads in rows, f"reads must be one of {', '.join(map(repr, rows))}, not {pooling.reads!r}"
     generator = np.random.default_rng(0)
     for count in (1, 3):
-        shape = (count, 8) if pooling.reads == "pooled" else (count, 1 + 16, 8)
-        features = generator.normal(size=shape).astype(np.float32)
+        features = generator.normal(size=(count, *rows[pooling.reads], 8)).astype(np.float32)
         before = features.copy()
         vectors = pooling(features)
         assert vectors.dtype == np.float32, f"{vectors.dtype}, not float32"
         assert vectors.shape == (count, 8), f"{features.shape} became {vectors.shape}, not {(count, 8)}"
         assert np.array_equal(features, before), "the features were changed"
-        rows = np.concatenate([pooling(features[row : row + 1]) for row in range(count)])
-        assert np.allclose(rows, vectors, atol=1e-6), "a picture's vector depends on its batch"
+        alone = np.concatenate([pooling(features[row : row + 1]) for row in range(count)])
+        assert np.allclose(alone, vectors, atol=1e-6), "a picture's vector depends on its batch"
     _check_pickles(pooling)
+
+
+def check_text_backend(backend: TextBackend) -> None:
+    """Check that a text backend keeps its protocol, on its best device.
+
+    Raises:
+        AssertionError: it does not; the message says where.
+    """
+    assert backend.dimension > 0, f"dimension must be positive, not {backend.dimension}"
+    assert backend.max_length > 0, f"max_length must be positive, not {backend.max_length}"
+    assert backend.devices, "devices must not be empty"
+    device, length = backend.devices[0], backend.max_length
+    token_ids = np.arange(5 * length, dtype=np.int64).reshape(5, length) % 7 + 1
+    mask = np.ones_like(token_ids)
+    for given in (None, mask):
+        vectors = backend(token_ids, given, device=device)
+        assert isinstance(vectors, np.ndarray), f"{type(vectors).__name__}, not a numpy array"
+        assert vectors.dtype == np.float32, f"{vectors.dtype}, not float32"
+        assert vectors.shape == (5, backend.dimension), f"shape {vectors.shape}, not {(5, backend.dimension)}"
+        assert np.isfinite(vectors).all(), "NaN or infinity"
+    alone = np.concatenate([backend(token_ids[row : row + 1], mask[:1], device=device) for row in range(5)])
+    difference = np.abs(alone - vectors).max() / np.abs(vectors).max()
+    assert difference < 1e-2, f"a text's vector depends on its batch (by {difference:.1e})"
+    assert np.abs(vectors - vectors[:1]).max() > 0, "the same vector for different texts"
+    assert np.array_equal(token_ids, np.arange(5 * length).reshape(5, length) % 7 + 1), "the token ids were changed"
+    _check_pickles(backend)
 
 
 def _check_normalised_pixels(backend: Backend, pixels: Pixels) -> None:

@@ -38,7 +38,7 @@ def photos(photo_paths: list[Path]) -> list[Image.Image]:
 @pytest.fixture(scope="session")
 def toy() -> ImageEncoder:
     """An encoder whose model takes no time."""
-    return ImageEncoder(ToyBackend())
+    return ImageEncoder(backend=ToyBackend())
 
 
 @pytest.fixture

@@ -21,8 +21,7 @@ from typing import TypeVar
 from huggingface_hub import constants
 
 from clip_image_encoder.backends._telemetry import ONNX_RUNTIME_SWITCH
-from clip_image_encoder.checkpoint._files import first_line
-from clip_image_encoder.errors import BackendError, ConfigurationError, EncoderError
+from clip_image_encoder.errors import BackendError, ConfigurationError, EncoderError, first_line
 
 __all__ = ["run_apart"]
 

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from clip_image_encoder.arrays import Pixels
 from clip_image_encoder.backends._graph import Graph
-from clip_image_encoder.backends._patches import denormalised
-from clip_image_encoder.backends._vision_towers import check_image_size, load_vision_tower
+from clip_image_encoder.models._patches import denormalized, take_bytes
 
 __all__ = ["export"]
 
@@ -30,10 +29,9 @@ def export(graph: Graph, file: Path) -> tuple[Pixels, NDArray[np.float32]]:
         Pixels, and the features `(3, ...)` that torch computes of them: the graph must give the same.
 
     Raises:
-        ConfigurationError: the tower doesn't take pixels of this size.
         CheckpointError: the weights are missing, damaged or of another model.
     """
-    height, width = check_image_size(graph.checkpoint, graph.image_size)
+    height, width = graph.pixel_format.size
     module = _Prepared(graph).eval()
     generator = np.random.default_rng(0)
     example: Pixels = generator.integers(0, 256, (3, height, width, 3), dtype=np.uint8)
@@ -64,10 +62,11 @@ class _Prepared(nn.Module):
     def __init__(self, graph: Graph) -> None:
         super().__init__()
         self.graph = graph
-        self.tower = load_vision_tower(graph.checkpoint, torch.float32, mean=graph.mean, std=graph.std)
+        self.tower = graph.checkpoint.vision.load(graph.checkpoint.weights(torch.float32))
+        take_bytes(self.tower, graph.pixel_format)
 
     def forward(self, pixels: Tensor) -> Tensor:
         if self.graph.pixels == "float32":
-            pixels = denormalised(pixels, self.graph.mean, self.graph.std)
+            pixels = denormalized(pixels, self.graph.pixel_format)
         features: Tensor = self.tower(pixels, self.graph.output)
         return features

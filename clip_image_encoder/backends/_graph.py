@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_image_encoder.arrays import Pixels
+from clip_image_encoder.arrays import PixelFormat, Pixels
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.protocols import Output
 
@@ -28,22 +28,19 @@ class Graph:
 
     Attributes:
         checkpoint: whose tower it is.
-        image_size: `(height, width)` of the pixels.
-        mean: subtracted from uint8 pixels, scaled to 0..1.
-        std: divides them then.
+        pixel_format: size of the pixels, and how uint8 pixels are normalized.
         output: what it gives.
         pixels: what it takes: "uint8" `(n, H, W, 3)`, or "float32" `(n, 3, H, W)` that is normalised already.
     """
 
     checkpoint: Checkpoint
-    image_size: tuple[int, int] | None
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    pixel_format: PixelFormat
     output: Output
     pixels: Literal["uint8", "float32"]
 
     @property
     def key(self) -> str:
         """Same string, same graph."""
-        parts = (self.checkpoint.fingerprint, self.image_size, self.mean, self.std, self.output, self.pixels)
+        seen = self.pixel_format
+        parts = (self.checkpoint.fingerprint, seen.size, seen.mean, seen.std, self.output, self.pixels)
         return f"graph {_VERSION} {parts}"

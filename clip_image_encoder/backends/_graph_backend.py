@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 
 from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._forks import in_forks, never_destroy, no_fork
-from clip_image_encoder.arrays import Pixels, Tokens, Vectors
+from clip_image_encoder.arrays import PixelFormat, Pixels, Tokens, Vectors
 from clip_image_encoder.backends._apart import run_apart
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_store import find_or_make
 from clip_image_encoder.checkpoint import Checkpoint
-from clip_image_encoder.checkpoint._files import first_line
-from clip_image_encoder.checkpoint._spec import vision_outputs
-from clip_image_encoder.errors import BackendError, EncoderError
+from clip_image_encoder.errors import BackendError, EncoderError, first_line
 from clip_image_encoder.protocols import Output
 
 __all__ = ["GraphBackend", "Runtime"]
@@ -66,9 +64,7 @@ class GraphBackend:
     Args:
         checkpoint: from `clip_image_encoder.checkpoint.open_checkpoint`.
         runtime: what runs the graph, and in which dtype.
-        image_size: `(height, width)` of the pixels; None is what the checkpoint was trained at.
-        mean: subtracted from uint8 pixels, scaled to 0..1.
-        std: divides them then.
+        pixel_format: size of the pixels that will come, and how uint8 pixels are normalized.
         device: where to load the graph now; None is the best there is.
 
     Raises:
@@ -82,18 +78,14 @@ class GraphBackend:
         checkpoint: Checkpoint,
         runtime: Runtime,
         *,
-        image_size: tuple[int, int] | None = None,
-        mean: tuple[float, float, float],
-        std: tuple[float, float, float],
-        device: Devices = None,
+        pixel_format: PixelFormat,
+        device: Devices,
     ) -> None:
-        outputs = vision_outputs(checkpoint.config)
+        checkpoint.vision.check_size(pixel_format.size, name=checkpoint.name)
         self._graph = Graph(
             checkpoint=checkpoint,
-            image_size=image_size,
-            mean=mean,
-            std=std,
-            output="pooled" if "pooled" in outputs else "tokens",
+            pixel_format=pixel_format,
+            output="pooled" if "pooled" in checkpoint.vision.outputs else "tokens",
             pixels="uint8",
         )
         self._runtime = runtime
@@ -113,7 +105,7 @@ class GraphBackend:
     @property
     def image_size(self) -> tuple[int, int]:
         """`(height, width)` of the pixels that it takes."""
-        return self._graph.image_size or self._graph.checkpoint.vision.image_size
+        return self._graph.pixel_format.size
 
     @property
     def devices(self) -> Sequence[str]:
@@ -123,13 +115,18 @@ class GraphBackend:
     @property
     def outputs(self) -> frozenset[Output]:
         """What the tower can give; a SigLIP tower without its head has tokens only."""
-        return vision_outputs(self._graph.checkpoint.config)
+        return self._graph.checkpoint.vision.outputs
+
+    @property
+    def prefix_tokens(self) -> int:
+        """Number of class and register tokens before the patches."""
+        return self._graph.checkpoint.vision.prefix_tokens
 
     @property
     def fingerprint(self) -> str:
         """Same string, same features: the weights, the normalisation, the size, the runtime and its dtype."""
-        graph = self._graph
-        parts = (graph.checkpoint.fingerprint, graph.image_size, graph.mean, graph.std)
+        pixels = self._graph.pixel_format
+        parts = (self._graph.checkpoint.fingerprint, pixels.size, pixels.mean, pixels.std)
         return f"{self._runtime.fingerprint}({', '.join(map(str, parts))})"
 
     def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
@@ -137,8 +134,7 @@ class GraphBackend:
 
         Args:
             pixels: `(n, H, W, 3)` uint8 RGB, or `(n, 3, H, W)` float32 that is normalised already.
-            output: "pooled" for `(n, d)`; "tokens" for `(n, 1 + patches, d)`, or `(n, patches, d)`
-                of a tower without a class token.
+            output: "pooled" for `(n, d)`; "tokens" for `(n, prefix_tokens + patches, d)`.
             device: one of `devices`.
 
         Returns:
@@ -151,16 +147,11 @@ class GraphBackend:
             return run(plain)
 
     def __repr__(self) -> str:
-        return f"GraphBackend({self._graph.checkpoint.name!r}, {self._runtime})"
+        return f"{type(self).__name__}({self._graph.checkpoint.name!r}, {self._runtime})"
 
     def __reduce__(self) -> tuple[Callable[..., GraphBackend], tuple[Any, ...]]:
-        settings = {
-            "image_size": self._graph.image_size,
-            "mean": self._graph.mean,
-            "std": self._graph.std,
-            "device": self._requested,
-        }
-        return _restore, (self._graph.checkpoint, self._runtime, settings)
+        graph = self._graph
+        return _restore, (type(self), graph.checkpoint, self._runtime, graph.pixel_format, self._requested)
 
     def _run(self, device: str, graph: Graph) -> Run:
         key = (device, graph.output, graph.pixels)
@@ -203,5 +194,9 @@ def _export(graph: Graph, file: Path) -> tuple[Pixels, NDArray[np.float32]]:
     return export(graph, file)
 
 
-def _restore(checkpoint: Checkpoint, runtime: Runtime, settings: dict[str, Any]) -> GraphBackend:
-    return GraphBackend(checkpoint, runtime, **settings)
+def _restore(
+    kind: type[GraphBackend], checkpoint: Checkpoint, runtime: Runtime, pixel_format: PixelFormat, device: Devices
+) -> GraphBackend:
+    backend = kind.__new__(kind)
+    GraphBackend.__init__(backend, checkpoint, runtime, pixel_format=pixel_format, device=device)
+    return backend

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip_image_encoder._devices import Devices
-from clip_image_encoder.arrays import Pixels
+from clip_image_encoder.arrays import PixelFormat, Pixels
 from clip_image_encoder.backends._calibration import Calibration, Quantizer
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_backend import GraphBackend
@@ -21,7 +21,7 @@ from clip_image_encoder.errors import ConfigurationError
 with without_telemetry():
     import onnxruntime
 
-__all__ = ["Calibration", "OnnxRuntime", "load"]
+__all__ = ["Calibration", "OnnxBackend", "OnnxRuntime", "load"]
 
 _SUFFIX = "ExecutionProvider"
 _DTYPES = ("auto", "float32", "int8")
@@ -97,38 +97,42 @@ class OnnxRuntime:
         )
 
 
-def load(
-    checkpoint: Checkpoint,
-    /,
-    *,
-    image_size: tuple[int, int],
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    dtype: str,
-    device: Devices,
-    calibration: Calibration | None = None,
-) -> GraphBackend:
-    """Load a checkpoint's vision tower in ONNX Runtime.
+class OnnxBackend(GraphBackend):
+    """Runs a checkpoint's vision tower in ONNX Runtime, as a graph that was exported once and is kept on disk.
+
+    It may be called from several threads. Pickled, it carries its settings, not the graph.
 
     Args:
-        checkpoint: what to load.
-        image_size: `(height, width)` of the pixels that will come.
-        mean: to subtract from uint8 pixels, scaled to 0..1.
-        std: to divide them by.
+        checkpoint: From `clip_image_encoder.checkpoint.open_checkpoint`.
+        pixel_format: Size of the pixels that will come, and how uint8 pixels are normalized.
         dtype: "float32" or "int8"; "auto" is float32.
-        device: the name of an execution provider, as in `OnnxRuntime.devices`; None is cuda, coreml or cpu,
+        device: Name of an execution provider, as in `OnnxRuntime.devices`; None is cuda, coreml or cpu,
             whichever the installed build has first.
-        calibration: pictures that int8 is fitted to; None draws some.
+        calibration: Images that int8 is fitted to; None draws some.
 
     Raises:
-        ConfigurationError: the device, the dtype or the size can't be had.
-        CheckpointError: the weights are missing, damaged or of another model.
-        BackendError: the exported graph gives other features than torch, or int8 other vectors than float32.
+        ConfigurationError: The device, the dtype or the size can't be had.
+        CheckpointError: The weights are missing, damaged or of another model.
+        BackendError: The exported graph gives other features than torch, or int8 other vectors than float32.
     """
-    if dtype not in _DTYPES:
-        raise ConfigurationError(f"onnx has no dtype {dtype!r}; it has {', '.join(_DTYPES)}")
-    runtime = OnnxRuntime(dtype="float32" if dtype == "auto" else dtype, calibration=calibration)
-    return GraphBackend(checkpoint, runtime, image_size=image_size, mean=mean, std=std, device=device)
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        /,
+        *,
+        pixel_format: PixelFormat,
+        dtype: str = "auto",
+        device: Devices = None,
+        calibration: Calibration | None = None,
+    ) -> None:
+        if dtype not in _DTYPES:
+            raise ConfigurationError(f"onnx has no dtype {dtype!r}; it has {', '.join(_DTYPES)}")
+        runtime = OnnxRuntime(dtype="float32" if dtype == "auto" else dtype, calibration=calibration)
+        super().__init__(checkpoint, runtime, pixel_format=pixel_format, device=device)
+
+
+load = OnnxBackend
 
 
 def _providers() -> dict[str, str]:

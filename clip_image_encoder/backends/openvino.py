@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clip_image_encoder._devices import Devices
 from clip_image_encoder._forks import in_forks
-from clip_image_encoder.arrays import Pixels
+from clip_image_encoder.arrays import PixelFormat, Pixels
 from clip_image_encoder.backends._calibration import Calibration, Quantizer
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_backend import GraphBackend
@@ -24,7 +24,7 @@ from clip_image_encoder.errors import BackendError, ConfigurationError
 with without_telemetry():
     import openvino
 
-__all__ = ["Calibration", "OpenVino", "load"]
+__all__ = ["Calibration", "OpenVino", "OpenVinoBackend", "load"]
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
@@ -114,42 +114,46 @@ class _Pool:
 _POOL = _Pool()
 
 
-def load(
-    checkpoint: Checkpoint,
-    /,
-    *,
-    image_size: tuple[int, int],
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    dtype: str,
-    device: Devices,
-    calibration: Calibration | None = None,
-) -> GraphBackend:
-    """Load a checkpoint's vision tower in OpenVINO.
+class OpenVinoBackend(GraphBackend):
+    """Runs a checkpoint's vision tower in OpenVINO, as a graph that was exported once and is kept on disk.
+
+    It may be called from several threads. Pickled, it carries its settings, not the graph.
 
     Args:
-        checkpoint: what to load.
-        image_size: `(height, width)` of the pixels that will come.
-        mean: to subtract from uint8 pixels, scaled to 0..1.
-        std: to divide them by.
+        checkpoint: From `clip_image_encoder.checkpoint.open_checkpoint`.
+        pixel_format: Size of the pixels that will come, and how uint8 pixels are normalized.
         dtype: "float32", "bfloat16" or "int8"; "auto" is float32.
-        device: as in `OpenVino.devices`; None is the first.
-        calibration: pictures that int8 is fitted to; None draws some.
+        device: Name of a device, as in `OpenVino.devices`; None is the first of them.
+        calibration: Images that int8 is fitted to; None draws some.
 
     Raises:
-        ConfigurationError: the device, the dtype or the size can't be had.
-        CheckpointError: the weights are missing, damaged or of another model.
-        BackendError: the exported graph gives other features than torch, or int8 other vectors than float32; or
+        ConfigurationError: The device, the dtype or the size can't be had.
+        CheckpointError: The weights are missing, damaged or of another model.
+        BackendError: The exported graph gives other features than torch, or int8 other vectors than float32; or
             this process was forked from one in which OpenVINO ran.
     """
-    _POOL.enter()
-    name = "float32" if dtype == "auto" else dtype
-    if name not in _HINTS:
-        raise ConfigurationError(f"openvino has no dtype {dtype!r}; it has auto, {', '.join(_HINTS)}")
-    if name == "bfloat16" and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise ConfigurationError("this processor has no instructions for bfloat16; use dtype='float32' or 'int8'")
-    runtime = OpenVino(dtype=name, calibration=calibration)
-    return GraphBackend(checkpoint, runtime, image_size=image_size, mean=mean, std=std, device=device)
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        /,
+        *,
+        pixel_format: PixelFormat,
+        dtype: str = "auto",
+        device: Devices = None,
+        calibration: Calibration | None = None,
+    ) -> None:
+        _POOL.enter()
+        name = "float32" if dtype == "auto" else dtype
+        if name not in _HINTS:
+            raise ConfigurationError(f"openvino has no dtype {dtype!r}; it has auto, {', '.join(_HINTS)}")
+        if name == "bfloat16" and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise ConfigurationError("this processor has no instructions for bfloat16; use dtype='float32' or 'int8'")
+        runtime = OpenVino(dtype=name, calibration=calibration)
+        super().__init__(checkpoint, runtime, pixel_format=pixel_format, device=device)
+
+
+load = OpenVinoBackend
 
 
 def _settings(precision: str) -> dict[str, str]:

@@ -1,10 +1,10 @@
-"""The vision tower in PyTorch, on the CPU, on CUDA and on Apple's GPUs."""
+"""Both towers in PyTorch, on the CPU, on CUDA and on Apple's GPUs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from threading import Lock, local
+from threading import local
 from typing import Any, cast
 
 import numpy as np
@@ -12,18 +12,19 @@ import torch
 from torch import Tensor
 
 from clip_image_encoder._devices import Devices, resolve_devices
-from clip_image_encoder._forks import in_forks, no_fork
-from clip_image_encoder.arrays import Pixels, Tokens, Vectors
+from clip_image_encoder._forks import no_fork
+from clip_image_encoder.arrays import PixelFormat, Pixels, Tokens, Vectors
 from clip_image_encoder.backends._cpu import TOKENS_AT_ONCE, make_quick
-from clip_image_encoder.backends._patches import denormalised
-from clip_image_encoder.backends._torch_context import inference, loading
-from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, let_forks_compute, torch_devices
-from clip_image_encoder.backends._vision_towers import VisionTower, check_image_size, load_vision_tower
+from clip_image_encoder.backends._torch_context import inference
+from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, torch_devices
+from clip_image_encoder.backends._torch_text import TorchTextBackend
+from clip_image_encoder.backends._torch_towers import Towers
 from clip_image_encoder.checkpoint import Checkpoint
-from clip_image_encoder.checkpoint._spec import vision_outputs
+from clip_image_encoder.models._patches import denormalized, take_bytes
+from clip_image_encoder.models._towers import VisionTower
 from clip_image_encoder.protocols import Output
 
-__all__ = ["TorchBackend", "load"]
+__all__ = ["TorchBackend", "TorchTextBackend", "load", "load_text"]
 
 
 class TorchBackend:
@@ -34,9 +35,7 @@ class TorchBackend:
 
     Args:
         checkpoint: from `clip_image_encoder.checkpoint.open_checkpoint`.
-        image_size: `(height, width)` of the pixels; None is what the checkpoint was trained at.
-        mean: subtracted from uint8 pixels, scaled to 0..1.
-        std: divides them then.
+        pixel_format: size of the pixels that will come, and how uint8 pixels are normalized.
         dtype: "float32", "float16", "bfloat16"; "auto" is float16 if `device` is a CUDA device, and float32
             if it is another; it holds for all devices that are named later.
         device: where to load the weights now; None is the best there is.
@@ -49,10 +48,12 @@ class TorchBackend:
 
     Example:
         >>> import numpy as np
+        >>> from clip_image_encoder import PixelFormat
         >>> from clip_image_encoder.backends.torch import TorchBackend
         >>> from clip_image_encoder.checkpoint import open_checkpoint
         >>> half = (0.5, 0.5, 0.5)
-        >>> backend = TorchBackend(open_checkpoint("tiny-shapes"), mean=half, std=half)
+        >>> pixel_format = PixelFormat(size=(64, 64), mean=half, std=half)
+        >>> backend = TorchBackend(open_checkpoint("tiny-shapes"), pixel_format=pixel_format)
         >>> pixels = np.zeros((2, *backend.image_size, 3), np.uint8)
         >>> backend(pixels, output="pooled", device="cpu").shape == (2, backend.dimension)
         True
@@ -61,30 +62,25 @@ class TorchBackend:
     def __init__(
         self,
         checkpoint: Checkpoint,
+        /,
         *,
-        image_size: tuple[int, int] | None = None,
-        mean: tuple[float, float, float],
-        std: tuple[float, float, float],
+        pixel_format: PixelFormat,
         dtype: str = "auto",
         device: Devices = None,
         compile: bool = False,  # noqa: A002 - as torch calls it
     ) -> None:
+        checkpoint.vision.check_size(pixel_format.size, name=checkpoint.name)
         self._checkpoint = checkpoint
-        self._image_size = check_image_size(checkpoint, image_size)
-        self._mean = mean
-        self._std = std
+        self._pixel_format = pixel_format
         self._dtype = check_dtype(dtype)
         self._requested = device
         self._compile = compile
-        self._device = resolve_devices(device, self.devices)[0]
+        first = resolve_devices(device, self.devices)[0]
         # One dtype for all devices, so that one fingerprint is true of all.
-        self._computed_in = dtype_on(self._device, self._dtype)
-        self._towers: dict[str, VisionTower] = {}
+        self._computed_in = dtype_on(first, self._dtype)
         self._streams = local()
-        self._lock = Lock()
-        let_forks_compute()
-        in_forks(self, TorchBackend._renew)
-        self._dimension = self._tower(self._device).dimension
+        self._towers = Towers(self._loaded)
+        self._dimension = self._towers.on(first).dimension
 
     @property
     def dimension(self) -> int:
@@ -94,7 +90,7 @@ class TorchBackend:
     @property
     def image_size(self) -> tuple[int, int]:
         """`(height, width)` of the pixels that it takes."""
-        return self._image_size
+        return self._pixel_format.size
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -104,27 +100,32 @@ class TorchBackend:
     @property
     def outputs(self) -> frozenset[Output]:
         """What the tower can give; a SigLIP tower without its head has tokens only."""
-        return vision_outputs(self._checkpoint.config)
+        return self._checkpoint.vision.outputs
+
+    @property
+    def prefix_tokens(self) -> int:
+        """Number of class and register tokens before the patches."""
+        return self._checkpoint.vision.prefix_tokens
 
     @property
     def fingerprint(self) -> str:
         """Same string, same features: the weights, the normalisation, the size and the dtype."""
         dtype = str(self._computed_in).removeprefix("torch.")
-        return f"torch({self._checkpoint.fingerprint}, {self._image_size}, {self._mean}, {self._std}, {dtype})"
+        pixels = self._pixel_format
+        return f"torch({self._checkpoint.fingerprint}, {pixels.size}, {pixels.mean}, {pixels.std}, {dtype})"
 
     def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
         """Encode a batch.
 
         Args:
             pixels: `(n, H, W, 3)` uint8 RGB, or `(n, 3, H, W)` float32 that is normalised already.
-            output: "pooled" for `(n, d)`; "tokens" for `(n, 1 + patches, d)`, or `(n, patches, d)`
-                of a tower without a class token.
+            output: "pooled" for `(n, d)`; "tokens" for `(n, prefix_tokens + patches, d)`.
             device: one of `devices`.
 
         Returns:
             float32 features on the CPU.
         """
-        tower = self._tower(device)
+        tower = self._towers.on(device)
         with no_fork(), inference(device), self._stream(device):
             moved = self._as_bytes(pixels, device)
             parts = moved.split(max(1, TOKENS_AT_ONCE // self._patches)) if device == "cpu" else (moved,)
@@ -137,9 +138,7 @@ class TorchBackend:
 
     def __reduce__(self) -> tuple[Callable[..., TorchBackend], tuple[Any, ...]]:
         settings = {
-            "image_size": self._image_size,
-            "mean": self._mean,
-            "std": self._std,
+            "pixel_format": self._pixel_format,
             "dtype": self._dtype,
             "device": self._requested,
             "compile": self._compile,
@@ -153,14 +152,12 @@ class TorchBackend:
         tensor = torch.from_numpy(plain)
         # From pinned memory a copy runs beside what other threads compute.
         moved = tensor.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else tensor.to(device)
-        return moved if moved.dtype == torch.uint8 else denormalised(moved, self._mean, self._std)
+        return moved if moved.dtype == torch.uint8 else denormalized(moved, self._pixel_format)
 
     @property
     def _patches(self) -> int:
-        """How many a picture has."""
-        height, width = self._image_size
-        size = self._checkpoint.vision.patch_size
-        return (height // size) * (width // size)
+        """Number of patches of an image."""
+        return self._checkpoint.vision.patches(self._pixel_format.size)
 
     def _stream(self, device: str) -> AbstractContextManager[object]:
         """Return this thread's own queue of work on a CUDA device, so that threads don't wait for each other."""
@@ -171,20 +168,9 @@ class TorchBackend:
             streams[device] = torch.cuda.Stream(device)
         return torch.cuda.stream(streams[device])
 
-    def _renew(self) -> None:
-        """Do without other threads, and without kernels that were compiled for several, in a forked process."""
-        self._lock = Lock()
-        self._towers = {device: getattr(tower, "_orig_mod", tower) for device, tower in self._towers.items()}
-
-    def _tower(self, device: str) -> VisionTower:
-        with self._lock:
-            if device not in self._towers:
-                with loading():
-                    self._towers[device] = self._loaded(device)
-            return self._towers[device]
-
     def _loaded(self, device: str) -> VisionTower:
-        tower = load_vision_tower(self._checkpoint, self._computed_in, mean=self._mean, std=self._std)
+        tower = self._checkpoint.vision.load(self._checkpoint.weights(self._computed_in))
+        take_bytes(tower, self._pixel_format)
         if device == "cpu" and not self._compile:
             make_quick(tower, tokens=self._patches)
         moved = tower.to(device)
@@ -193,18 +179,8 @@ class TorchBackend:
         return cast("VisionTower", torch.compile(moved)) if self._compile else moved
 
 
-def load(
-    checkpoint: Checkpoint,
-    /,
-    *,
-    image_size: tuple[int, int],
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    dtype: str,
-    device: Devices,
-) -> TorchBackend:
-    """Load a checkpoint's vision tower, ready to run on `device`; see `TorchBackend`."""
-    return TorchBackend(checkpoint, image_size=image_size, mean=mean, std=std, dtype=dtype, device=device)
+load = TorchBackend
+load_text = TorchTextBackend
 
 
 def _restore(checkpoint: Checkpoint, settings: dict[str, Any]) -> TorchBackend:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from threading import Lock
@@ -18,13 +18,12 @@ from clip_image_encoder._forks import in_forks
 from clip_image_encoder._progress import progress
 from clip_image_encoder._threads import in_order, in_parts
 from clip_image_encoder.arrays import Vectors
+from clip_image_encoder.batches import EncodedBatch, gather, until_failure
 from clip_image_encoder.encoder import ImageEncoder
 from clip_image_encoder.errors import ImageError
 from clip_image_encoder.images import ImageInput, ImageLoader
 from clip_image_encoder.images.encoded import EncodedImage
-from clip_image_encoder.images.several import each_image, is_single_image
-from clip_image_encoder.pipeline import EncodedBatch
-from clip_image_encoder.results import gather, until_failure
+from clip_image_encoder.images.several import Inputs, inputs_of
 
 __all__ = ["CachedEncoder", "EmbeddingCache"]
 
@@ -110,9 +109,10 @@ class CachedEncoder:
     ) -> Vectors:
         """Encode one image or many; as `ImageEncoder.encode`."""
         check_on_error(on_error)
-        batches = self.stream(images, batch_size, device, normalize=normalize, show_progress=show_progress)
-        vectors = gather(until_failure(batches) if on_error == "raise" else batches, self.dimension)
-        return vectors[0] if is_single_image(images) else vectors
+        inputs = inputs_of(images)
+        batches = self._stream(inputs, batch_size, device, normalize, show_progress)
+        vectors = gather(until_failure(batches) if on_error == "raise" else batches, dimension=self.dimension)
+        return vectors[0] if inputs.is_single else vectors
 
     def stream(
         self,
@@ -124,24 +124,27 @@ class CachedEncoder:
         show_progress: bool | None = None,
     ) -> Generator[EncodedBatch]:
         """Encode any number of images in bounded memory; as `ImageEncoder.stream`."""
+        return self._stream(inputs_of(images), batch_size, device, normalize, show_progress)
+
+    def _stream(
+        self, inputs: Inputs, batch_size: int, device: Devices, normalize: bool, show_progress: bool | None
+    ) -> Generator[EncodedBatch]:
         size = check_batch_size(batch_size)
         kind = self._fingerprint + ("" if normalize else " not normalized")
         if device is not None:
             # Devices of one kind compute the same, and "auto" is another dtype on another kind.
             names = resolve_devices(device, self._encoder.backend.devices)
             kind += " on " + ", ".join(sorted({name.partition(":")[0] for name in names}))
-        inputs = each_image(images)
-        total = len(inputs) if isinstance(inputs, Sized) else None
-        workers = 0 if total == 1 else self._encoder._num_workers
+        workers = 0 if inputs.total == 1 else self._encoder._num_workers
         encode = partial(self._encoder.stream, device=device, normalize=normalize, show_progress=False)
 
         def run() -> Generator[EncodedBatch]:
-            known = in_order(partial(self._identify, kind), inputs, workers=workers, ahead=2 * size)
+            known = in_order(partial(self._identify, kind), inputs.images, workers=workers, ahead=2 * size)
             with closing(known):
                 for start, part in zip(itertools.count(step=size), in_parts(known, size), strict=False):
                     yield self._encode_part(part, start, encode)
 
-        return progress(run(), total=total, show=show_progress)
+        return progress(run(), total=inputs.total, show=show_progress)
 
     def _renew(self) -> None:
         self._lock = Lock()

@@ -7,18 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from clip_image_encoder.errors import CheckpointError
+from clip_image_encoder.errors import CheckpointError, first_line
 
 __all__ = [
     "BUNDLED",
     "DEQUANTISE",
     "Files",
     "Folder",
-    "first_line",
     "has_safetensors",
     "read_json",
-    "weight_filenames",
-    "weight_map",
 ]
 
 BUNDLED = "tiny-shapes"
@@ -26,14 +23,6 @@ BUNDLED = "tiny-shapes"
 
 DEQUANTISE = "use the checkpoint that it was made from, in float32, float16 or bfloat16"
 """What to do about quantised weights, for messages."""
-
-_ADAPTERS = (
-    "adapter_config.json",
-    "adapter_model.safetensors",
-    "adapter_model.bin",
-    "pytorch_lora_weights.safetensors",
-)
-_PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 class Files(Protocol):
@@ -92,53 +81,9 @@ class Folder:
         return path
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its kind if it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 def has_safetensors(listing: frozenset[str]) -> bool:
     """Tell whether weights in safetensors format are among the files."""
     return "model.safetensors" in listing or "model.safetensors.index.json" in listing
-
-
-def weight_filenames(files: Files) -> list[str]:
-    """Return the names of a checkpoint's safetensors files, sorted.
-
-    Raises:
-        CheckpointError: there are none, or an adapter that changes them; pickles don't count, since loading
-            one runs its code.
-    """
-    adapter = next((name for name in _ADAPTERS if name in files.listing), None)
-    if adapter:
-        raise CheckpointError(
-            f"{files.name}: {adapter} is an adapter, which is not applied; merge it into its base with peft's "
-            "merge_and_unload() and save_pretrained(), or move it to another folder to do without it"
-        )
-    if "model.safetensors" in files.listing:
-        return ["model.safetensors"]
-    if has_safetensors(files.listing):
-        return sorted(set(weight_map(files).values()))
-    pickles = sorted(name for name in files.listing if name.endswith(_PICKLE_ENDINGS))
-    if pickles:
-        raise CheckpointError(
-            f"{files.name}: the weights are a pickle only ({pickles[0]}), and loading one can run any code; "
-            "convert them with model.save_pretrained(folder, safe_serialization=True)"
-        )
-    raise CheckpointError(f"{files.name}: no weights; model.safetensors is missing")
-
-
-def weight_map(files: Files) -> dict[str, str]:
-    """Return which of a checkpoint's shards holds each tensor: {tensor: filename}.
-
-    Raises:
-        CheckpointError: the index of the shards is missing, or no index.
-    """
-    index = read_json(files, "model.safetensors.index.json")
-    shards = index.get("weight_map")
-    if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
-        raise CheckpointError(f"{files.name}: model.safetensors.index.json has no weight_map of names to files")
-    return shards
 
 
 def read_json(files: Files, filename: str) -> dict[str, Any]:

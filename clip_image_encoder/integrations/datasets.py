@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clip_image_encoder import ConfigurationError, ImageEncoder
-from clip_image_encoder.parquet import join_batches
+from clip_image_encoder.batches import join
 
 __all__ = ["EmbedImages"]
 
@@ -54,7 +54,7 @@ class EmbedImages:
             raise ConfigurationError(f"the dataset has no column {self._column!r}, but {list(batch)}")
         pictures = [_picture(item) for item in batch[self._column]]
         batches = list(self._encoder.stream(pictures, self._batch_size, show_progress=False))
-        embeddings, failures = join_batches(batches, dimension=self._encoder.dimension)
+        embeddings, failures = join(batches, dimension=self._encoder.dimension)
         # Not None where all is well: datasets would take a first batch of None for the column's type.
         errors = [f"{failure.source}: {failure.reason}" if failure else "" for failure in failures]
         return {"embedding": embeddings, "error": errors}

@@ -28,7 +28,7 @@ from clip_image_encoder import (
 from clip_image_encoder._arguments import check_batch_size
 from clip_image_encoder._devices import resolve_devices
 from clip_image_encoder.checkpoint import open_checkpoint
-from clip_image_encoder.pipeline import encode_batches, load_batches
+from clip_image_encoder.pipeline import run
 
 __all__ = ["CLIPImageEncoder", "CLIPTextEncoder", "ClipChunk", "ClipDocument"]
 
@@ -292,7 +292,14 @@ def _encode_ready(
             raise UnsupportedImageError("there are NaN or infinity in it", source="tensor")
         return array
 
-    loaded = load_batches(images, ready, batch_size=check_batch_size(size), num_workers=0)
-    return encode_batches(
-        loaded, backend=encoder.backend, pooling=encoder.pooling, devices=[device], normalize=normalize
+    return run(
+        images,
+        ready,
+        backend=encoder.backend,
+        pooling=encoder.pooling,
+        devices=[device],
+        batch_size=check_batch_size(size),
+        num_workers=0,
+        normalize=normalize,
+        on_error="nan",
     )

@@ -16,10 +16,11 @@ from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
 from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
+from clip_image_encoder.batches import join
 from clip_image_encoder.checkpoint._files import BUNDLED
 from clip_image_encoder.images.formats import file_endings
 from clip_image_encoder.images.listing import pictures_below, warn_of_other_files
-from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, join_batches, open_folder
+from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, open_folder
 
 __all__ = ["EmbedImages", "embed_images"]
 
@@ -88,7 +89,7 @@ class EmbedImages:
         if column == "path" and self._filesystem is not None:
             items = [_File(self._filesystem, path) for path in items]
         batches = list(self._encoder.stream(items, self._batch_size, show_progress=False))
-        embeddings, failures = join_batches(batches, dimension=self._encoder.dimension)
+        embeddings, failures = join(batches, dimension=self._encoder.dimension)
         kept = {name: table[name] for name in table.column_names if name not in self._without}
         return embeddings_table(kept, embeddings, failures, fingerprint=self._fingerprint)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image, Resampling
 
-from clip_image_encoder.arrays import Pixels
+from clip_image_encoder.arrays import PixelFormat, Pixels
 from clip_image_encoder.errors import ConfigurationError
 
 __all__ = ["ClipPreprocess"]
@@ -58,7 +58,7 @@ class ClipPreprocess:
     def __post_init__(self) -> None:
         if self.crop is None and not isinstance(self.resize, tuple):
             raise ConfigurationError("without crop=(height, width), resize must be (height, width)")
-        if min(self.size) < 1 or (isinstance(self.resize, int) and self.resize < 1):
+        if min(self._size) < 1 or (isinstance(self.resize, int) and self.resize < 1):
             raise ConfigurationError(f"sizes must be positive, not resize={self.resize}, crop={self.crop}")
         if not all(value > 0 for value in self.std):
             raise ConfigurationError(f"std must be positive, not {self.std}")
@@ -84,12 +84,9 @@ class ClipPreprocess:
             ) from error
 
     @property
-    def size(self) -> tuple[int, int]:
-        """`(height, width)` of the pixels that it returns."""
-        if self.crop is not None:
-            return self.crop
-        assert isinstance(self.resize, tuple)
-        return self.resize
+    def pixel_format(self) -> PixelFormat:
+        """Size of the pixels that it returns, and how the backend normalizes them."""
+        return PixelFormat(size=self._size, mean=self.mean, std=self.std)
 
     def __call__(self, image: Image, /) -> Pixels:
         """Return the picture's pixels, `(height, width, 3)` uint8.
@@ -106,6 +103,14 @@ class ClipPreprocess:
             resized = self._crop_centre(image.resize((width, height), self.resample))
         return np.array(resized, dtype=np.uint8)
 
+    @property
+    def _size(self) -> tuple[int, int]:
+        """`(height, width)` of the pixels."""
+        if self.crop is not None:
+            return self.crop
+        assert isinstance(self.resize, tuple)
+        return self.resize
+
     def _resized(self, image: Image) -> tuple[int, int]:
         """Return the width and height after resizing, before the crop."""
         if self.resize is None:
@@ -119,7 +124,7 @@ class ClipPreprocess:
         return int(self.resize * width / height), self.resize
 
     def _crop_centre(self, image: Image) -> Image:
-        height, width = self.size
+        height, width = self._size
         left, top = (image.width - width) // 2, (image.height - height) // 2
         return image.crop((left, top, left + width, top + height))
 
@@ -128,7 +133,7 @@ class ClipPreprocess:
 
         The numbers are those of resizing first, but for rounding: single values differ by 1, rarely 2.
         """
-        height, width = self.size
+        height, width = self._size
         if resized_width < width or resized_height < height:
             return self._crop_centre(image.resize((resized_width, resized_height), self.resample))
         left, top = (resized_width - width) // 2, (resized_height - height) // 2

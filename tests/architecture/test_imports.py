@@ -49,7 +49,7 @@ def test_a_model_of_the_callers_own_needs_no_torch() -> None:
         "from PIL import Image\n"
         "from clip_image_encoder import ImageEncoder\n"
         "from clip_image_encoder.testing import ToyBackend\n"
-        "ImageEncoder(ToyBackend()).encode([Image.new('RGB', (40, 30), 'red')])"
+        "ImageEncoder(backend=ToyBackend()).encode([Image.new('RGB', (40, 30), 'red')])"
     )
     assert loaded_by(program, FRAMEWORKS) == []
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from clip_image_encoder.backends.torch import TorchBackend
 from clip_image_encoder.checkpoint import open_checkpoint
 
-from .families import FAMILIES, IMAGE_SIZE, MEAN, STD, Family, scramble
+from .families import FAMILIES, IMAGE_SIZE, PIXEL_FORMAT, Family, scramble
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Saved:
 
     def backend(self, **settings: Any) -> TorchBackend:
         """Load the folder with our own code."""
-        return TorchBackend(open_checkpoint(self.folder), **{"mean": MEAN, "std": STD, "device": "cpu"} | settings)
+        default: dict[str, Any] = {"pixel_format": PIXEL_FORMAT, "device": "cpu"}
+        return TorchBackend(open_checkpoint(self.folder), **default | settings)
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -32,8 +32,11 @@ from transformers import (
     ViTModel,
 )
 
+from clip_image_encoder.arrays import PixelFormat
+
 IMAGE_SIZE, PATCH_SIZE, PATCHES = 32, 8, 16
 MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
+PIXEL_FORMAT = PixelFormat(size=(IMAGE_SIZE, IMAGE_SIZE), mean=MEAN, std=STD)
 
 _TRANSFORMER: dict[str, Any] = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
 _SHAPE = _TRANSFORMER | {"intermediate_size": 40}

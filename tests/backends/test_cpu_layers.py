@@ -12,18 +12,21 @@ from torch import Tensor, nn
 
 from clip_image_encoder.backends import _cpu
 from clip_image_encoder.backends._cpu import PackedLinear, make_quick, pack
-from clip_image_encoder.backends._vision_towers import load_vision_tower
 from clip_image_encoder.checkpoint import open_checkpoint
+from clip_image_encoder.models._patches import take_bytes
 
 from .conftest import Saved
-from .families import MEAN, STD
+from .families import PIXEL_FORMAT
 
 WITHOUT_ONEDNN = not torch.backends.mkldnn.is_available()
 needs_onednn = pytest.mark.skipif(WITHOUT_ONEDNN, reason="this build of torch has no oneDNN")
 
 
 def tower_of(saved: Saved, dtype: torch.dtype = torch.float32) -> nn.Module:
-    return load_vision_tower(open_checkpoint(saved.folder), dtype, mean=MEAN, std=STD)
+    checkpoint = open_checkpoint(saved.folder)
+    tower = checkpoint.vision.load(checkpoint.weights(dtype))
+    take_bytes(tower, PIXEL_FORMAT)
+    return tower
 
 
 @needs_onednn

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.errors import ConfigurationError
 
 from .conftest import Saved
-from .families import MEAN, STD, normalise
+from .families import PIXEL_FORMAT, normalise
 
 
 def cosines(one: NDArray[np.float32], two: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -72,7 +73,7 @@ def test_the_cpu_is_always_among_the_devices_and_last(clip: Saved) -> None:
 def test_normalised_float_pixels_pass_as_they_are(clip: Saved, pixels: NDArray[np.uint8]) -> None:
     expected = clip.backend()(pixels, output="pooled", device="cpu")
     # Another mean and std, which must not be applied.
-    backend = clip.backend(mean=(0.0, 0.0, 0.0), std=(9.0, 9.0, 9.0))
+    backend = clip.backend(pixel_format=replace(PIXEL_FORMAT, mean=(0.0, 0.0, 0.0), std=(9.0, 9.0, 9.0)))
     vectors = backend(normalise(pixels).numpy(), output="pooled", device="cpu")
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
@@ -118,7 +119,9 @@ def test_a_pickle_gives_the_same_vectors_and_carries_no_weights(each: Saved, pix
 
 
 def test_a_pickle_keeps_every_setting(save: Callable[..., Saved]) -> None:
-    backend = save("dinov2").backend(image_size=(48, 32), dtype="bfloat16", mean=(0.1, 0.2, 0.3))
+    backend = save("dinov2").backend(
+        pixel_format=replace(PIXEL_FORMAT, size=(48, 32), mean=(0.1, 0.2, 0.3)), dtype="bfloat16"
+    )
     assert pickle.loads(pickle.dumps(backend)).fingerprint == backend.fingerprint
 
 
@@ -143,7 +146,7 @@ def test_another_process_makes_the_same_vectors_of_a_pickle(
 
 def test_the_same_files_elsewhere_have_the_same_fingerprint(clip: Saved, tmp_path: Path) -> None:
     shutil.copytree(clip.folder, tmp_path / "copy")
-    copied = TorchBackend(open_checkpoint(tmp_path / "copy"), mean=MEAN, std=STD, device="cpu")
+    copied = TorchBackend(open_checkpoint(tmp_path / "copy"), pixel_format=PIXEL_FORMAT, device="cpu")
     assert copied.fingerprint == clip.backend().fingerprint
 
 
@@ -170,7 +173,7 @@ def test_whatever_changes_the_vectors_changes_the_fingerprint(save: Callable[...
         saved.backend(dtype="float16"),
         saved.backend(mean=(0.0, 0.46, 0.41)),
         saved.backend(std=(0.27, 0.26, 1.0)),
-        saved.backend(image_size=(48, 32)),
+        saved.backend(pixel_format=replace(PIXEL_FORMAT, size=(48, 32))),
         save("dinov2", seed=1).backend(),
     ]
     assert len({backend.fingerprint for backend in backends}) == len(backends)

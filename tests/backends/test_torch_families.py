@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.testing import check_backend
 
 from .conftest import Saved
-from .families import MEAN, PATCH_SIZE, STD, normalise, patches_of, scramble
+from .families import PATCH_SIZE, PIXEL_FORMAT, normalise, patches_of, scramble
 
 
 def test_pooled_features_are_those_of_transformers(each: Saved, pixels: NDArray[np.uint8]) -> None:
@@ -81,7 +82,7 @@ def test_a_siglip_without_its_head_gives_tokens_only(
     model = SiglipVisionModel(config)
     scramble(model)
     model.save_pretrained(folder)
-    backend = TorchBackend(open_checkpoint(folder), mean=MEAN, std=STD)
+    backend = TorchBackend(open_checkpoint(folder), pixel_format=PIXEL_FORMAT)
     assert backend.outputs == {"tokens"}
     with torch.inference_mode():
         expected = model(pixel_values=normalise(pixels)).last_hidden_state.numpy()
@@ -92,7 +93,7 @@ def test_a_siglip_without_its_head_gives_tokens_only(
 def test_dinov2_takes_other_sizes_than_its_configs(save: Callable[..., Saved], size: tuple[int, int]) -> None:
     saved = save("dinov2")
     pixels = np.random.default_rng(1).integers(0, 256, (2, *size, 3), dtype=np.uint8)
-    backend = saved.backend(image_size=size)
+    backend = saved.backend(pixel_format=replace(PIXEL_FORMAT, size=size))
     assert backend.image_size == size
     expected = saved.family.reference(saved.model, normalise(pixels))
     np.testing.assert_allclose(backend(pixels, output="pooled", device="cpu"), expected, atol=1e-5)
@@ -105,19 +106,19 @@ def test_siglip2_takes_other_sizes_than_its_configs(save: Callable[..., Saved]) 
     pixels = np.random.default_rng(1).integers(0, 256, (2, 16, 48, 3), dtype=np.uint8)
     with torch.inference_mode():
         expected = saved.model(**patches_of(normalise(pixels))).pooler_output.numpy()
-    vectors = saved.backend(image_size=(16, 48))(pixels, output="pooled", device="cpu")
+    vectors = saved.backend(pixel_format=replace(PIXEL_FORMAT, size=(16, 48)))(pixels, output="pooled", device="cpu")
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["clip", "siglip", "vit"])
 def test_towers_of_one_size_refuse_another(save: Callable[..., Saved], name: str) -> None:
     with pytest.raises(ConfigurationError, match=r"\(32, 32\).*\(48, 48\)"):
-        save(name).backend(image_size=(48, 48))
+        save(name).backend(pixel_format=replace(PIXEL_FORMAT, size=(48, 48)))
 
 
 def test_a_size_that_patches_do_not_fill_is_refused(save: Callable[..., Saved]) -> None:
     with pytest.raises(ConfigurationError, match="multiples of 8"):
-        save("dinov2").backend(image_size=(36, 32))
+        save("dinov2").backend(pixel_format=replace(PIXEL_FORMAT, size=(36, 32)))
 
 
 def test_pixels_beyond_the_last_whole_patch_are_left_out_as_transformers_does(
@@ -134,7 +135,7 @@ def test_pixels_beyond_the_last_whole_patch_are_left_out_as_transformers_does(
     pixels = np.random.default_rng(1).integers(0, 256, (2, 35, 35, 3), dtype=np.uint8)
     with torch.inference_mode():
         expected = model(pixel_values=normalise(pixels)).pooler_output.numpy()
-    backend = TorchBackend(open_checkpoint(folder), mean=MEAN, std=STD)
+    backend = TorchBackend(open_checkpoint(folder), pixel_format=replace(PIXEL_FORMAT, size=(35, 35)))
     np.testing.assert_allclose(backend(pixels, output="pooled", device="cpu"), expected, atol=1e-5)
 
 
@@ -158,5 +159,5 @@ def test_weights_under_the_names_of_the_running_transformers_are_read(
     save_file(model.state_dict(), folder / "model.safetensors")
     with torch.inference_mode():
         expected = model(pixel_values=normalise(pixels)).pooler_output.numpy()
-    backend = TorchBackend(open_checkpoint(folder), mean=MEAN, std=STD)
+    backend = TorchBackend(open_checkpoint(folder), pixel_format=PIXEL_FORMAT)
     np.testing.assert_allclose(backend(pixels, output="pooled", device="cpu"), expected, atol=1e-5)

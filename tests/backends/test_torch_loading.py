@@ -24,6 +24,7 @@ from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.errors import CheckpointError
 
 from .conftest import Saved
+from .families import PIXEL_FORMAT
 
 
 class ReadLog:
@@ -80,7 +81,7 @@ def test_a_file_without_text_tower_loads_like_one_with_it(clip: Saved, tmp_path:
     assert len(vision) < len(tensors)
     save_file(vision, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_bytes((clip.folder / "config.json").read_bytes())
-    backend = TorchBackend(open_checkpoint(tmp_path), mean=(0, 0, 0), std=(1, 1, 1))
+    backend = TorchBackend(open_checkpoint(tmp_path), pixel_format=PIXEL_FORMAT)
     assert backend.dimension == 16
 
 
@@ -89,7 +90,7 @@ def test_the_text_tower_is_not_built(clip: Saved, tmp_path: Path) -> None:
     config["text_config"]["hidden_size"] = -1  # no such module can be made
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "model.safetensors").write_bytes((clip.folder / "model.safetensors").read_bytes())
-    assert TorchBackend(open_checkpoint(tmp_path), mean=(0, 0, 0), std=(1, 1, 1)).dimension == 16
+    assert TorchBackend(open_checkpoint(tmp_path), pixel_format=PIXEL_FORMAT).dimension == 16
 
 
 def test_a_sharded_checkpoint_gives_what_the_whole_one_gives(
@@ -118,7 +119,7 @@ def test_float16_files_become_float32_weights(clip: Saved, tmp_path: Path, pixel
         save_file({name: tensor.half().to(dtype) for name, tensor in tensors.items()}, folder / "model.safetensors")
         (folder / "config.json").write_bytes((clip.folder / "config.json").read_bytes())
     half, full = (
-        TorchBackend(open_checkpoint(tmp_path / name), mean=(0, 0, 0), std=(1, 1, 1), device="cpu")(
+        TorchBackend(open_checkpoint(tmp_path / name), pixel_format=PIXEL_FORMAT, device="cpu")(
             pixels, output="pooled", device="cpu"
         )
         for name in ("half", "full")
@@ -172,9 +173,11 @@ def test_loading_and_encoding_say_nothing(clip: Saved) -> None:
     program = (
         "import sys, logging, numpy\n"
         "logging.basicConfig(level=logging.WARNING)\n"
+        "from clip_image_encoder import PixelFormat\n"
         "from clip_image_encoder.backends.torch import TorchBackend\n"
         "from clip_image_encoder.checkpoint import open_checkpoint\n"
-        "backend = TorchBackend(open_checkpoint(sys.argv[1]), mean=(0, 0, 0), std=(1, 1, 1))\n"
+        "pixel_format = PixelFormat(size=(32, 32), mean=(0, 0, 0), std=(1, 1, 1))\n"
+        "backend = TorchBackend(open_checkpoint(sys.argv[1]), pixel_format=pixel_format)\n"
         "backend(numpy.zeros((1, 32, 32, 3), numpy.uint8), output='tokens', device=backend.devices[0])\n"
     )
     command = [sys.executable, "-W", "always", "-c", program, str(clip.folder)]
@@ -194,7 +197,7 @@ def test_a_missing_tensor_is_named(clip: Saved, tmp_path: Path) -> None:
     save_file(tensors, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_bytes((clip.folder / "config.json").read_bytes())
     with pytest.raises(CheckpointError, match=r"lack 'vision_model.post_layernorm.weight'"):
-        TorchBackend(open_checkpoint(tmp_path), mean=(0, 0, 0), std=(1, 1, 1))
+        TorchBackend(open_checkpoint(tmp_path), pixel_format=PIXEL_FORMAT)
 
 
 def test_a_tensor_of_another_shape_is_named(clip: Saved, tmp_path: Path) -> None:
@@ -203,4 +206,4 @@ def test_a_tensor_of_another_shape_is_named(clip: Saved, tmp_path: Path) -> None
     save_file(tensors, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_bytes((clip.folder / "config.json").read_bytes())
     with pytest.raises(CheckpointError, match=r"'visual_projection.weight' has shape \(7, 24\).*\(16, 24\)"):
-        TorchBackend(open_checkpoint(tmp_path), mean=(0, 0, 0), std=(1, 1, 1))
+        TorchBackend(open_checkpoint(tmp_path), pixel_format=PIXEL_FORMAT)

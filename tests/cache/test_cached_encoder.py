@@ -64,14 +64,17 @@ def png(array: np.ndarray[Any, Any]) -> bytes:
 def test_the_vectors_are_the_encoders_at_the_first_and_at_the_second_time(
     backend: CountingBackend, cache: EmbeddingCache
 ) -> None:
-    plain, cached = ImageEncoder(backend), CachedEncoder(ImageEncoder(backend), cache)
+    plain, cached = (
+        ImageEncoder(backend=backend),
+        CachedEncoder(ImageEncoder(backend=backend), cache),
+    )
     for _ in range(2):
         np.testing.assert_array_equal(cached.encode(pictures(9), batch_size=4), plain.encode(pictures(9), batch_size=4))
     assert (cached.hits, cached.misses) == (9, 9)
 
 
 def test_a_picture_passes_the_model_once(backend: CountingBackend, cache: EmbeddingCache) -> None:
-    encoder = CachedEncoder(ImageEncoder(backend), cache)
+    encoder = CachedEncoder(ImageEncoder(backend=backend), cache)
     (picture,) = pictures(1)
     encoder.encode([picture, picture, picture])
     encoder.encode(picture)
@@ -95,20 +98,23 @@ def test_every_kind_of_input_is_found_again(
         "array": lambda: array,
         "tensor": lambda: torch.from_numpy(array),
     }
-    encoder = CachedEncoder(ImageEncoder(backend), cache)
+    encoder = CachedEncoder(ImageEncoder(backend=backend), cache)
     first, second = encoder.encode(kinds[arrive]()), encoder.encode(kinds[arrive]())
     np.testing.assert_array_equal(first, second)
-    np.testing.assert_array_equal(first, ImageEncoder(backend).encode(kinds[arrive]()))
+    np.testing.assert_array_equal(first, ImageEncoder(backend=backend).encode(kinds[arrive]()))
     assert (encoder.hits, encoder.misses) == (1, 1)
 
 
 def test_a_file_that_changes_is_another_picture(
     backend: CountingBackend, cache: EmbeddingCache, tmp_path: Path
 ) -> None:
-    encoder, file = CachedEncoder(ImageEncoder(backend), cache), tmp_path / "picture.png"
+    encoder, file = (
+        CachedEncoder(ImageEncoder(backend=backend), cache),
+        tmp_path / "picture.png",
+    )
     for picture in pictures(2):
         file.write_bytes(png(picture))
-        np.testing.assert_array_equal(encoder.encode(file), ImageEncoder(backend).encode(picture))
+        np.testing.assert_array_equal(encoder.encode(file), ImageEncoder(backend=backend).encode(picture))
 
 
 shapes = st.tuples(st.integers(1, 6), st.integers(1, 6)).map(lambda shape: (*shape, 3))
@@ -117,7 +123,7 @@ shapes = st.tuples(st.integers(1, 6), st.integers(1, 6)).map(lambda shape: (*sha
 @settings(max_examples=200, deadline=None)
 @given(st.lists(arrays.arrays(np.uint8, shapes), min_size=1, max_size=12))
 def test_two_different_pictures_never_share_a_vector(several: list[np.ndarray[Any, Any]]) -> None:
-    plain = ImageEncoder(ToyBackend(), loader=ImageLoader(channels="last"))
+    plain = ImageEncoder(backend=ToyBackend(), loader=ImageLoader(channels="last"))
     cached = CachedEncoder(plain, MemoryCache())
     np.testing.assert_array_equal(
         np.stack([cached.encode(picture) for picture in several]),
@@ -126,14 +132,17 @@ def test_two_different_pictures_never_share_a_vector(several: list[np.ndarray[An
 
 
 def test_the_same_bytes_in_another_shape_are_another_picture(backend: CountingBackend, cache: EmbeddingCache) -> None:
-    wide, encoder = np.arange(8 * 16 * 3, dtype=np.uint8).reshape(8, 16, 3), CachedEncoder(ImageEncoder(backend), cache)
+    wide, encoder = (
+        np.arange(8 * 16 * 3, dtype=np.uint8).reshape(8, 16, 3),
+        CachedEncoder(ImageEncoder(backend=backend), cache),
+    )
     encoder.encode([wide, wide.reshape(16, 8, 3)])
     assert encoder.misses == 2
 
 
 def test_encoders_that_differ_share_a_cache_and_no_vectors(backend: CountingBackend, cache: EmbeddingCache) -> None:
-    black = ImageEncoder(backend, loader=ImageLoader(background=(0, 0, 0)))
-    white = ImageEncoder(backend)
+    black = ImageEncoder(backend=backend, loader=ImageLoader(background=(0, 0, 0)))
+    white = ImageEncoder(backend=backend)
     file = io.BytesIO()
     Image.new("RGBA", (30, 30), (0, 0, 0, 0)).save(file, "PNG")
     see_through = file.getvalue()
@@ -142,7 +151,7 @@ def test_encoders_that_differ_share_a_cache_and_no_vectors(backend: CountingBack
 
 
 def test_a_bad_image_is_named_each_time_and_never_kept(backend: CountingBackend, cache: EmbeddingCache) -> None:
-    encoder = CachedEncoder(ImageEncoder(backend), cache)
+    encoder = CachedEncoder(ImageEncoder(backend=backend), cache)
     items: list[Any] = [*pictures(2), DAMAGED, "missing.png", DAMAGED]
     for _ in range(2):
         with pytest.raises(CorruptImageError, match="image 2"):
@@ -161,27 +170,27 @@ def test_two_bad_files_with_the_same_content_are_named_each(
     files = [tmp_path / "first.png", tmp_path / "second.png"]
     for file in files:
         file.write_bytes(DAMAGED)
-    (batch,) = CachedEncoder(ImageEncoder(backend), cache).stream(files)
+    (batch,) = CachedEncoder(ImageEncoder(backend=backend), cache).stream(files)
     assert [failure.source for failure in batch.failures] == list(map(str, files))
 
 
 def test_shapes_are_the_encoders(backend: CountingBackend, cache: EmbeddingCache) -> None:
-    encoder = CachedEncoder(ImageEncoder(backend), cache)
+    encoder = CachedEncoder(ImageEncoder(backend=backend), cache)
     assert encoder.encode([]).shape == (0, encoder.dimension)
     assert encoder.encode(pictures(1)[0]).shape == (encoder.dimension,)
     assert encoder.encode(iter(pictures(3))).shape == (3, encoder.dimension)
 
 
 def test_threads_share_it(backend: CountingBackend, cache: EmbeddingCache) -> None:
-    encoder = CachedEncoder(ImageEncoder(backend), cache)
-    expected = ImageEncoder(backend).encode(pictures(30))
+    encoder = CachedEncoder(ImageEncoder(backend=backend), cache)
+    expected = ImageEncoder(backend=backend).encode(pictures(30))
     with ThreadPoolExecutor(8) as pool:
         for vectors in pool.map(lambda _: encoder.encode(pictures(30), batch_size=7), range(16)):
             np.testing.assert_array_equal(vectors, expected)
 
 
 def test_a_batcher_takes_it(backend: CountingBackend, cache: EmbeddingCache) -> None:
-    encoder = CachedEncoder(ImageEncoder(backend), cache)
+    encoder = CachedEncoder(ImageEncoder(backend=backend), cache)
     (picture,) = pictures(1)
     with MicroBatcher(encoder, max_wait_ms=0) as batcher:
         np.testing.assert_array_equal(batcher.encode(picture), batcher.encode(picture))
@@ -189,7 +198,7 @@ def test_a_batcher_takes_it(backend: CountingBackend, cache: EmbeddingCache) -> 
 
 
 def _fill(file: Path, seed: int) -> None:
-    CachedEncoder(ImageEncoder(ToyBackend()), DiskCache(file)).encode(pictures(40, seed), batch_size=4)
+    CachedEncoder(ImageEncoder(backend=ToyBackend()), DiskCache(file)).encode(pictures(40, seed), batch_size=4)
 
 
 def test_processes_share_a_disk_cache(tmp_path: Path) -> None:
@@ -201,9 +210,13 @@ def test_processes_share_a_disk_cache(tmp_path: Path) -> None:
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0, 0]
-    encoder = CachedEncoder(ImageEncoder(ToyBackend()), DiskCache(file))
+    encoder = CachedEncoder(ImageEncoder(backend=ToyBackend()), DiskCache(file))
     both = pictures(40, 0) + pictures(40, 1)
-    np.testing.assert_allclose(encoder.encode(both), ImageEncoder(ToyBackend()).encode(both), atol=1e-6)
+    np.testing.assert_allclose(
+        encoder.encode(both),
+        ImageEncoder(backend=ToyBackend()).encode(both),
+        atol=1e-6,
+    )
     assert encoder.misses == 0
 
 
@@ -256,17 +269,17 @@ def test_it_pickles_a_disk_cache_to_the_same_file(tmp_path: Path) -> None:
 
 def test_a_damaged_vector_is_not_taken_for_one(tmp_path: Path, backend: CountingBackend) -> None:
     file = tmp_path / "vectors.sqlite"
-    encoder = CachedEncoder(ImageEncoder(backend), DiskCache(file))
+    encoder = CachedEncoder(ImageEncoder(backend=backend), DiskCache(file))
     encoder.encode(pictures(1))
     with sqlite3.connect(file) as database:
         database.execute("UPDATE embeddings SET vector = x'00000000'")
     database.close()
-    np.testing.assert_array_equal(encoder.encode(pictures(1)), ImageEncoder(backend).encode(pictures(1)))
+    np.testing.assert_array_equal(encoder.encode(pictures(1)), ImageEncoder(backend=backend).encode(pictures(1)))
 
 
 def test_an_input_that_is_none_raises_the_encoders_error(backend: CountingBackend) -> None:
     with pytest.raises(ImageError, match="image 0"):
-        CachedEncoder(ImageEncoder(backend), MemoryCache()).encode([7])  # type: ignore[list-item]
+        CachedEncoder(ImageEncoder(backend=backend), MemoryCache()).encode([7])  # type: ignore[list-item]
 
 
 def test_an_error_of_the_source_comes_after_as_many_rows_as_without_a_cache(cache: EmbeddingCache) -> None:
@@ -274,7 +287,7 @@ def test_an_error_of_the_source_comes_after_as_many_rows_as_without_a_cache(cach
         yield from pictures(40)
         raise LookupError("the database went away")
 
-    plain = ImageEncoder(ToyBackend())
+    plain = ImageEncoder(backend=ToyBackend())
     for stream in (plain.stream(source()), CachedEncoder(plain, cache).stream(source())):
         rows: list[int] = []
         with pytest.raises(LookupError, match="went away"):
@@ -283,7 +296,7 @@ def test_an_error_of_the_source_comes_after_as_many_rows_as_without_a_cache(cach
 
 
 def test_it_pickles_and_goes_on_with_a_disk_cache(tmp_path: Path) -> None:
-    encoder = CachedEncoder(ImageEncoder(ToyBackend()), DiskCache(tmp_path / "vectors.sqlite"))
+    encoder = CachedEncoder(ImageEncoder(backend=ToyBackend()), DiskCache(tmp_path / "vectors.sqlite"))
     expected = encoder.encode(pictures(3))
     restored = pickle.loads(pickle.dumps(encoder))
     np.testing.assert_array_equal(restored.encode(pictures(3)), expected)
@@ -313,7 +326,9 @@ def test_without_workers_it_loads_on_the_callers_thread_and_draws_no_further_tha
             drawn += 1
             yield Watched(threads)
 
-    stream = CachedEncoder(ImageEncoder(ToyBackend(), num_workers=0), MemoryCache()).stream(endless(), batch_size=4)
+    stream = CachedEncoder(ImageEncoder(backend=ToyBackend(), num_workers=0), MemoryCache()).stream(
+        endless(), batch_size=4
+    )
     next(stream)
     stream.close()
     assert (threads, drawn) == ({threading.current_thread()}, 4)
@@ -322,7 +337,10 @@ def test_without_workers_it_loads_on_the_callers_thread_and_draws_no_further_tha
 def test_the_models_own_numbers_and_unit_vectors_are_kept_apart(
     backend: CountingBackend, cache: EmbeddingCache
 ) -> None:
-    plain, cached = ImageEncoder(backend), CachedEncoder(ImageEncoder(backend), cache)
+    plain, cached = (
+        ImageEncoder(backend=backend),
+        CachedEncoder(ImageEncoder(backend=backend), cache),
+    )
     for normalize in (True, False, True, False):
         np.testing.assert_array_equal(
             cached.encode(pictures(4), normalize=normalize), plain.encode(pictures(4), normalize=normalize)
@@ -343,7 +361,10 @@ class TwoDevices(CountingBackend):
 
 
 def test_a_calls_own_device_computes_and_has_vectors_of_its_own(cache: EmbeddingCache) -> None:
-    plain, cached = ImageEncoder(TwoDevices()), CachedEncoder(ImageEncoder(TwoDevices()), cache)
+    plain, cached = (
+        ImageEncoder(backend=TwoDevices()),
+        CachedEncoder(ImageEncoder(backend=TwoDevices()), cache),
+    )
     for device in (None, "toy:0", "toy:1", None):
         np.testing.assert_array_equal(
             cached.encode(pictures(4), device=device), plain.encode(pictures(4), device=device)
@@ -353,4 +374,4 @@ def test_a_calls_own_device_computes_and_has_vectors_of_its_own(cache: Embedding
 
 def test_a_device_that_is_not_there_is_refused_at_the_call(backend: CountingBackend) -> None:
     with pytest.raises(ConfigurationError, match="no device 'tpu'"):
-        CachedEncoder(ImageEncoder(backend), MemoryCache()).stream([], device="tpu")
+        CachedEncoder(ImageEncoder(backend=backend), MemoryCache()).stream([], device="tpu")

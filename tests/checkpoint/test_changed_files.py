@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clip_image_encoder import ClipPreprocess, ImageEncoder
+from clip_image_encoder import ClipPreprocess, ImageEncoder, PixelFormat
 from clip_image_encoder.backends import torch as torch_backends
 from clip_image_encoder.backends.torch import TorchBackend
 from clip_image_encoder.cache import CachedEncoder, MemoryCache
@@ -19,13 +19,14 @@ from clip_image_encoder.errors import CheckpointError
 
 from .fake_hub import FakeHub
 
+PIXEL_FORMAT = PixelFormat(size=(16, 16), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
 WEIGHTS = "model.safetensors"
 CHANGED = "has changed since it was first read; make a new encoder"
 
 
 def load(folder: Path) -> TorchBackend:
-    half = (0.5, 0.5, 0.5)
-    return TorchBackend(open_checkpoint(folder), mean=half, std=half)
+    return TorchBackend(open_checkpoint(folder), pixel_format=PIXEL_FORMAT)
 
 
 def replace_weights(folder: Path, other: Path) -> None:

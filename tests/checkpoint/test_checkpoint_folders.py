@@ -10,15 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from clip_image_encoder import PixelFormat
 from clip_image_encoder.backends.torch import TorchBackend
 from clip_image_encoder.checkpoint import Checkpoint, open_checkpoint
-from clip_image_encoder.checkpoint._files import weight_filenames
+from clip_image_encoder.checkpoint.transformers import FORMAT
 from clip_image_encoder.errors import CheckpointError, ConfigurationError
+
+PIXEL_FORMAT = PixelFormat(size=(16, 16), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
 def load(folder: Path) -> TorchBackend:
-    half = (0.5, 0.5, 0.5)
-    return TorchBackend(open_checkpoint(folder), mean=half, std=half)
+    return TorchBackend(open_checkpoint(folder), pixel_format=PIXEL_FORMAT)
 
 
 class Canary:
@@ -180,7 +182,7 @@ def test_an_index_of_shards_that_makes_no_sense_is_named(folder: Path, index: di
 
 def test_the_whole_file_wins_over_shards(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text('{"weight_map": {"tensor": "shard.safetensors"}}')
-    assert weight_filenames(open_checkpoint(folder).files) == ["model.safetensors"]
+    assert FORMAT.weight_files(open_checkpoint(folder).files) == ["model.safetensors"]
 
 
 def test_the_preprocessors_config_is_read(folder: Path) -> None:

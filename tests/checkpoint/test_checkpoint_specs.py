@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from clip_image_encoder.checkpoint._spec import text_spec, vision_spec
+from clip_image_encoder.checkpoint.transformers import FORMAT
 from clip_image_encoder.errors import CheckpointError
+from clip_image_encoder.models._configs import tower_config
+
+vision_spec, text_spec = FORMAT.vision, FORMAT.text
 
 TOWER: dict[str, Any] = {"image_size": 32, "patch_size": 8, "num_patches": 16, "max_position_embeddings": 12}
 
@@ -18,8 +21,8 @@ def test_both_towers_are_found_in_a_whole_model_and_alone(family: str, whole: bo
     nested = {"model_type": family, "vision_config": TOWER, "text_config": TOWER}
     vision = vision_spec(nested if whole else TOWER | {"model_type": f"{family}_vision_model"}, "name")
     text = text_spec(nested if whole else TOWER | {"model_type": f"{family}_text_model"}, "name")
-    assert (vision.family, vision.image_size, vision.patch_size) == (family, (32, 32), 8)
-    assert (text.family, text.max_length) == (family, 12)
+    assert (vision.image_size, vision.patch_size) == ((32, 32), 8)
+    assert text.max_length == 12
 
 
 def test_a_size_may_be_a_height_and_a_width() -> None:
@@ -43,13 +46,13 @@ def test_a_tower_that_the_config_says_nothing_about_has_the_defaults(tower: dict
 
 def test_the_width_of_the_joint_space_is_the_top_levels() -> None:
     config = {"model_type": "clip", "projection_dim": 6, "vision_config": TOWER | {"projection_dim": 512}}
-    assert vision_spec(config, "name").config.projection_dim == 6
+    assert tower_config("CLIPVisionConfig", config, "vision_config", name="name").projection_dim == 6
 
 
 @pytest.mark.parametrize("model_type", ["bert", "", None, "CLIP", ["clip"]])
 def test_another_model_is_refused_with_those_that_are_supported(model_type: object) -> None:
     for spec in (vision_spec, text_spec):
-        with pytest.raises(CheckpointError, match=r"name: .*CLIP, SigLIP, SigLIP2, DINOv2 and ViT"):
+        with pytest.raises(CheckpointError, match=r"name: .*CLIP, DINOv2, SigLIP, SigLIP2 and ViT"):
             spec({"model_type": model_type}, "name")
 
 

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from huggingface_hub import snapshot_download
 
+from clip_image_encoder import PixelFormat
 from clip_image_encoder.backends.torch import TorchBackend
 from clip_image_encoder.checkpoint import open_checkpoint
 
 from .fake_hub import FakeHub
+
+PIXEL_FORMAT = PixelFormat(size=(16, 16), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
 def test_a_name_on_the_hub_gives_the_checkpoint_that_lies_there(hub: FakeHub, saved: Path) -> None:
@@ -23,10 +26,9 @@ def test_a_name_on_the_hub_gives_the_checkpoint_that_lies_there(hub: FakeHub, sa
 
 
 def test_a_backend_from_the_hub_computes_what_one_from_the_folder_does(hub: FakeHub, saved: Path) -> None:
-    half = (0.5, 0.5, 0.5)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
     vectors = [
-        TorchBackend(open_checkpoint(model), mean=half, std=half, device="cpu")(pixels, output="pooled", device="cpu")
+        TorchBackend(open_checkpoint(model), pixel_format=PIXEL_FORMAT)(pixels, output="pooled", device="cpu")
         for model in ("someone/vit", saved)
     ]
     np.testing.assert_array_equal(vectors[0], vectors[1])
@@ -41,15 +43,14 @@ def test_files_are_kept_in_the_cache_dir_that_is_given(hub: FakeHub, tmp_path: P
 
 def test_weights_are_not_fetched_before_they_are_needed(hub: FakeHub) -> None:
     checkpoint = open_checkpoint("someone/vit")
-    assert checkpoint.vision.family == "vit"
+    assert checkpoint.vision.image_size == (16, 16)
     assert not any("model.safetensors" in request for request in hub.requests)
 
 
 def test_only_the_files_that_are_needed_are_fetched(hub: FakeHub) -> None:
     hub.repositories["someone/vit"].revisions["main"]["pytorch_model.bin"] = b"an older copy of the weights"
     hub.repositories["someone/vit"].revisions["main"]["README.md"] = b"# A model"
-    half = (0.5, 0.5, 0.5)
-    TorchBackend(open_checkpoint("someone/vit"), mean=half, std=half)
+    TorchBackend(open_checkpoint("someone/vit"), pixel_format=PIXEL_FORMAT)
     fetched = {request.rpartition("/")[2] for request in hub.requests if "/resolve/" in request}
     assert fetched == {"config.json", "model.safetensors"}
 

@@ -11,7 +11,7 @@ import huggingface_hub.constants
 import pytest
 
 from clip_image_encoder.checkpoint import open_checkpoint
-from clip_image_encoder.checkpoint._files import weight_filenames
+from clip_image_encoder.checkpoint.transformers import FORMAT
 from clip_image_encoder.errors import CheckpointError
 
 from .fake_hub import FakeHub
@@ -98,7 +98,7 @@ def test_a_repository_with_nothing_but_a_pickle_is_refused_before_it_is_fetched(
     hub.repositories["someone/vit"].revisions["main"] = {"config.json": config, "pytorch_model.bin": b"pickle"}
     checkpoint = open_checkpoint("someone/vit")
     with pytest.raises(CheckpointError, match=r"pickle only \(pytorch_model\.bin\)"):
-        weight_filenames(checkpoint.files)
+        FORMAT.weight_files(checkpoint.files)
     assert not any("pytorch_model.bin" in request for request in hub.requests)
 
 
@@ -110,14 +110,14 @@ def test_only_an_open_conversion_by_the_hubs_own_bot_is_read(
     repository.revisions["main"] = {"config.json": (saved / "config.json").read_bytes(), "pytorch_model.bin": b"pickle"}
     repository.conversion_by, repository.conversion_status = author, status
     with pytest.raises(CheckpointError, match="pickle only"):
-        weight_filenames(open_checkpoint("someone/vit").files)
+        FORMAT.weight_files(open_checkpoint("someone/vit").files)
 
 
 def test_a_revision_that_is_asked_for_is_not_replaced_by_a_conversion(hub: FakeHub, saved: Path) -> None:
     repository = hub.publish("someone/vit", saved, revision="refs/pr/1")
     repository.revisions["main"] = {"config.json": (saved / "config.json").read_bytes(), "pytorch_model.bin": b"pickle"}
     with pytest.raises(CheckpointError, match="pickle only"):
-        weight_filenames(open_checkpoint("someone/vit", revision="main").files)
+        FORMAT.weight_files(open_checkpoint("someone/vit", revision="main").files)
 
 
 def test_a_hub_out_of_reach_is_tried_once_and_the_error_says_what_to_do(hub_that_hangs_up: list[str]) -> None:

@@ -10,10 +10,10 @@ import pytest
 
 import clip_image_encoder.pooling
 import clip_image_encoder.preprocess
-from clip_image_encoder import Pooling, Preprocess
-from clip_image_encoder.backends import available_backends, find_backend
+from clip_image_encoder import PixelFormat, Pooling, Preprocess
+from clip_image_encoder.backends import available_backends, find_backend, find_text_backend
 from clip_image_encoder.checkpoint import open_checkpoint
-from clip_image_encoder.testing import ToyBackend, check_backend, check_pooling, check_preprocess
+from clip_image_encoder.testing import ToyBackend, check_backend, check_pooling, check_preprocess, check_text_backend
 
 
 def classes_of(package: ModuleType) -> list[type]:
@@ -49,11 +49,12 @@ def test_a_pooling_keeps_its_protocol(kind: type[Pooling]) -> None:
 def test_a_backend_keeps_its_protocol(name: str) -> None:
     checkpoint = open_checkpoint("tiny-shapes")
     half = (0.5, 0.5, 0.5)
-    check_backend(
-        find_backend(name)(
-            checkpoint, image_size=checkpoint.vision.image_size, mean=half, std=half, dtype="float32", device="cpu"
-        )
-    )
+    pixel_format = PixelFormat(size=checkpoint.vision.image_size, mean=half, std=half)
+    check_backend(find_backend(name)(checkpoint, pixel_format=pixel_format, dtype="float32", device="cpu"))
+
+
+def test_the_text_backend_keeps_its_protocol() -> None:
+    check_text_backend(find_text_backend("torch")(open_checkpoint("tiny-shapes"), dtype="float32", device="cpu"))
 
 
 def test_the_toy_backend_keeps_its_protocol() -> None:

@@ -37,7 +37,7 @@ def test_nothing_passes_the_model_once_its_batch_has_a_bad_image(toy: ImageEncod
         return np.zeros((3, 32, 32), np.float32)
 
     with pytest.raises(ImageError):
-        ImageEncoder(toy.backend, preprocess=watched, num_workers=0).encode(["missing.png", noise])
+        ImageEncoder(backend=toy.backend, preprocess=watched, num_workers=0).encode(["missing.png", noise])
     assert len(seen) <= 1
 
 
@@ -122,7 +122,7 @@ def test_an_error_keeps_nothing_of_its_input(num_workers: int) -> None:
     try:
         failures = [
             failure
-            for batch in ImageEncoder(ToyBackend(), num_workers=num_workers).stream(iter(sources), batch_size=2)
+            for batch in ImageEncoder(backend=ToyBackend(), num_workers=num_workers).stream(iter(sources), batch_size=2)
             for failure in batch.failures
         ]
         sources.clear()

@@ -66,12 +66,12 @@ class BrokenPooling:
 )
 def test_a_backend_that_returns_something_else_is_named(noise: Image.Image, spoil: Callable[[Any], Any]) -> None:
     with pytest.raises(ContractError, match="Spoilt returned"):
-        ImageEncoder(Spoilt(spoil=spoil)).encode([noise, noise])
+        ImageEncoder(backend=Spoilt(spoil=spoil)).encode([noise, noise])
 
 
 def test_a_pooling_that_returns_something_else_is_named(noise: Image.Image) -> None:
     with pytest.raises(ContractError, match="BrokenPooling returned"):
-        ImageEncoder(ToyBackend(), pooling=BrokenPooling()).encode(noise)
+        ImageEncoder(backend=ToyBackend(), pooling=BrokenPooling()).encode(noise)
 
 
 def test_a_preprocess_that_returns_another_size_is_named(noise: Image.Image) -> None:
@@ -79,7 +79,7 @@ def test_a_preprocess_that_returns_another_size_is_named(noise: Image.Image) -> 
         return np.zeros((3, 8, 8), np.float32)
 
     with pytest.raises(ContractError, match=r"preprocess tiny returned float32 \(3, 8, 8\)"):
-        ImageEncoder(ToyBackend(), preprocess=tiny).encode(noise)
+        ImageEncoder(backend=ToyBackend(), preprocess=tiny).encode(noise)
 
 
 def test_a_preprocess_that_raises_is_named(noise: Image.Image) -> None:
@@ -87,7 +87,7 @@ def test_a_preprocess_that_raises_is_named(noise: Image.Image) -> None:
         raise IndexError("not today")
 
     with pytest.raises(ContractError, match="preprocess moody raised IndexError: not today"):
-        ImageEncoder(ToyBackend(), preprocess=moody).encode(noise)
+        ImageEncoder(backend=ToyBackend(), preprocess=moody).encode(noise)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -98,18 +98,22 @@ def test_a_number_that_is_not_finite_is_a_backend_error_that_names_the_image(noi
         return spoilt
 
     with pytest.raises(BackendError, match="image 2"):
-        ImageEncoder(Spoilt(spoil=spoil)).encode([noise] * 3)
+        ImageEncoder(backend=Spoilt(spoil=spoil)).encode([noise] * 3)
 
 
 def test_a_zero_vector_is_a_backend_error(noise: Image.Image) -> None:
     with pytest.raises(BackendError, match="zero vector"):
-        ImageEncoder(Spoilt(spoil=np.zeros_like)).encode([noise])
+        ImageEncoder(backend=Spoilt(spoil=np.zeros_like)).encode([noise])
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_very_small_and_very_large_features_become_unit_vectors(noise: Image.Image, scale: float) -> None:
-    encoder = ImageEncoder(Spoilt(spoil=lambda vectors: vectors * np.float32(scale)))
-    np.testing.assert_allclose(encoder.encode(noise), ImageEncoder(ToyBackend()).encode(noise), atol=1e-6)
+    encoder = ImageEncoder(backend=Spoilt(spoil=lambda vectors: vectors * np.float32(scale)))
+    np.testing.assert_allclose(
+        encoder.encode(noise),
+        ImageEncoder(backend=ToyBackend()).encode(noise),
+        atol=1e-6,
+    )
 
 
 def test_a_device_that_fails_is_a_backend_error_with_its_cause(noise: Image.Image) -> None:
@@ -117,20 +121,20 @@ def test_a_device_that_fails_is_a_backend_error_with_its_cause(noise: Image.Imag
         raise RuntimeError("device-side assert triggered")
 
     with pytest.raises(BackendError, match="device-side assert") as caught:
-        ImageEncoder(Spoilt(spoil=spoil)).encode([noise])
+        ImageEncoder(backend=Spoilt(spoil=spoil)).encode([noise])
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 
 def test_out_of_memory_halves_the_batch_and_goes_on(photos: list[Image.Image]) -> None:
     backend = SmallMemory(room=2)
-    vectors = ImageEncoder(backend).encode(photos[:8], batch_size=8)
-    np.testing.assert_allclose(vectors, ImageEncoder(ToyBackend()).encode(photos[:8]), atol=1e-6)
+    vectors = ImageEncoder(backend=backend).encode(photos[:8], batch_size=8)
+    np.testing.assert_allclose(vectors, ImageEncoder(backend=ToyBackend()).encode(photos[:8]), atol=1e-6)
     assert backend.calls == [8, 4, 2, 2, 4, 2, 2]
 
 
 def test_out_of_memory_with_one_image_is_a_backend_error(noise: Image.Image) -> None:
     with pytest.raises(BackendError, match="out of memory with a single image"):
-        ImageEncoder(SmallMemory(room=0)).encode([noise] * 4)
+        ImageEncoder(backend=SmallMemory(room=0)).encode([noise] * 4)
 
 
 def test_the_backend_computes_only_what_the_pooling_reads(noise: Image.Image) -> None:
@@ -142,7 +146,7 @@ def test_the_backend_computes_only_what_the_pooling_reads(noise: Image.Image) ->
             asked.append(output)
             return ToyBackend.__call__(self, pixels, output=output, device=device)
 
-    ImageEncoder(Asked()).encode(noise)
+    ImageEncoder(backend=Asked()).encode(noise)
     assert asked == ["pooled"]
 
 
@@ -155,5 +159,5 @@ def test_pixels_reach_the_backend_as_uint8(noise: Image.Image) -> None:
             kinds.append((str(pixels.dtype), pixels.shape))
             return ToyBackend.__call__(self, pixels, output=output, device=device)
 
-    ImageEncoder(Seen()).encode([noise, noise])
+    ImageEncoder(backend=Seen()).encode([noise, noise])
     assert kinds == [("uint8", (2, 32, 32, 3))]

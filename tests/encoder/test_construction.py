@@ -61,12 +61,12 @@ def test_a_model_that_is_no_name_and_no_backend_is_refused(model: Any) -> None:
 )
 def test_a_backend_instance_refuses_what_would_load_another(extra: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="loaded already"):
-        ImageEncoder(ToyBackend(), **extra)
+        ImageEncoder(backend=ToyBackend(), **extra)
 
 
 def test_a_preprocess_of_another_size_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"size \(224, 224\), the backend takes \(32, 32\)"):
-        ImageEncoder(ToyBackend(), preprocess=ClipPreprocess())
+        ImageEncoder(backend=ToyBackend(), preprocess=ClipPreprocess())
 
 
 def test_a_preprocess_of_another_size_than_the_checkpoint_is_refused() -> None:
@@ -77,7 +77,7 @@ def test_a_preprocess_of_another_size_than_the_checkpoint_is_refused() -> None:
 @pytest.mark.parametrize("pooling", [MeanPatchesPooling(), ClassTokenPooling()])
 def test_a_pooling_of_what_the_backend_does_not_give_is_refused(pooling: MeanPatchesPooling) -> None:
     with pytest.raises(ConfigurationError, match="reads 'tokens'"):
-        ImageEncoder(PooledOnly(), pooling=pooling)
+        ImageEncoder(backend=PooledOnly(), pooling=pooling)
 
 
 @pytest.mark.parametrize(
@@ -87,13 +87,13 @@ def test_a_pooling_of_what_the_backend_does_not_give_is_refused(pooling: MeanPat
 )
 def test_components_are_instances(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
-        ImageEncoder(ToyBackend(), **wrong)
+        ImageEncoder(backend=ToyBackend(), **wrong)
 
 
 @pytest.mark.parametrize("device", ["tpu", [], ["cpu", "cuda:99"]], ids=repr)
 def test_a_device_that_is_not_here_is_refused(device: Any) -> None:
     with pytest.raises(ConfigurationError, match="device"):
-        ImageEncoder(ToyBackend(), device=device)
+        ImageEncoder(backend=ToyBackend(), device=device)
 
 
 def test_a_dtype_that_the_backend_lacks_is_refused() -> None:
@@ -104,7 +104,7 @@ def test_a_dtype_that_the_backend_lacks_is_refused() -> None:
 @pytest.mark.parametrize("num_workers", [-1, 1.5, True, "2"], ids=repr)
 def test_a_number_of_workers_that_is_none_is_refused(num_workers: Any) -> None:
     with pytest.raises(ConfigurationError, match="num_workers"):
-        ImageEncoder(ToyBackend(), num_workers=num_workers)
+        ImageEncoder(backend=ToyBackend(), num_workers=num_workers)
 
 
 def test_a_callable_that_normalises_by_itself_is_a_preprocess(noise: Image.Image) -> None:
@@ -115,19 +115,23 @@ def test_a_callable_that_normalises_by_itself_is_a_preprocess(noise: Image.Image
     backend = ToyBackend()
     pixels = np.asarray(noise.resize((32, 32)))[None]
     expected = backend(pixels, output="pooled", device="cpu")[0]
-    vector = ImageEncoder(backend, preprocess=transform).encode(noise, normalize=False)
+    vector = ImageEncoder(backend=backend, preprocess=transform).encode(noise, normalize=False)
     np.testing.assert_allclose(vector, expected, atol=1e-5)
 
 
 def test_components_can_be_read_and_called_alone(noise: Image.Image) -> None:
     encoder = ImageEncoder("tiny-shapes")
     pixels = encoder.preprocess(encoder.loader(noise))
-    features = encoder.backend(pixels[None], output=encoder.pooling.reads, device="cpu")
+    features = encoder.backend(pixels[None], output="pooled", device="cpu")
     vector = encoder.pooling(features)[0]
     np.testing.assert_allclose(vector, encoder.encode(noise, normalize=False), atol=1e-5)
 
 
 def test_a_variant_of_a_component_is_made_by_replace(noise: Image.Image) -> None:
-    encoder = ImageEncoder(ToyBackend())
+    encoder = ImageEncoder(backend=ToyBackend())
     darker = replace(encoder.loader, background=(0, 0, 0))
-    assert ImageEncoder(ToyBackend(), loader=darker).loader.background == (0, 0, 0)
+    assert ImageEncoder(backend=ToyBackend(), loader=darker).loader.background == (
+        0,
+        0,
+        0,
+    )

@@ -54,7 +54,7 @@ def test_the_batch_size_changes_no_vector(toy: ImageEncoder, photos: list[Image.
 def test_the_number_of_workers_changes_no_vector(
     toy: ImageEncoder, photos: list[Image.Image], num_workers: int
 ) -> None:
-    other = ImageEncoder(toy.backend, num_workers=num_workers)
+    other = ImageEncoder(backend=toy.backend, num_workers=num_workers)
     np.testing.assert_array_equal(other.encode(photos, batch_size=3), toy.encode(photos, batch_size=3))
 
 

@@ -18,7 +18,7 @@ from clip_image_encoder import ImageEncoder
 from clip_image_encoder.serving import MicroBatcher
 from clip_image_encoder.testing import ToyBackend
 
-encoder = ImageEncoder(ToyBackend(), num_workers=2)
+encoder = ImageEncoder(backend=ToyBackend(), num_workers=2)
 batcher = MicroBatcher(encoder)
 pictures = np.zeros((5, 32, 32, 3), np.uint8)
 
@@ -37,7 +37,7 @@ UNFINISHED = """
 from clip_image_encoder import ImageEncoder
 from clip_image_encoder.testing import ToyBackend
 
-stream = ImageEncoder(ToyBackend(), num_workers=2).stream([b""] * 1000, batch_size=2)
+stream = ImageEncoder(backend=ToyBackend(), num_workers=2).stream([b""] * 1000, batch_size=2)
 print(next(stream).start)
 """
 
@@ -56,7 +56,7 @@ class Pipe:
 
 # A child of a shell's background job begins deaf to Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-ImageEncoder(ToyBackend(), num_workers=1).encode([Pipe(), b""])
+ImageEncoder(backend=ToyBackend(), num_workers=1).encode([Pipe(), b""])
 """
 
 

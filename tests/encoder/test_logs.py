@@ -43,13 +43,16 @@ def test_what_was_loaded_and_how_long_it_took_is_information(caplog: pytest.LogC
 
 
 def test_a_batch_that_is_halved_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    ImageEncoder(SmallDevice()).encode(PICTURES)
+    ImageEncoder(backend=SmallDevice()).encode(PICTURES)
     assert [level for _, level, _ in messages(caplog)] == [logging.WARNING] * 3
     assert "out of memory with 6 images" in messages(caplog)[0][2]
 
 
 def test_a_batch_that_fails_in_a_batcher_is_an_error_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
-    with MicroBatcher(ImageEncoder(BrokenDevice())) as batcher, pytest.raises(Exception, match="it fell off"):
+    with (
+        MicroBatcher(ImageEncoder(backend=BrokenDevice())) as batcher,
+        pytest.raises(Exception, match="it fell off"),
+    ):
         batcher.encode(PICTURES[0])
     ((name, level, _),) = messages(caplog)
     assert (name, level) == ("clip_image_encoder.serving", logging.ERROR)

@@ -23,12 +23,12 @@ def close(batcher: MicroBatcher[Any]) -> None:
 
 # Each takes a number of things from 1 on, under this name.
 TAKERS: dict[str, Callable[[Any], object]] = {
-    "batch_size": lambda number: ImageEncoder(ToyBackend()).encode([], batch_size=number),
-    "max_batch_size": lambda number: close(MicroBatcher(ImageEncoder(ToyBackend()), max_batch_size=number)),
-    "max_queue": lambda number: close(MicroBatcher(ImageEncoder(ToyBackend()), max_queue=number)),
+    "batch_size": lambda number: ImageEncoder(backend=ToyBackend()).encode([], batch_size=number),
+    "max_batch_size": lambda number: close(MicroBatcher(ImageEncoder(backend=ToyBackend()), max_batch_size=number)),
+    "max_queue": lambda number: close(MicroBatcher(ImageEncoder(backend=ToyBackend()), max_queue=number)),
     "max_bytes": MemoryCache,
     "max_pixels": lambda number: ImageLoader(max_pixels=number),
-    "num_workers": lambda number: ImageEncoder(ToyBackend(), num_workers=number),
+    "num_workers": lambda number: ImageEncoder(backend=ToyBackend(), num_workers=number),
 }
 
 
@@ -73,4 +73,4 @@ def test_a_containers_quota_is_the_least_of_its_groups(tmp_path: Path, limits: d
 
 def test_an_encoder_has_no_more_threads_than_its_containers_quota(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clip_image_encoder._arguments._quota", lambda: 0.5)
-    assert ImageEncoder(ToyBackend())._num_workers == 1
+    assert ImageEncoder(backend=ToyBackend())._num_workers == 1

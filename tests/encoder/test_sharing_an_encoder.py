@@ -98,7 +98,7 @@ def test_the_same_configuration_has_the_same_fingerprint(encoder: ImageEncoder) 
         ImageEncoder("tiny-shapes", dtype="bfloat16"),
         ImageEncoder("tiny-shapes", pooling=ClassTokenPooling()),
         ImageEncoder("tiny-shapes", loader=ImageLoader(exact=True)),
-        ImageEncoder(ToyBackend()),
+        ImageEncoder(backend=ToyBackend()),
     ],
     ids=["dtype", "pooling", "loader", "model"],
 )
@@ -111,6 +111,6 @@ def test_a_setting_that_changes_no_vector_leaves_the_fingerprint(encoder: ImageE
 
 
 def test_a_component_that_does_not_say_what_it_is_has_no_fingerprint() -> None:
-    encoder = ImageEncoder(ToyBackend(), preprocess=lambda image: np.zeros((3, 32, 32), np.float32))
+    encoder = ImageEncoder(backend=ToyBackend(), preprocess=lambda image: np.zeros((3, 32, 32), np.float32))
     with pytest.raises(ConfigurationError, match="frozen dataclass"):
         _ = encoder.fingerprint

@@ -51,7 +51,7 @@ def test_an_abandoned_stream_stops_drawing_and_leaves_no_thread(toy: ImageEncode
             drawn.append(photo)
             yield photo
 
-    stream = ImageEncoder(toy.backend, num_workers=3).stream(source(), batch_size=2)
+    stream = ImageEncoder(backend=toy.backend, num_workers=3).stream(source(), batch_size=2)
     next(stream)
     assert _own_threads()
     stream.close()
@@ -69,7 +69,7 @@ def test_without_workers_nothing_is_drawn_ahead(toy: ImageEncoder, noise: Image.
             drawn += 1
             yield noise
 
-    stream = ImageEncoder(toy.backend, num_workers=0).stream(camera(), batch_size=2)
+    stream = ImageEncoder(backend=toy.backend, num_workers=0).stream(camera(), batch_size=2)
     for batches in (1, 2, 3):
         next(stream)
         assert drawn == 2 * batches
@@ -87,7 +87,7 @@ def test_with_workers_two_batches_are_drawn_ahead_and_no_more(
             drawn += 1
             yield noise
 
-    stream = ImageEncoder(toy.backend, num_workers=2).stream(endless(), batch_size=batch_size)
+    stream = ImageEncoder(backend=toy.backend, num_workers=2).stream(endless(), batch_size=batch_size)
     next(stream)
     stream.close()
     assert drawn == 3 * batch_size - 1

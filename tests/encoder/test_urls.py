@@ -24,18 +24,18 @@ from tests.images.url_server import HERE, UrlServer, found, ok
 PICTURE = io.BytesIO()
 Image.effect_noise((40, 50), 60).save(PICTURE, "PNG")
 
-ENCODER = ImageEncoder(ToyBackend(), loader=ImageLoader(urls=HERE))
+ENCODER = ImageEncoder(backend=ToyBackend(), loader=ImageLoader(urls=HERE))
 
 
 def test_without_a_policy_no_url_is_asked_for() -> None:
     with UrlServer({"/cat.png": ok(PICTURE.getvalue())}) as server:
         with pytest.raises(ImageFetchError, match="URLs are not enabled"):
-            ImageEncoder(ToyBackend()).encode([server.url("/cat.png")])
+            ImageEncoder(backend=ToyBackend()).encode([server.url("/cat.png")])
         assert server.requests == []
 
 
 def test_the_default_policy_asks_no_private_host() -> None:
-    encoder = ImageEncoder(ToyBackend(), loader=ImageLoader(urls=UrlPolicy()))
+    encoder = ImageEncoder(backend=ToyBackend(), loader=ImageLoader(urls=UrlPolicy()))
     with UrlServer({"/cat.png": ok(PICTURE.getvalue())}) as server:
         with pytest.raises(ImageFetchError, match="not public"):
             encoder.encode([server.url("/cat.png")])
@@ -65,7 +65,7 @@ def test_a_url_that_fails_leaves_the_others_alone() -> None:
 
 
 def test_the_loader_limits_what_a_url_may_deliver() -> None:
-    encoder = ImageEncoder(ToyBackend(), loader=ImageLoader(urls=HERE, max_bytes=1000))
+    encoder = ImageEncoder(backend=ToyBackend(), loader=ImageLoader(urls=HERE, max_bytes=1000))
     with (
         UrlServer({"/cat.png": ok(PICTURE.getvalue())}) as server,
         pytest.raises(ImageTooLargeError, match="max_bytes=1,000"),

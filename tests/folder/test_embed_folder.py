@@ -27,7 +27,7 @@ Gallery = Callable[[int], Path]
 
 @pytest.fixture
 def encoder() -> ImageEncoder:
-    return ImageEncoder(ToyBackend())
+    return ImageEncoder(backend=ToyBackend())
 
 
 def names_of(root: Path) -> list[str]:
@@ -104,7 +104,7 @@ def test_pictures_that_come_later_are_added(gallery: Gallery, encoder: ImageEnco
 def test_vectors_of_another_encoder_are_not_mixed_in(gallery: Gallery, encoder: ImageEncoder, tmp_path: Path) -> None:
     root = gallery(4)
     embed_folder(root, tmp_path / "vectors.parquet", encoder)
-    other = ImageEncoder(ToyBackend(), loader=ImageLoader(background=(0, 0, 0)))
+    other = ImageEncoder(backend=ToyBackend(), loader=ImageLoader(background=(0, 0, 0)))
     with pytest.raises(ConfigurationError, match="another encoder"):
         embed_folder(root, tmp_path / "vectors.parquet", other)
 
@@ -138,7 +138,12 @@ def test_what_was_done_before_a_device_fails_is_written(gallery: Gallery, tmp_pa
             return super().__call__(pixels, output=output, device=device)
 
     with pytest.raises(BackendError, match="device is gone"):
-        embed_folder(gallery(10), tmp_path / "vectors.parquet", ImageEncoder(Fails()), batch_size=4)
+        embed_folder(
+            gallery(10),
+            tmp_path / "vectors.parquet",
+            ImageEncoder(backend=Fails()),
+            batch_size=4,
+        )
     assert table_of(tmp_path / "vectors.parquet").num_rows == 8
 
 
@@ -185,7 +190,7 @@ def test_killed_ten_times_every_picture_is_there_exactly_once(
         "    def __call__(self, *arguments, **settings):\n"
         "        Event().wait(0.015)  # on any machine, four kills come before the end\n"
         "        return super().__call__(*arguments, **settings)\n"
-        "encoder = ImageEncoder(Slow())\n"
+        "encoder = ImageEncoder(backend=Slow())\n"
         "print('begun', flush=True)\n"
         f"embed_folder({str(root)!r}, {str(destination)!r}, encoder, batch_size=4, rows_per_file=8)\n"
     )

@@ -44,7 +44,7 @@ class Waits(ToyBackend):
             sys.stdin.readline()
         return super().__call__(*arguments, **settings)
 
-print(embed_folder(sys.argv[1], sys.argv[2], ImageEncoder(Waits()), batch_size=4, rows_per_file=4))
+print(embed_folder(sys.argv[1], sys.argv[2], ImageEncoder(backend=Waits()), batch_size=4, rows_per_file=4))
 """
 
 # Twelve jobs that begin at the same moment, each a process.
@@ -54,7 +54,7 @@ from clip_image_encoder import EncoderError, ImageEncoder
 from clip_image_encoder.folder import embed_folder
 from clip_image_encoder.testing import ToyBackend
 
-encoder = ImageEncoder(ToyBackend())
+encoder = ImageEncoder(backend=ToyBackend())
 ready, go = os.pipe()
 children = []
 for _ in range(12):
@@ -79,7 +79,7 @@ print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child i
 
 @pytest.fixture
 def encoder() -> ImageEncoder:
-    return ImageEncoder(ToyBackend())
+    return ImageEncoder(backend=ToyBackend())
 
 
 def paths_in(destination: Path) -> list[str]:

@@ -83,7 +83,7 @@ def test_hidden_files_are_left_out_without_a_word(name: str, root: Path) -> None
 
 def test_results_in_the_folder_itself_are_no_files_of_its_own(root: Path) -> None:
     picture(root / "a.png")
-    encoder = ImageEncoder(ToyBackend())
+    encoder = ImageEncoder(backend=ToyBackend())
     embed_folder(root, root / "vectors.parquet", encoder)
     assert embed_folder(root, root / "vectors.parquet", encoder) == FolderSummary(embedded=0, failed=0, skipped=1)
 

@@ -19,7 +19,11 @@ from clip_image_encoder.testing import ToyBackend
 def test_a_folder_is_written_and_resumed_by_its_path_or_its_url(
     gallery: Callable[[int], Path], tmp_path: Path, scheme: str
 ) -> None:
-    root, encoder, destination = gallery(6), ImageEncoder(ToyBackend()), f"{scheme}{tmp_path}/vectors.parquet"
+    root, encoder, destination = (
+        gallery(6),
+        ImageEncoder(backend=ToyBackend()),
+        f"{scheme}{tmp_path}/vectors.parquet",
+    )
     assert embed_folder(root, destination, encoder) == FolderSummary(embedded=6, failed=0, skipped=0)
     assert embed_folder(root, destination, encoder) == FolderSummary(embedded=0, failed=0, skipped=6)
     assert pq.read_table(tmp_path / "vectors.parquet").num_rows == 6

@@ -21,7 +21,7 @@ Gallery = Callable[[int], Path]
 
 @pytest.fixture
 def encoder() -> ImageEncoder:
-    return ImageEncoder(ToyBackend())
+    return ImageEncoder(backend=ToyBackend())
 
 
 def statuses(destination: Path) -> dict[str, str]:

@@ -23,7 +23,7 @@ def memory(line):
     status = Path("/proc/self/status").read_text().split()
     return int(status[status.index(line) + 1]) / 1000
 
-encoder = ImageEncoder(ToyBackend(image_size=(224, 224)), num_workers=0)
+encoder = ImageEncoder(backend=ToyBackend(image_size=(224, 224)), num_workers=0)
 encoder.encode(Image.effect_noise((640, 480), 50))
 Path("/proc/self/clear_refs").write_text("5")
 idle, started = memory("VmRSS:"), time.process_time()

@@ -22,8 +22,12 @@ FILES = every_format()
 # Every format that may be allowed, and not only those that are: the more of Pillow is exposed, the better.
 READABLE = (*(name for name in FORMATS if name not in ("EPS", "PALM", "PDF")), "FLI", "FTEX", "PSD", "SUN", "XPM")
 ENCODERS = {
-    "default": ImageEncoder(ToyBackend(), num_workers=0),
-    "all formats": ImageEncoder(ToyBackend(), num_workers=0, loader=ImageLoader(formats=READABLE, max_pixels=10**6)),
+    "default": ImageEncoder(backend=ToyBackend(), num_workers=0),
+    "all formats": ImageEncoder(
+        backend=ToyBackend(),
+        num_workers=0,
+        loader=ImageLoader(formats=READABLE, max_pixels=10**6),
+    ),
 }
 
 
@@ -117,7 +121,7 @@ def test_headers_that_lie_about_the_size_are_found_out(tmp_path: Path) -> None:
 
 def test_a_truncated_jpeg_is_named_and_stops_no_worker(tmp_path: Path) -> None:
     (tmp_path / "half.jpg").write_bytes(FILES["JPEG"][: len(FILES["JPEG"]) // 2])
-    encoder = ImageEncoder(ToyBackend(), num_workers=2)
+    encoder = ImageEncoder(backend=ToyBackend(), num_workers=2)
     batches = list(encoder.stream([tmp_path / "half.jpg", FILES["JPEG"]] * 20, batch_size=4))
     failures = [failure for batch in batches for failure in batch.failures]
     assert [failure.index for failure in failures] == list(range(0, 40, 2))

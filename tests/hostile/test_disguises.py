@@ -60,7 +60,7 @@ def test_the_trap_snaps(mark: Path, disguised: Path) -> None:
 def test_an_eps_named_jpg_starts_nothing(mark: Path, disguised: Path, way: str) -> None:
     item = WAYS[way](disguised)
     with pytest.raises(UnsupportedImageError, match="EPS"):
-        ImageEncoder(ToyBackend()).encode([item])
+        ImageEncoder(backend=ToyBackend()).encode([item])
     assert not mark.exists()
     if isinstance(item, Image.Image):
         item.close()

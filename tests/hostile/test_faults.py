@@ -117,22 +117,26 @@ class Crowded(ToyBackend):
 @pytest.mark.parametrize("full", [{1}, {1, 2}, {1, 2, 5}], ids=["once", "twice", "three times"])
 def test_out_of_memory_halves_the_batch_and_goes_on(photos: list[Image.Image], full: set[int]) -> None:
     backend = Crowded(full=frozenset(full))
-    vectors = ImageEncoder(backend).encode(photos[:8], batch_size=8)
-    np.testing.assert_allclose(vectors, ImageEncoder(ToyBackend()).encode(photos[:8]), atol=1e-6)
+    vectors = ImageEncoder(backend=backend).encode(photos[:8], batch_size=8)
+    np.testing.assert_allclose(vectors, ImageEncoder(backend=ToyBackend()).encode(photos[:8]), atol=1e-6)
     assert backend.calls[:2] == [8, 4]
 
 
 def test_out_of_memory_with_a_single_image_is_a_backend_error_and_the_encoder_stays_usable(noise: Image.Image) -> None:
     backend = Crowded(full=frozenset({1, 2, 3}))
-    encoder = ImageEncoder(backend)
+    encoder = ImageEncoder(backend=backend)
     with pytest.raises(BackendError, match="out of memory with a single image"):
         encoder.encode([noise] * 4, batch_size=4)
     assert backend.calls == [4, 2, 1]
-    np.testing.assert_allclose(encoder.encode(noise), ImageEncoder(ToyBackend()).encode(noise), atol=1e-6)
+    np.testing.assert_allclose(
+        encoder.encode(noise),
+        ImageEncoder(backend=ToyBackend()).encode(noise),
+        atol=1e-6,
+    )
 
 
 def test_always_out_of_memory_is_an_error_and_not_a_loop(noise: Image.Image) -> None:
     backend = Crowded(full=frozenset())
     with pytest.raises(BackendError, match="out of memory"):
-        ImageEncoder(backend).encode([noise] * 16, batch_size=16)
+        ImageEncoder(backend=backend).encode([noise] * 16, batch_size=16)
     assert backend.calls == [16, 8, 4, 2, 1]

@@ -16,7 +16,7 @@ from clip_image_encoder.testing import ToyBackend
 
 from .files import EPS, bmp_claiming, encoded, every_format, gif_claiming, png
 
-ENCODER = ImageEncoder(ToyBackend(), num_workers=3)
+ENCODER = ImageEncoder(backend=ToyBackend(), num_workers=3)
 
 
 def good_items(folder: Path) -> list[Any]:

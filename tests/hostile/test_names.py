@@ -13,7 +13,7 @@ from PIL import Image
 from clip_image_encoder import ImageEncoder, ImageError, UnsupportedImageError
 from clip_image_encoder.testing import ToyBackend
 
-ENCODER = ImageEncoder(ToyBackend(), num_workers=0)
+ENCODER = ImageEncoder(backend=ToyBackend(), num_workers=0)
 
 NAMES = [
     "-rf.png",

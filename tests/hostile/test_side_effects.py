@@ -22,7 +22,7 @@ from clip_image_encoder.testing import ToyBackend
 
 from .files import EPS, every_format, gif_claiming
 
-ENCODER = ImageEncoder(ToyBackend(), num_workers=2)
+ENCODER = ImageEncoder(backend=ToyBackend(), num_workers=2)
 
 
 def open_descriptors() -> int:

@@ -22,7 +22,7 @@ from PIL import Image
 
 from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.images import DEFAULT_FORMATS, ImageLoader
-from clip_image_encoder.images.several import is_single_image
+from clip_image_encoder.images.several import inputs_of
 
 
 def same(image: Image.Image, expected: Image.Image) -> bool:
@@ -201,7 +201,7 @@ ONE = ["a.png", Path("a.png"), b"", bytearray(), memoryview(b""), io.BytesIO(), 
 
 @pytest.mark.parametrize("images", [*ONE, np.zeros((2, 2)), np.zeros((2, 2, 3)), torch.zeros(3, 2, 2)], ids=repr)
 def test_one_image_is_told_by_its_type(images: object) -> None:
-    assert is_single_image(images)
+    assert inputs_of(images).is_single
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_one_image_is_told_by_its_type(images: object) -> None:
     ids=repr,
 )
 def test_everything_else_is_not_one_image(images: object) -> None:
-    assert not is_single_image(images)
+    assert not inputs_of(images).is_single
 
 
 def test_importing_the_loader_imports_no_framework() -> None:

@@ -86,5 +86,5 @@ def test_a_photo_that_is_decoded_smaller_keeps_its_direction(
 ) -> None:
     large = tmp_path / "large.jpg"
     photos[0].resize((2560, 1708), Image.Resampling.BICUBIC).save(large, quality=92)
-    quick = ImageEncoder(encoder.backend, preprocess=encoder.preprocess)
+    quick = ImageEncoder(backend=encoder.backend, preprocess=encoder.preprocess)
     assert quick.encode(large) @ encoder.encode(large) >= 0.9999

@@ -65,7 +65,7 @@ def test_a_model_on_the_cpu_closes_the_gate(monkeypatch: pytest.MonkeyPatch) -> 
                 yield
 
     monkeypatch.setattr("clip_image_encoder.encoder.Gate", Watched)
-    ImageEncoder(ToyBackend()).encode([Image.new("RGB", (8, 8))] * 5, batch_size=2)
+    ImageEncoder(backend=ToyBackend()).encode([Image.new("RGB", (8, 8))] * 5, batch_size=2)
     assert len(closed) == 3
     assert len(set(closed)) == 1
 
@@ -92,5 +92,5 @@ def test_more_threads_than_cores_load_beside_the_model() -> None:
             return np.zeros((8, 8, 3), np.uint8)
 
     first_is_loaded = Event()
-    encoder = ImageEncoder(Patient(), num_workers=(os.cpu_count() or 1) + 1)
+    encoder = ImageEncoder(backend=Patient(), num_workers=(os.cpu_count() or 1) + 1)
     assert encoder.encode([First(), Third()], batch_size=1).shape == (2, encoder.dimension)

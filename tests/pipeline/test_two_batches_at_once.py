@@ -28,5 +28,5 @@ def test_a_second_batch_comes_before_the_first_is_done() -> None:
             return super().__call__(pixels, output=output, device=device)
 
     images = [Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in range(0, 240, 40)]
-    vectors = ImageEncoder(OnCuda()).encode(images, batch_size=1)
-    np.testing.assert_array_equal(vectors, ImageEncoder(ToyBackend()).encode(images, batch_size=1))
+    vectors = ImageEncoder(backend=OnCuda()).encode(images, batch_size=1)
+    np.testing.assert_array_equal(vectors, ImageEncoder(backend=ToyBackend()).encode(images, batch_size=1))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling
 
-from clip_image_encoder import ClipPreprocess, ConfigurationError
+from clip_image_encoder import ClipPreprocess, ConfigurationError, PixelFormat
 
 # What the hub's own checkpoints say, by the age of their files.
 OPENAI_CLIP = {
@@ -164,7 +164,8 @@ def test_without_resizing_the_crop_is_taken_from_the_picture_as_it_is() -> None:
 def test_siglip_2_of_any_aspect_ratio_gets_the_square_that_holds_its_patches() -> None:
     config = {"image_processor_type": "Siglip2ImageProcessor", "max_num_patches": 256, "patch_size": 16}
     preprocess = ClipPreprocess.from_config(config)
-    assert (preprocess.size, preprocess.resample, preprocess.mean) == ((256, 256), Resampling.BILINEAR, (0.5, 0.5, 0.5))
+    assert preprocess.pixel_format == PixelFormat(size=(256, 256), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    assert preprocess.resample is Resampling.BILINEAR
     square = noise(300, 300)
     np.testing.assert_array_equal(preprocess(square), np.asarray(square.resize((256, 256), Resampling.BILINEAR)))
 
@@ -249,6 +250,6 @@ def test_a_file_that_asks_for_something_else_is_refused(config: dict[str, Any]) 
 def test_it_is_its_configuration() -> None:
     preprocess = ClipPreprocess(resize=32, crop=(32, 32))
     assert preprocess == ClipPreprocess(resize=32, crop=(32, 32))
-    assert replace(preprocess, crop=(16, 24)).size == (16, 24)
+    assert replace(preprocess, crop=(16, 24)).pixel_format.size == (16, 24)
     with pytest.raises(FrozenInstanceError):
         preprocess.resize = 64  # type: ignore[misc]  # as a user might try

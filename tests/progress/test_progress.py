@@ -72,7 +72,7 @@ def test_the_application_may_choose_its_start_method_after_a_bar() -> None:
         "from PIL import Image\n"
         "from clip_image_encoder import ImageEncoder\n"
         "from clip_image_encoder.testing import ToyBackend\n"
-        "ImageEncoder(ToyBackend()).encode([Image.new('RGB', (8, 8))] * 3, show_progress=True)\n"
+        "ImageEncoder(backend=ToyBackend()).encode([Image.new('RGB', (8, 8))] * 3, show_progress=True)\n"
         "multiprocessing.set_start_method('spawn')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from clip_image_encoder import ImageEncoder, ImageError
 from clip_image_encoder.testing import ToyBackend
 
-ENCODER = ImageEncoder(ToyBackend(), num_workers=2)
+ENCODER = ImageEncoder(backend=ToyBackend(), num_workers=2)
 
 good = numpy_strategies.arrays(np.uint8, st.tuples(st.integers(5, 40), st.integers(5, 40), st.just(3)))
 bad = st.sampled_from([b"", b"not an image", "missing.png", 7, None, np.zeros((0, 3)), np.full((9, 9, 3), np.nan)])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clip_image_encoder import BackendError, ConfigurationError, MissingExtraError
+from clip_image_encoder import BackendError, ConfigurationError, MissingExtraError, PixelFormat
 from clip_image_encoder.arrays import Pixels
 from clip_image_encoder.backends import _calibration, find_backend
 from clip_image_encoder.backends._calibration import Calibration, Quantizer
@@ -22,19 +22,16 @@ from clip_image_encoder.backends.openvino import OpenVino
 from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.protocols import Backend
 
+PIXEL_FORMAT = PixelFormat(size=(64, 64), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 PIXELS = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
 
 
 @pytest.fixture
 def load(runtime: str) -> Any:
-    half = (0.5, 0.5, 0.5)
-
     def load_int8(**settings: Any) -> Backend:
         return find_backend(runtime)(
             open_checkpoint("tiny-shapes"),
-            image_size=(64, 64),
-            mean=half,
-            std=half,
+            pixel_format=PIXEL_FORMAT,
             dtype="int8",
             device="cpu",
             **settings,
@@ -67,9 +64,7 @@ def test_no_pictures_are_refused_at_once() -> None:
 
 GRAPH = Graph(
     checkpoint=open_checkpoint("tiny-shapes"),
-    image_size=(64, 64),
-    mean=(0.5, 0.5, 0.5),
-    std=(0.5, 0.5, 0.5),
+    pixel_format=PIXEL_FORMAT,
     output="pooled",
     pixels="uint8",
 )

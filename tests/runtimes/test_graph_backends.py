@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from clip_image_encoder import ConfigurationError, ImageEncoder, MeanPatchesPooling, TextEncoder
+from clip_image_encoder import ConfigurationError, ImageEncoder, MeanPatchesPooling, PixelFormat, TextEncoder
 from clip_image_encoder.backends import find_backend
 from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.protocols import Backend
@@ -28,9 +28,8 @@ from tests.backends.families import IMAGE_SIZE, MEAN, STD, normalise
 
 
 def opened(runtime: str, folder: Path | str, dtype: str = "float32", side: int = IMAGE_SIZE) -> Backend:
-    return find_backend(runtime)(
-        open_checkpoint(folder), image_size=(side, side), mean=MEAN, std=STD, dtype=dtype, device="cpu"
-    )
+    pixel_format = PixelFormat(size=(side, side), mean=MEAN, std=STD)
+    return find_backend(runtime)(open_checkpoint(folder), pixel_format=pixel_format, dtype=dtype, device="cpu")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 from huggingface_hub import constants
 from numpy.typing import NDArray
 
-from clip_image_encoder import BackendError, ConfigurationError
+from clip_image_encoder import BackendError, ConfigurationError, PixelFormat
 from clip_image_encoder.backends import find_backend
 from clip_image_encoder.backends._graph_store import find_or_make
 from clip_image_encoder.checkpoint import open_checkpoint
@@ -152,9 +152,8 @@ def test_a_cache_that_can_not_be_written_to_is_named(store: Path) -> None:
 
 def load(runtime: str) -> Backend:
     half = (0.5, 0.5, 0.5)
-    return find_backend(runtime)(
-        open_checkpoint("tiny-shapes"), image_size=(64, 64), mean=half, std=half, dtype="auto", device="cpu"
-    )
+    pixel_format = PixelFormat(size=(64, 64), mean=half, std=half)
+    return find_backend(runtime)(open_checkpoint("tiny-shapes"), pixel_format=pixel_format, dtype="auto", device="cpu")
 
 
 @pytest.fixture(scope="module")

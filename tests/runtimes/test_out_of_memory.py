@@ -46,7 +46,7 @@ class Small(ToyBackend):
 
 for name in ask:
     try:
-        outcome = ImageEncoder(Small()).encode([Image.new("RGB", (32, 32), "red")] * 4, batch_size=4).shape
+        outcome = ImageEncoder(backend=Small()).encode([Image.new("RGB", (32, 32), "red")] * 4, batch_size=4).shape
     except Exception as error:
         outcome = error
     print(name, outcome)

@@ -18,14 +18,13 @@ PROGRAM = """
 print("begun")
 import logging, multiprocessing, random, sys, threading, warnings
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 import numpy as np
 from clip_image_encoder import ImageEncoder, TextEncoder
 from clip_image_encoder.backends import find_backend
 from clip_image_encoder.backends._calibration import Calibration
-from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
 
-half = (0.5, 0.5, 0.5)
 images = [draw(scene) for scene in random_scenes(8, seed=0, canvas=(64, 64))]
 calibration = Calibration(np.stack([np.asarray(image) for image in images]))
 random.seed(20)
@@ -42,11 +41,9 @@ def state():
 
 def start(name):
     encoder = ImageEncoder("tiny-shapes", backend=name, local_files_only=True)
-    int8 = find_backend(name)(
-        open_checkpoint("tiny-shapes", local_files_only=True), image_size=(64, 64), mean=half, std=half,
-        dtype="int8", device="cpu", calibration=calibration,
-    )
-    return [ImageEncoder(int8).encode(images).shape, encoder.encode(images).shape]
+    load = partial(find_backend(name), calibration=calibration)
+    int8 = ImageEncoder("tiny-shapes", backend=load, dtype="int8", device="cpu", local_files_only=True)
+    return [int8.encode(images).shape, encoder.encode(images).shape]
 
 before = state()
 with ThreadPoolExecutor(2) as pool:

@@ -32,6 +32,8 @@ class GatedBackend:
     image_size = ToyBackend().image_size
     devices: Sequence[str] = ("cpu",)
     outputs: frozenset[Output] = ToyBackend().outputs
+    prefix_tokens = 1
+    preprocess = ToyBackend().preprocess
 
     def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
         self.waiting += 1

@@ -15,7 +15,7 @@ from clip_image_encoder import ImageEncoder
 from clip_image_encoder.serving import MicroBatcher
 from clip_image_encoder.testing import ToyBackend
 
-batcher = MicroBatcher(ImageEncoder(ToyBackend()))
+batcher = MicroBatcher(ImageEncoder(backend=ToyBackend()))
 picture = np.zeros((32, 32, 3), np.uint8)
 vector = batcher.encode(picture)
 """
@@ -51,7 +51,7 @@ def test_a_program_ends_though_calls_wait_and_when_the_batch_that_has_begun_is_d
             os.write(1, b"a batch is done\\n")
             return super().__call__(pixels, output=output, device=device)
 
-    slow = MicroBatcher(ImageEncoder(Slow()), max_batch_size=1)
+    slow = MicroBatcher(ImageEncoder(backend=Slow()), max_batch_size=1)
     for _ in range(100):
         slow._room.enter(picture)
     begun.wait()

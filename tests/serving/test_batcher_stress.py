@@ -41,7 +41,7 @@ class FlakyBackend(ToyBackend):
 
 @pytest.fixture(scope="module")
 def expected() -> Vectors:
-    return ImageEncoder(ToyBackend()).encode(PICTURES)
+    return ImageEncoder(backend=ToyBackend()).encode(PICTURES)
 
 
 @pytest.mark.filterwarnings("error")
@@ -87,7 +87,7 @@ def test_ten_thousand_calls_from_threads_and_coroutines_each_get_their_own(expec
             for outcome in await asyncio.gather(*map(coroutine, steps[start : start + 200]))
         ]
 
-    with MicroBatcher(ImageEncoder(backend), max_wait_ms=1, max_queue=None) as batcher:
+    with MicroBatcher(ImageEncoder(backend=backend), max_wait_ms=1, max_queue=None) as batcher:
         with ThreadPoolExecutor(40) as callers:
             from_threads = callers.map(call, plan[:5_000])
             from_coroutines = asyncio.run(many(plan[5_000:]))
@@ -112,7 +112,7 @@ def test_whatever_comes_every_caller_is_answered(
     expected: Vectors, kinds: list[str], size: int, one_in: int, max_queue: int | None, finish: bool
 ) -> None:
     batcher = MicroBatcher(
-        ImageEncoder(FlakyBackend(one_in=one_in)),
+        ImageEncoder(backend=FlakyBackend(one_in=one_in)),
         max_batch_size=size,
         max_wait_ms=0.5,
         max_queue=max_queue,

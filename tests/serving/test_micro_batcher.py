@@ -58,14 +58,14 @@ def test_a_call_gives_what_the_encoder_gives() -> None:
 
 
 def test_calls_that_arrive_together_share_a_forward_pass(backend: GatedBackend) -> None:
-    batcher = MicroBatcher(ImageEncoder(backend), max_wait_ms=5_000, max_batch_size=8)
+    batcher = MicroBatcher(ImageEncoder(backend=backend), max_wait_ms=5_000, max_batch_size=8)
     with batcher, ThreadPoolExecutor(8) as callers:
         list(callers.map(batcher.encode, pictures(8)))
     assert backend.sizes == [8]
 
 
 def test_a_batch_that_is_full_does_not_wait(backend: GatedBackend) -> None:
-    batcher = MicroBatcher(ImageEncoder(backend), max_wait_ms=60_000, max_batch_size=2)
+    batcher = MicroBatcher(ImageEncoder(backend=backend), max_wait_ms=60_000, max_batch_size=2)
     with batcher, ThreadPoolExecutor(4) as callers:
         list(callers.map(batcher.encode, pictures(4)))
     assert backend.sizes == [2, 2]
@@ -73,7 +73,10 @@ def test_a_batch_that_is_full_does_not_wait(backend: GatedBackend) -> None:
 
 def test_what_arrives_while_the_model_is_busy_goes_together(backend: GatedBackend) -> None:
     backend.gate.clear()
-    with MicroBatcher(ImageEncoder(backend), max_wait_ms=0) as batcher, ThreadPoolExecutor(6) as callers:
+    with (
+        MicroBatcher(ImageEncoder(backend=backend), max_wait_ms=0) as batcher,
+        ThreadPoolExecutor(6) as callers,
+    ):
         first = callers.submit(batcher.encode, pictures(1)[0])
         until(lambda: backend.waiting == 1)
         others = [callers.submit(batcher.encode, picture) for picture in pictures(5)]
@@ -85,7 +88,7 @@ def test_what_arrives_while_the_model_is_busy_goes_together(backend: GatedBacken
 
 
 def test_coroutines_share_a_forward_pass_too(backend: GatedBackend) -> None:
-    encoder = ImageEncoder(backend)
+    encoder = ImageEncoder(backend=backend)
 
     async def all_at_once() -> list[Any]:
         with MicroBatcher(encoder, max_wait_ms=5_000, max_batch_size=8) as batcher:
@@ -100,7 +103,7 @@ def test_the_loop_goes_on_while_a_coroutine_waits(backend: GatedBackend) -> None
     backend.gate.clear()
 
     async def other_work() -> int:
-        with MicroBatcher(ImageEncoder(backend), max_wait_ms=0) as batcher:
+        with MicroBatcher(ImageEncoder(backend=backend), max_wait_ms=0) as batcher:
             call = asyncio.create_task(batcher.aencode(pictures(1)[0]))
             turns = 0
             while backend.waiting == 0:
@@ -116,19 +119,19 @@ def test_the_loop_goes_on_while_a_coroutine_waits(backend: GatedBackend) -> None
 def test_a_bad_image_raises_to_its_own_caller_only(backend: GatedBackend, tmp_path: Path) -> None:
     good = pictures(2)
     bad: list[Any] = [tmp_path / "missing.png", b"\x89PNG\r\n\x1a\n cut short", 7]
-    with MicroBatcher(ImageEncoder(backend), max_wait_ms=5_000, max_batch_size=3) as batcher:
+    with MicroBatcher(ImageEncoder(backend=backend), max_wait_ms=5_000, max_batch_size=3) as batcher:
         with ThreadPoolExecutor(5) as callers:
             calls = [callers.submit(batcher.encode, item) for item in (good[0], *bad, good[1])]
         errors = [call.exception() for call in calls]
     assert [type(error) for error in errors[1:4]] == [ImageNotFoundError, CorruptImageError, UnsupportedImageError]
     assert [errors[0], errors[4]] == [None, None]
     assert str(errors[1]).startswith("image 0 (")
-    np.testing.assert_allclose(calls[4].result(), ImageEncoder(backend).encode(good[1]), atol=1e-6)
+    np.testing.assert_allclose(calls[4].result(), ImageEncoder(backend=backend).encode(good[1]), atol=1e-6)
 
 
 def test_a_failing_device_reaches_the_calls_of_that_batch_and_the_next_is_tried_anew(backend: GatedBackend) -> None:
     backend.fault = RuntimeError("the device fell off")
-    with MicroBatcher(ImageEncoder(backend), max_wait_ms=5_000, max_batch_size=3) as batcher:
+    with MicroBatcher(ImageEncoder(backend=backend), max_wait_ms=5_000, max_batch_size=3) as batcher:
         with ThreadPoolExecutor(3) as callers:
             calls = [callers.submit(batcher.encode, picture) for picture in pictures(3)]
         for call in calls:
@@ -141,7 +144,10 @@ def test_a_failing_device_reaches_the_calls_of_that_batch_and_the_next_is_tried_
 
 def test_one_call_more_than_may_wait_is_refused(backend: GatedBackend) -> None:
     backend.gate.clear()
-    with MicroBatcher(ImageEncoder(backend), max_wait_ms=0, max_queue=2) as batcher, ThreadPoolExecutor(3) as callers:
+    with (
+        MicroBatcher(ImageEncoder(backend=backend), max_wait_ms=0, max_queue=2) as batcher,
+        ThreadPoolExecutor(3) as callers,
+    ):
         first = callers.submit(batcher.encode, pictures(1)[0])
         until(lambda: backend.waiting == 1)
         others = [callers.submit(batcher.encode, picture) for picture in pictures(2)]
@@ -157,7 +163,7 @@ def test_calls_that_were_cancelled_are_dropped_and_make_room(backend: GatedBacke
     backend.gate.clear()
 
     async def cancelled() -> None:
-        with MicroBatcher(ImageEncoder(backend), max_wait_ms=0, max_queue=3) as batcher:
+        with MicroBatcher(ImageEncoder(backend=backend), max_wait_ms=0, max_queue=3) as batcher:
             first = asyncio.create_task(batcher.aencode(pictures(1)[0]))
             while backend.waiting == 0:
                 await asyncio.sleep(0.001)
@@ -178,7 +184,7 @@ def test_calls_that_were_cancelled_are_dropped_and_make_room(backend: GatedBacke
 @pytest.mark.parametrize("finish", [True, False])
 def test_closing_finishes_or_fails_what_waits(backend: GatedBackend, finish: bool) -> None:
     backend.gate.clear()
-    batcher = MicroBatcher(ImageEncoder(backend), max_wait_ms=0)
+    batcher = MicroBatcher(ImageEncoder(backend=backend), max_wait_ms=0)
     with ThreadPoolExecutor(4) as callers:
         begun = callers.submit(batcher.encode, pictures(1)[0])
         until(lambda: backend.waiting == 1)
@@ -193,7 +199,7 @@ def test_closing_finishes_or_fails_what_waits(backend: GatedBackend, finish: boo
 
 
 def test_a_closed_batcher_says_so_and_may_be_closed_again(backend: GatedBackend) -> None:
-    batcher = MicroBatcher(ImageEncoder(backend))
+    batcher = MicroBatcher(ImageEncoder(backend=backend))
     batcher.close()
     batcher.close()
     with pytest.raises(ClosedError):
@@ -202,7 +208,7 @@ def test_a_closed_batcher_says_so_and_may_be_closed_again(backend: GatedBackend)
 
 def test_a_batcher_that_is_forgotten_leaves_no_thread(backend: GatedBackend) -> None:
     before = threading.active_count()
-    batcher = MicroBatcher(ImageEncoder(backend))
+    batcher = MicroBatcher(ImageEncoder(backend=backend))
     batcher.encode(pictures(1)[0])
     del batcher
     gc.collect()
@@ -220,7 +226,7 @@ def test_texts_are_batched_and_a_wrong_one_is_its_own_callers_fault() -> None:
 
 
 def test_a_vector_is_its_callers_own(backend: GatedBackend) -> None:
-    with MicroBatcher(ImageEncoder(backend)) as batcher:
+    with MicroBatcher(ImageEncoder(backend=backend)) as batcher:
         vector = batcher.encode(pictures(1)[0])
     assert vector.base is None
     assert vector.flags.writeable
@@ -241,7 +247,7 @@ def test_a_vector_is_its_callers_own(backend: GatedBackend) -> None:
 )
 def test_settings_out_of_range_are_refused(backend: GatedBackend, wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
-        MicroBatcher(ImageEncoder(backend), **wrong)
+        MicroBatcher(ImageEncoder(backend=backend), **wrong)
 
 
 @pytest.mark.parametrize("wrong", [None, ImageEncoder, "tiny-shapes"], ids=repr)
@@ -251,14 +257,14 @@ def test_what_is_no_encoder_is_refused(wrong: Any) -> None:
 
 
 def test_a_file_that_is_not_there_is_counted_among_the_failures(backend: GatedBackend, tmp_path: Path) -> None:
-    with MicroBatcher(ImageEncoder(backend)) as batcher:
+    with MicroBatcher(ImageEncoder(backend=backend)) as batcher:
         with pytest.raises(ImageNotFoundError):
             batcher.encode(tmp_path / "missing.png")
         assert (batcher.stats.calls, batcher.stats.failures) == (1, 1)
 
 
 def test_stats_count_calls_failures_batches_and_seconds(backend: GatedBackend) -> None:
-    with MicroBatcher(ImageEncoder(backend), max_wait_ms=5_000, max_batch_size=3) as batcher:
+    with MicroBatcher(ImageEncoder(backend=backend), max_wait_ms=5_000, max_batch_size=3) as batcher:
         with ThreadPoolExecutor(3) as callers:
             items: list[Any] = [*pictures(2), b"no picture"]
             calls = [callers.submit(batcher.encode, item) for item in items]

@@ -47,7 +47,7 @@ def outcomes_of(batcher: MicroBatcher[Any], items: Iterable[object]) -> list[Any
 
 @pytest.mark.parametrize("error", [PanicError("out of range"), SystemExit(3), GeneratorExit()], ids=repr)
 def test_whatever_an_image_raises_only_its_caller_gets_an_error_and_the_batcher_goes_on(error: BaseException) -> None:
-    with MicroBatcher(ImageEncoder(ToyBackend()), max_wait_ms=5_000, max_batch_size=3) as batcher:
+    with MicroBatcher(ImageEncoder(backend=ToyBackend()), max_wait_ms=5_000, max_batch_size=3) as batcher:
         before, told, after = outcomes_of(batcher, [PICTURE, Raises(error), PICTURE])
         assert (type(told), told.__cause__) == (ContractError, error)
         np.testing.assert_array_equal(before, after)
@@ -95,7 +95,7 @@ def test_a_batcher_that_breaks_down_is_closed_to_those_who_wait_and_those_who_co
         def __repr__(self) -> str:
             raise self
 
-    batcher = MicroBatcher(ImageEncoder(ToyBackend()), max_batch_size=1)
+    batcher = MicroBatcher(ImageEncoder(backend=ToyBackend()), max_batch_size=1)
     outcomes = outcomes_of(batcher, [Raises(UnspeakableError()), PICTURE, PICTURE])
     assert [type(outcome) for outcome in outcomes] == [ClosedError] * 3
     with pytest.raises(ClosedError):
@@ -106,7 +106,7 @@ def test_a_batcher_that_breaks_down_is_closed_to_those_who_wait_and_those_who_co
 def test_the_collector_waits_for_no_batcher() -> None:
     backend = GatedBackend()
     backend.gate.clear()
-    cycle: list[Any] = [MicroBatcher(ImageEncoder(backend), max_wait_ms=0)]
+    cycle: list[Any] = [MicroBatcher(ImageEncoder(backend=backend), max_wait_ms=0)]
     cycle.append(cycle)
     thread, room = cycle[0]._thread, cycle[0]._room
     begun = room.enter(PICTURE)
@@ -139,7 +139,10 @@ class SlowFile:
 
 def test_a_slow_upload_holds_up_its_own_caller_only() -> None:
     upload = SlowFile()
-    with MicroBatcher(ImageEncoder(ToyBackend()), max_wait_ms=0) as batcher, ThreadPoolExecutor(2) as callers:
+    with (
+        MicroBatcher(ImageEncoder(backend=ToyBackend()), max_wait_ms=0) as batcher,
+        ThreadPoolExecutor(2) as callers,
+    ):
         slow = callers.submit(batcher.encode, upload)
         assert upload.reading.wait(60)
         try:
@@ -154,7 +157,7 @@ def test_a_coroutines_slow_upload_holds_up_neither_the_loop_nor_others() -> None
     upload = SlowFile()
 
     async def both() -> None:
-        with MicroBatcher(ImageEncoder(ToyBackend()), max_wait_ms=0) as batcher:
+        with MicroBatcher(ImageEncoder(backend=ToyBackend()), max_wait_ms=0) as batcher:
             slow = asyncio.create_task(batcher.aencode(upload))
             try:
                 while not upload.reading.is_set():
@@ -172,7 +175,7 @@ def test_a_coroutines_slow_upload_holds_up_neither_the_loop_nor_others() -> None
 def test_a_closed_batcher_reads_nothing() -> None:
     upload = SlowFile()
     upload.arrived.set()
-    batcher = MicroBatcher(ImageEncoder(ToyBackend()))
+    batcher = MicroBatcher(ImageEncoder(backend=ToyBackend()))
     batcher.close()
     with pytest.raises(ClosedError):
         batcher.encode(upload)
@@ -181,7 +184,7 @@ def test_a_closed_batcher_reads_nothing() -> None:
 
 def test_outside_of_asyncio_a_coroutine_is_told_what_to_do() -> None:
     with (
-        MicroBatcher(ImageEncoder(ToyBackend())) as batcher,
+        MicroBatcher(ImageEncoder(backend=ToyBackend())) as batcher,
         pytest.raises(ConfigurationError, match=r"to_thread\.run_sync"),
     ):
         # As another loop, such as trio's, takes its first step.

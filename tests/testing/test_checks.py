@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from PIL.Image import Image
 
-from clip_image_encoder.arrays import Pixels, Tokens, Vectors
+from clip_image_encoder.arrays import PixelFormat, Pixels, Tokens, Vectors
 from clip_image_encoder.protocols import Output
 from clip_image_encoder.testing import ToyBackend, check_backend, check_pooling, check_preprocess
+
+PIXEL_FORMAT = PixelFormat(size=(8, 12), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resizing:
     """A preprocess that is right, until a test replaces a part of it."""
 
-    size: tuple[int, int] = (8, 12)
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    pixel_format: PixelFormat = PIXEL_FORMAT
     spoil: Callable[[Image, Pixels], Pixels] | None = None
 
     def __call__(self, image: Image, /) -> Pixels:

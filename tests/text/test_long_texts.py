@@ -15,7 +15,8 @@ from tokenizers import Tokenizer as RustTokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from clip_image_encoder import tiny_shapes as bundled
-from clip_image_encoder.text import TextEncoder, Tokenizer, enough_of
+from clip_image_encoder.checkpoint._tokenizer import Tokenizer, enough_of
+from clip_image_encoder.text import TextEncoder
 
 from .conftest import Saved
 

@@ -11,7 +11,7 @@ import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from clip_image_encoder.checkpoint import open_checkpoint
-from clip_image_encoder.checkpoint._weights import build, load_weights
+from clip_image_encoder.models._towers import build
 from clip_image_encoder.text import TextEncoder
 
 from .conftest import Saved
@@ -57,5 +57,5 @@ def test_weights_are_loaded_onto_the_cpu_whatever_the_default_device(clip: Saved
     with default_device():
         model = build(lambda: CLIPVisionModel(config))
         tower = getattr(model, "vision_model", model)
-        load_weights(tower, open_checkpoint(clip.folder).files, prefixes=("vision_model.",), dtype=torch.float32)
+        open_checkpoint(clip.folder).weights(torch.float32).fill(tower, prefixes=("vision_model.",))
     assert {tensor.device.type for tensor in (*tower.parameters(), *tower.buffers())} == {"cpu"}

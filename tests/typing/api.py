@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -22,12 +23,14 @@ from clip_image_encoder import (
     ImageLoader,
     MeanPatchesPooling,
     Output,
+    PixelFormat,
     Pooling,
     Preprocess,
     PretrainedPooling,
     TextEncoder,
 )
 from clip_image_encoder.arrays import Pixels, Tokens, Vectors
+from clip_image_encoder.backends.torch import TorchBackend
 from clip_image_encoder.testing import ToyBackend, check_pooling
 
 encoder = ImageEncoder("tiny-shapes", device=["cuda:0", "cuda:1"], dtype="float16")
@@ -58,13 +61,14 @@ ImageLoader(channels="middle")  # type: ignore[arg-type]
 MeanPatchesPooling(3)  # type: ignore[call-arg]
 
 
+PIXEL_FORMAT = PixelFormat(size=(32, 32), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Half:
     """A preprocess as a frozen dataclass."""
 
-    size: tuple[int, int] = (32, 32)
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    pixel_format: PixelFormat = PIXEL_FORMAT
 
     def __call__(self, picture: Image.Image, /) -> Pixels:
         return np.asarray(picture.resize((32, 32)))
@@ -89,6 +93,7 @@ class Constant:
     image_size: tuple[int, int] = (32, 32)
     devices: tuple[str, ...] = ("cpu",)
     outputs: frozenset[Output] = frozenset({"pooled"})
+    prefix_tokens: int = 0
 
     def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
         return np.ones((len(pixels), 4), np.float32)
@@ -103,6 +108,8 @@ preprocesses: list[Preprocess] = [Half(), ClipPreprocess()]
 poolings: list[Pooling] = [MaxPooling(), PretrainedPooling(), ClassTokenPooling(), MeanPatchesPooling()]
 backends: list[Backend] = [Constant(), ToyBackend()]
 inputs: list[ImageInput] = ["cat.jpg", Path("cat.jpg"), b"...", bytearray(), memoryview(b""), image, torch.zeros(8, 8)]
-ImageEncoder(Constant(), preprocess=Half(), pooling=MaxPooling(), loader=ImageLoader())
-ImageEncoder(Constant(), preprocess=transform)
+ImageEncoder(backend=Constant(), preprocess=Half(), pooling=MaxPooling(), loader=ImageLoader())
+ImageEncoder(backend=Constant(), preprocess=transform)
+ImageEncoder("tiny-shapes", backend=partial(TorchBackend, compile=True))
+ImageEncoder("tiny-shapes", backend=TorchBackend)
 check_pooling(MaxPooling())

@@ -1,0 +1,51 @@
+"""Torch's towers on the devices that are used: each loaded once, and made fit for forked processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Generic, TypeVar, cast
+
+from torch import nn
+
+from clip_image_encoder._forks import in_forks
+from clip_image_encoder.backends._torch_context import loading
+from clip_image_encoder.backends._torch_devices import let_forks_compute
+
+__all__ = ["Towers"]
+
+_Tower = TypeVar("_Tower", bound=nn.Module)
+
+
+class Towers(Generic[_Tower]):
+    """A tower on each device, loaded when it is first asked for; several threads may ask at a time.
+
+    Args:
+        load: Returns a tower on the device of that name.
+    """
+
+    def __init__(self, load: Callable[[str], _Tower]) -> None:
+        self._load = load
+        self._towers: dict[str, _Tower] = {}
+        self._lock = Lock()
+        let_forks_compute()
+        in_forks(self, Towers._renew)
+
+    def on(self, device: str) -> _Tower:
+        """Return the tower on a device.
+
+        Raises:
+            CheckpointError: The weights are missing, damaged or of another model.
+        """
+        with self._lock:
+            if device not in self._towers:
+                with loading():
+                    self._towers[device] = self._load(device)
+            return self._towers[device]
+
+    def _renew(self) -> None:
+        """Do without other threads, and without kernels that were compiled for several, in a forked process."""
+        self._lock = Lock()
+        self._towers = {
+            device: cast("_Tower", getattr(tower, "_orig_mod", tower)) for device, tower in self._towers.items()
+        }

@@ -1,0 +1,49 @@
+"""Safetensors files, opened with messages that say what to do; nothing in them is executed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from safetensors import SafetensorError, safe_open
+
+from clip_image_encoder.checkpoint._files import Files
+from clip_image_encoder.errors import CheckpointError
+
+__all__ = ["open_safetensors", "tensor_names"]
+
+
+@contextmanager
+def open_safetensors(files: Files, filename: str, framework: Literal["np", "pt"]) -> Iterator[Any]:
+    """Open one of a checkpoint's safetensors files, and make sure afterwards that it is what it was.
+
+    Args:
+        files: The checkpoint's.
+        filename: Name of the file.
+        framework: Whose tensors are read: "np" for numpy's, "pt" for torch's.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or has changed.
+    """
+    path = files.path(filename)
+    try:
+        with safe_open(path, framework=framework) as reader:
+            yield reader
+        files.path(filename)
+    except (SafetensorError, OSError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(
+            f"{files.name}: {filename} is damaged or cut short ({error}); delete it and fetch it again"
+        ) from error
+
+
+def tensor_names(files: Files, filename: str) -> list[str]:
+    """Return the names of the tensors in a safetensors file; its tensors are not read.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or has changed.
+    """
+    with open_safetensors(files, filename, "np") as reader:
+        return list(reader.keys())

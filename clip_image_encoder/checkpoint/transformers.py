@@ -1,0 +1,175 @@
+"""transformers' format: config.json, safetensors, and the processor's and the tokenizer's files beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from clip_image_encoder.checkpoint._files import DEQUANTISE, Files, has_safetensors, read_json
+from clip_image_encoder.checkpoint._format import Format
+from clip_image_encoder.checkpoint._safetensors import tensor_names
+from clip_image_encoder.errors import CheckpointError, ConfigurationError, first_line
+from clip_image_encoder.models import Family, TextSpec, VisionSpec, available_families, find_family
+
+__all__ = ["FORMAT"]
+
+_TOKENIZER_FILES = (
+    "added_tokens.json",
+    "config.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+)
+_ADAPTERS = (
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "adapter_model.bin",
+    "pytorch_lora_weights.safetensors",
+)
+_PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+def _vision(config: Mapping[str, Any], name: str) -> VisionSpec:
+    """Read the vision tower off a parsed `config.json`.
+
+    Raises:
+        CheckpointError: No family knows the model, it has no vision tower, or it is quantized.
+    """
+    family = _family(config, name)
+    if family.model_types[config["model_type"]] == "text":
+        raise CheckpointError(f"{name}: a checkpoint of a text tower only; there is no vision tower to load")
+    with _making_sense_of_config(name):
+        return family.vision(config)
+
+
+def _text(config: Mapping[str, Any], name: str) -> TextSpec:
+    """Read the text tower off a parsed `config.json`.
+
+    Raises:
+        CheckpointError: No family knows the model, it has no text tower, or it is quantized.
+    """
+    family = _family(config, name)
+    if family.text is None or family.model_types[config["model_type"]] == "vision":
+        raise CheckpointError(
+            f"{name}: this {family.name} checkpoint has no text tower; its vectors can't be searched by text"
+        )
+    with _making_sense_of_config(name):
+        return family.text(config)
+
+
+def _family(config: Mapping[str, Any], name: str) -> Family:
+    model_type = config.get("model_type")
+    try:
+        family = find_family(str(model_type))
+    except ConfigurationError as error:
+        if "auto_map" in config:
+            raise CheckpointError(f"{name}: needs code of its own (auto_map), which is never executed") from error
+        *some, last = available_families()
+        raise CheckpointError(
+            f"{name}: config.json has model_type {model_type!r}; supported are {', '.join(some)} and {last}"
+        ) from error
+    for part in (config, config.get("text_config"), config.get("vision_config")):
+        method = part.get("quantization_config") if isinstance(part, Mapping) else None
+        if method:
+            kind = method.get("quant_method", "some method") if isinstance(method, Mapping) else method
+            raise CheckpointError(f"{name}: config.json says that it is quantised by {kind}; {DEQUANTISE}")
+    return family
+
+
+@contextmanager
+def _making_sense_of_config(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # transformers checks some fields, with errors of its own
+        raise CheckpointError(f"{name}: config.json makes no sense: {first_line(error)}") from error
+
+
+def _preprocessor_config(files: Files) -> dict[str, Any]:
+    """Return the image processor's configuration.
+
+    Raises:
+        CheckpointError: The checkpoint doesn't say how its images were prepared.
+    """
+    if "preprocessor_config.json" in files.listing:
+        return read_json(files, "preprocessor_config.json")
+    # transformers 5 keeps the parts of a whole processor in one file.
+    if "processor_config.json" in files.listing:
+        config = read_json(files, "processor_config.json").get("image_processor")
+        if isinstance(config, dict):
+            return config
+    raise CheckpointError(
+        f"{files.name}: preprocessor_config.json is missing, so that nothing says how its pictures were prepared; "
+        "add the file, or pass preprocess=ClipPreprocess(...)"
+    )
+
+
+def _tokenizer_files(files: Files) -> list[str]:
+    return [name for name in _TOKENIZER_FILES if name in files.listing]
+
+
+def _weight_files(files: Files) -> list[str]:
+    """Return the names of a checkpoint's safetensors files, sorted.
+
+    Raises:
+        CheckpointError: there are none, or an adapter that changes them; pickles don't count, since loading
+            one runs its code.
+    """
+    adapter = next((name for name in _ADAPTERS if name in files.listing), None)
+    if adapter:
+        raise CheckpointError(
+            f"{files.name}: {adapter} is an adapter, which is not applied; merge it into its base with peft's "
+            "merge_and_unload() and save_pretrained(), or move it to another folder to do without it"
+        )
+    if "model.safetensors" in files.listing:
+        return ["model.safetensors"]
+    if has_safetensors(files.listing):
+        return sorted(set(_weight_map(files).values()))
+    pickles = sorted(name for name in files.listing if name.endswith(_PICKLE_ENDINGS))
+    if pickles:
+        raise CheckpointError(
+            f"{files.name}: the weights are a pickle only ({pickles[0]}), and loading one can run any code; "
+            "convert them with model.save_pretrained(folder, safe_serialization=True)"
+        )
+    raise CheckpointError(f"{files.name}: no weights; model.safetensors is missing")
+
+
+def _weight_map(files: Files) -> dict[str, str]:
+    """Return which of a checkpoint's shards holds each tensor: {tensor: filename}.
+
+    Raises:
+        CheckpointError: the index of the shards is missing, or no index.
+    """
+    index = read_json(files, "model.safetensors.index.json")
+    shards = index.get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
+        raise CheckpointError(f"{files.name}: model.safetensors.index.json has no weight_map of names to files")
+    return shards
+
+
+def _tensors(files: Files) -> Mapping[str, str]:
+    """Return which of a checkpoint's safetensors files holds each tensor: {tensor: filename}.
+
+    Raises:
+        CheckpointError: There are no safetensors, or the file is damaged.
+    """
+    names = _weight_files(files)
+    if names == ["model.safetensors"]:
+        return dict.fromkeys(tensor_names(files, names[0]), names[0])
+    return _weight_map(files)
+
+
+FORMAT = Format(
+    config_file="config.json",
+    vision=_vision,
+    text=_text,
+    preprocessor_config=_preprocessor_config,
+    tokenizer_files=_tokenizer_files,
+    weight_files=_weight_files,
+    tensors=_tensors,
+)

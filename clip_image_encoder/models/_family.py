@@ -1,0 +1,136 @@
+"""What a model family says of itself: how its config is read, and how its towers are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from clip_image_encoder.errors import ConfigurationError
+from clip_image_encoder.protocols import Output
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from clip_image_encoder.models._towers import TextTower, VisionTower
+
+__all__ = ["Family", "TextSpec", "VisionSpec", "Weights"]
+
+
+class Weights(Protocol):
+    """The tensors of one checkpoint, in the dtype that they are loaded in."""
+
+    @property
+    def name(self) -> str:
+        """The checkpoint as messages call it."""
+        ...
+
+    def __contains__(self, name: str, /) -> bool:
+        """Tell whether a tensor of that name is stored."""
+        ...
+
+    def fill(
+        self,
+        module: nn.Module,
+        *,
+        prefixes: Sequence[str] = ("",),
+        old_names: Sequence[tuple[str, str]] = (),
+        part: Callable[[str, str, Tensor], Tensor] | None = None,
+    ) -> None:
+        """Fill a module that was built without memory with its own tensors.
+
+        Args:
+            module: Built by `build`, on the meta device; afterwards on the CPU, without gradients.
+            prefixes: What the names in the file may start with before the module's own names.
+            old_names: Regular expressions and replacements that turn the module's names into those of older files.
+            part: Called with the module's name of a tensor, its name in the file and the tensor; returns what
+                belongs to the module, where a file keeps two tensors as one. None takes each as it is.
+
+        Raises:
+            CheckpointError: Tensors are missing, have another shape, are quantized, or the file is damaged.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisionSpec:
+    """The vision tower of a checkpoint, as its config describes it.
+
+    Attributes:
+        image_size: `(height, width)` in pixels that it was trained at.
+        patch_size: Side of a patch in pixels.
+        any_size: Whether its position embeddings are made to be resized to other sizes.
+        outputs: What it can give: "pooled", "tokens", or both.
+        prefix_tokens: Number of class and register tokens before the patches.
+        load: Builds the tower and fills it with weights; called once for each device.
+    """
+
+    image_size: tuple[int, int]
+    patch_size: int
+    any_size: bool = False
+    outputs: frozenset[Output] = frozenset({"pooled", "tokens"})
+    prefix_tokens: int
+    load: Callable[[Weights], VisionTower]
+
+    def check_size(self, image_size: tuple[int, int], *, name: str) -> None:
+        """Check that the tower takes pixels of a size.
+
+        Args:
+            image_size: `(height, width)` in pixels.
+            name: The checkpoint as messages call it.
+
+        Raises:
+            ConfigurationError: It takes another size.
+        """
+        if image_size == self.image_size:
+            return
+        if self.any_size and all(side % self.patch_size == 0 for side in image_size):
+            return
+        wanted = f"multiples of {self.patch_size}" if self.any_size else f"{self.image_size}"
+        raise ConfigurationError(f"{name} takes pixels of size {wanted}, the preprocess makes {image_size}")
+
+    def patches(self, image_size: tuple[int, int]) -> int:
+        """Return the number of patches of an image of `(height, width)` pixels."""
+        height, width = image_size
+        return (height // self.patch_size) * (width // self.patch_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSpec:
+    """The text tower of a checkpoint, and how its texts are prepared.
+
+    Attributes:
+        max_length: Number of tokens that it reads, special ones included.
+        padding: "longest" fills the texts of a batch up to the longest of them; "max_length" fills them up to
+            what the tower reads, for towers that attend to the padding.
+        clean: Changes a text as the training did before it became tokens; None leaves it alone.
+        load: Builds the tower and fills it with weights; called once for each device.
+    """
+
+    max_length: int
+    padding: Literal["longest", "max_length"]
+    clean: Callable[[str], str] | None = None
+    load: Callable[[Weights], TextTower]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One family of models.
+
+    Attributes:
+        name: As messages call it.
+        model_types: The values of `model_type` in `config.json` that are this family's, and which towers such
+            a checkpoint has: "both", "vision" or "text".
+        vision: Reads the vision tower off a parsed `config.json`.
+        text: Reads the text tower off a parsed `config.json`; None where the family has none.
+
+    Example:
+        >>> from clip_image_encoder.models import find_family
+        >>> find_family("dinov2").name
+        'DINOv2'
+    """
+
+    name: str
+    model_types: Mapping[str, Literal["both", "vision", "text"]]
+    vision: Callable[[Mapping[str, Any]], VisionSpec]
+    text: Callable[[Mapping[str, Any]], TextSpec] | None = None

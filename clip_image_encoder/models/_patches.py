@@ -1,0 +1,91 @@
+"""uint8 pixels straight into the patch embedding: its weights take over mean and std."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clip_image_encoder.arrays import PixelFormat
+
+__all__ = ["denormalized", "take_bytes"]
+
+_GREY = 128.0
+"""Taken off the pixels first: whole numbers up to 128 are exact in every dtype, and values about 0 lose little."""
+
+
+def denormalized(pixels: Tensor, pixel_format: PixelFormat) -> Tensor:
+    """Return `(n, H, W, 3)` in 0..255, in float32, for normalized pixels `(n, 3, H, W)`."""
+    means, stds = (
+        torch.tensor(values, dtype=torch.float32, device=pixels.device)
+        for values in (pixel_format.mean, pixel_format.std)
+    )
+    scaled: Tensor = (pixels.permute(0, 2, 3, 1) * stds + means) * 255
+    return scaled
+
+
+class PatchLinear(nn.Module):
+    """The linear layer of normalized patches as one of patches in 0..255.
+
+    Normalizing is linear: `w * (x / 255 - mean) / std` is another weight times `x - 128`, and a constant. That saves
+    two passes over the pixels.
+
+    Args:
+        weight: `(d, positions, channels)`.
+        bias: `(d,)`, or None.
+        pixel_format: How the tower was trained to see its pixels normalized.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, pixel_format: PixelFormat) -> None:
+        super().__init__()
+        exact, deviations = weight.double(), torch.tensor(pixel_format.std, dtype=torch.float64)
+        grey = (_GREY / 255 - torch.tensor(pixel_format.mean, dtype=torch.float64)) / deviations
+        constant = (exact * grey).sum(dim=(1, 2)) + (0 if bias is None else bias.double())
+        self.linear = nn.Linear(weight[0].numel(), len(weight), device="meta")
+        self.linear.weight = nn.Parameter((exact / (255 * deviations)).flatten(1).to(weight.dtype), requires_grad=False)
+        self.linear.bias = nn.Parameter(constant.to(weight.dtype), requires_grad=False)
+
+    @property
+    def weight(self) -> Tensor:
+        """The dtype of these is what transformers turns the pixels into."""
+        return self.linear.weight
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Return `(n, patches, d)` for `(n, patches, values)` in 0..255."""
+        embedded: Tensor = self.linear(patches.to(self.weight.dtype) - _GREY)
+        return embedded
+
+
+class PatchEmbedding(PatchLinear):
+    """A convolution over patches that don't overlap as one matrix product, of pixels from `cut_to_image`."""
+
+    def __init__(self, convolution: nn.Conv2d, pixel_format: PixelFormat) -> None:
+        super().__init__(convolution.weight.permute(0, 2, 3, 1).flatten(1, 2), convolution.bias, pixel_format)
+        self.size = convolution.kernel_size[0]
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return `(n, d, rows, columns)` for `(n, 3, H, W)` in 0..255."""
+        count, channels, height, width = pixels.shape
+        rows, columns = height // self.size, width // self.size
+        length = self.size * self.size * channels
+        patches = pixels.flatten(1)[:, : rows * columns * length].reshape(count, rows * columns, length)
+        embedded: Tensor = super().forward(patches).transpose(1, 2).unflatten(2, (rows, columns))
+        return embedded
+
+
+@torch.no_grad()
+def take_bytes(model: nn.Module, pixel_format: PixelFormat) -> None:
+    """Change a vision model in place, so that its patch embedding takes values in 0..255 from `cut`.
+
+    Args:
+        model: on the CPU, with its weights.
+        pixel_format: How the model was trained to see its pixels normalized.
+    """
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            layer: Any = child
+            if isinstance(child, nn.Conv2d):
+                setattr(module, name, PatchEmbedding(layer, pixel_format))
+            elif name == "patch_embedding" and isinstance(child, nn.Linear):
+                setattr(module, name, PatchLinear(layer.weight.unflatten(1, (-1, 3)), layer.bias, pixel_format))

@@ -1,0 +1,73 @@
+"""Towers as modules: what torch moves to a device, compiles and exports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from clip_image_encoder.protocols import Output
+
+__all__ = ["TextTower", "VisionTower", "bare", "build"]
+
+_Module = TypeVar("_Module", bound=nn.Module)
+
+
+class VisionTower(nn.Module):
+    """A vision tower from pixels to features.
+
+    Args:
+        model: The network, with its weights.
+        features: Called with the model, pixels `(n, H, W, 3)` in 0..255 and the output that is wanted; returns
+            `(n, d)` for "pooled" and `(n, prefix_tokens + patches, d)` for "tokens".
+        dimension: Length of a vector, d.
+    """
+
+    def __init__(self, model: nn.Module, features: Callable[[Any, Tensor, Output], Tensor], *, dimension: int) -> None:
+        super().__init__()
+        self.model = model
+        self.features = features
+        self.dimension = dimension
+
+    def forward(self, pixels: Tensor, output: Output) -> Tensor:
+        """Return features for pixels `(n, H, W, 3)` in 0..255."""
+        return self.features(self.model, pixels, output)
+
+
+class TextTower(nn.Module):
+    """A text tower from token ids to vectors.
+
+    Args:
+        model: The network, with its weights.
+        vectors: Called with the model, token ids `(n, length)` and their mask or None; returns `(n, d)`.
+        dimension: Length of a vector, d.
+    """
+
+    def __init__(
+        self, model: nn.Module, vectors: Callable[[Any, Tensor, Tensor | None], Tensor], *, dimension: int
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.vectors = vectors
+        self.dimension = dimension
+
+    def forward(self, token_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """Return `(n, d)` for token ids `(n, length)` and their mask."""
+        return self.vectors(self.model, token_ids, attention_mask)
+
+
+def build(module: Callable[[], _Module]) -> _Module:
+    """Construct a module without memory, random numbers or initialization; its weights come later.
+
+    Args:
+        module: Makes the module; called under torch's meta device, which holds for this thread only.
+    """
+    with torch.device("meta"):
+        return module().eval()
+
+
+def bare(model: nn.Module, name: str) -> Any:
+    """Return the tower that a model of transformers 4 wraps under a name; transformers 5 doesn't wrap it."""
+    return getattr(model, name, model)

@@ -1,0 +1,92 @@
+"""CLIP (Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision").
+
+Images: the class token, normalized and projected. Texts: the end-of-text token, normalized and projected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from clip_image_encoder.models._configs import part_of, side_lengths, tower_config
+from clip_image_encoder.models._cut import cut_to_image
+from clip_image_encoder.models._family import Family, TextSpec, VisionSpec, Weights
+from clip_image_encoder.protocols import Output
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clip_image_encoder.models._towers import TextTower, VisionTower
+
+__all__ = ["FAMILY"]
+
+
+def _vision(config: Mapping[str, Any]) -> VisionSpec:
+    part = "vision_config" if config["model_type"] == "clip" else None
+    values = part_of(config, part)
+    # Only a tower that was saved from CLIPVisionModel has no projection; older files don't say where they are from.
+    is_projected = part is not None or "CLIPVisionModelWithProjection" in (config.get("architectures") or ())
+    return VisionSpec(
+        image_size=side_lengths(values.get("image_size", 224)),
+        patch_size=int(values.get("patch_size", 32)),
+        prefix_tokens=1,
+        load=partial(_load_vision, config, part, is_projected),
+    )
+
+
+def _load_vision(config: Mapping[str, Any], part: str | None, is_projected: bool, weights: Weights) -> VisionTower:
+    from torch import nn
+    from transformers import CLIPVisionModelWithProjection
+
+    from clip_image_encoder.models._towers import VisionTower, build
+
+    tower = tower_config("CLIPVisionConfig", config, part, name=weights.name)
+    model = build(lambda: CLIPVisionModelWithProjection(tower))
+    weights.fill(model.vision_model, prefixes=("vision_model.", ""))
+    if not (is_projected or "visual_projection.weight" in weights):
+        # Its vectors are as wide as the tower.
+        model.add_module("visual_projection", nn.Identity())
+        return VisionTower(model, _features, dimension=tower.hidden_size)
+    weights.fill(model.visual_projection, prefixes=("visual_projection.",))
+    return VisionTower(model, _features, dimension=tower.projection_dim)
+
+
+def _features(model: Any, pixels: Tensor, output: Output) -> Tensor:
+    features = model.vision_model(pixel_values=cut_to_image(pixels, model.config.patch_size))
+    if output == "pooled":
+        pooled: Tensor = model.visual_projection(features.pooler_output)
+        return pooled
+    tokens: Tensor = model.visual_projection(model.vision_model.post_layernorm(features.last_hidden_state))
+    return tokens
+
+
+def _text(config: Mapping[str, Any]) -> TextSpec:
+    part = "text_config" if config["model_type"] == "clip" else None
+    length = int(part_of(config, part).get("max_position_embeddings", 77))
+    return TextSpec(max_length=length, padding="longest", load=partial(_load_text, config, part))
+
+
+def _load_text(config: Mapping[str, Any], part: str | None, weights: Weights) -> TextTower:
+    from transformers import CLIPTextModelWithProjection
+
+    from clip_image_encoder.models._towers import TextTower, build
+
+    tower = tower_config("CLIPTextConfig", config, part, name=weights.name)
+    model = build(lambda: CLIPTextModelWithProjection(tower))
+    weights.fill(model.text_model, prefixes=("text_model.", ""))
+    weights.fill(model.text_projection, prefixes=("text_projection.",))
+    return TextTower(model, _vectors, dimension=tower.projection_dim)
+
+
+def _vectors(model: Any, token_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+    vectors: Tensor = model(input_ids=token_ids, attention_mask=attention_mask).text_embeds
+    return vectors
+
+
+FAMILY = Family(
+    name="CLIP",
+    model_types={"clip": "both", "clip_vision_model": "vision", "clip_text_model": "text"},
+    vision=_vision,
+    text=_text,
+)
