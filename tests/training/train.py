@@ -77,7 +77,7 @@ def train(output: Path, *, steps: int = STEPS, seed: int = 0) -> None:
 
 
 def save(model: CLIPModel, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write weights in float16, configuration, tokenizer and processor files, and the bundled card."""
+    """Write weights in float16, configuration, tokenizer and processor files; the card stays."""
     folder.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)
