@@ -131,7 +131,7 @@ def build(session: nox.Session) -> None:
     files = sorted(map(str, Path("dist").iterdir()))
     session.run("twine", "check", "--strict", *files)
     wheel = next(file for file in files if file.endswith(".whl"))
-    session.run("check-wheel-contents", wheel)
+    session.run("check-wheel-contents", "--package", "clip_image_encoder", wheel)
     session.notify("wheel", posargs=[wheel])
 
 
@@ -216,4 +216,4 @@ def bench_gpu(session: nox.Session) -> None:
 def train(session: nox.Session) -> None:
     """Train the bundled checkpoint anew: half an hour on two cores with bfloat16."""
     install(session, "torch")
-    session.run("python", "-m", "clip_image_encoder.tiny_shapes.train", *session.posargs)
+    session.run("python", "-m", "tests.training.train", *session.posargs)

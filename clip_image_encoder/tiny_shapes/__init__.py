@@ -1,1 +1,1 @@
-"""The bundled checkpoint `tiny-shapes`: its files beside the code that draws its pictures and trains it."""
+"""The bundled checkpoint `tiny-shapes`: its files beside the code that draws its pictures."""

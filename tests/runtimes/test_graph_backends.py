@@ -19,12 +19,12 @@ from clip_image_encoder import ConfigurationError, ImageEncoder, MeanPatchesPool
 from clip_image_encoder.backends import find_backend
 from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.protocols import Backend
-from clip_image_encoder.tiny_shapes.captions import all_captions
 from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
 from tests.backends.conftest import Saved
 from tests.backends.conftest import each as each
 from tests.backends.conftest import save as save
 from tests.backends.families import IMAGE_SIZE, MEAN, STD, normalise
+from tests.training.captions import all_captions
 
 
 def opened(runtime: str, folder: Path | str, dtype: str = "float32", side: int = IMAGE_SIZE) -> Backend:

@@ -33,7 +33,7 @@ from transformers import (
 )
 
 from clip_image_encoder.text import TextEncoder
-from clip_image_encoder.tiny_shapes import tokenizer
+from tests.training import tokenizer
 
 WORDS = ["a", "red", "blue", "circle", "star", "on", "the"]
 LENGTH = 12

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from clip_image_encoder import text
 from clip_image_encoder.errors import CheckpointError, ConfigurationError
 from clip_image_encoder.text import TextEncoder
-from clip_image_encoder.tiny_shapes import tokenizer
+from tests.training import tokenizer
 
 from .conftest import WORDS, Saved
 

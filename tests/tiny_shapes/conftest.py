@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from clip_image_encoder.tiny_shapes.train import CHECKPOINT
+from tests.training.train import CHECKPOINT
 
 
 @pytest.fixture(name="checkpoint", scope="session")

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from clip_image_encoder.tiny_shapes import captions
 from clip_image_encoder.tiny_shapes.draw import COLOURS, HELD_OUT, SHAPES, Scene
-from clip_image_encoder.tiny_shapes.lessons import lesson
-from clip_image_encoder.tiny_shapes.tokenizer import build
+from tests.training import captions
+from tests.training.lessons import lesson
+from tests.training.tokenizer import build
 
 
 def heart(*, background: str | None = None, size: float = 0.5) -> Scene:

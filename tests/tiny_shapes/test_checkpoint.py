@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from clip_image_encoder.tiny_shapes.captions import all_captions
 from clip_image_encoder.tiny_shapes.draw import HELD_OUT, draw, random_scenes
+from tests.training.captions import all_captions
 
 from .elsewhere import sample
 

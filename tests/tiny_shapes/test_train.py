@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from clip_image_encoder.tiny_shapes.captions import all_captions
 from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
-from clip_image_encoder.tiny_shapes.evaluate import accuracy, named
-from clip_image_encoder.tiny_shapes.pictures import pixels, pool
-from clip_image_encoder.tiny_shapes.train import train
+from tests.training.captions import all_captions
+from tests.training.evaluate import accuracy, named
+from tests.training.pictures import pixels, pool
+from tests.training.train import train
 
 
 @pytest.fixture(name="folder", scope="module")

@@ -16,11 +16,10 @@ from jina import Client
 from numpy.typing import NDArray
 
 from clip_image_encoder import ImageEncoder
-from clip_image_encoder.integrations import jina_executors
 from clip_image_encoder.integrations.jina import ClipChunk, ClipDocument
 from clip_image_encoder.integrations.jina_yaml import convert_flow_yaml
-from clip_image_encoder.tiny_shapes.captions import caption
 from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
+from tests.training.captions import caption
 
 from .conftest import png
 from .serving import serving
@@ -28,7 +27,7 @@ from .serving import serving
 Docs: TypeAlias = DocList[ClipDocument]
 Pictures = list[NDArray[np.uint8]]
 
-CONFIGS = Path(jina_executors.__file__).parent
+CONFIGS = Path(__file__).parents[3] / "docs" / "integrations" / "jina"
 
 BOTH = """
 from jina import Flow

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clip_image_encoder.tiny_shapes.draw import COLOURS, HELD_OUT, SHAPES, Scene
+
 from .captions import (
     background_wording,
     caption,
@@ -14,10 +16,7 @@ from .captions import (
     size_word,
     size_wording,
 )
-from .colours import COLOURS
-from .draw import HELD_OUT, Scene
 from .pictures import TRAINED
-from .shapes import SHAPES
 
 Generator = np.random.Generator
 

@@ -6,9 +6,7 @@ tokenizers ignore case.
 
 import numpy as np
 
-from .colours import COLOURS
-from .draw import Scene
-from .shapes import SHAPES
+from clip_image_encoder.tiny_shapes.draw import COLOURS, SHAPES, Scene
 
 SMALL, LARGE = 0.42, 0.66
 """A shape is called small below the first, and big above the second, as a part of the picture's shorter side."""

@@ -8,9 +8,7 @@ from multiprocessing import get_context
 import numpy as np
 from PIL import Image
 
-from .colours import COLOURS
-from .draw import HELD_OUT, Scene, draw, random_scene, silhouette
-from .shapes import SHAPES
+from clip_image_encoder.tiny_shapes.draw import COLOURS, HELD_OUT, SHAPES, Scene, draw, random_scene, silhouette
 
 SIZE = 64
 """The side of the square that the checkpoint sees, in pixels."""

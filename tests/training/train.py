@@ -1,4 +1,4 @@
-"""Train the checkpoint `tiny-shapes`: `python -m clip_image_encoder.tiny_shapes.train`.
+"""Train the checkpoint `tiny-shapes`: `python -m tests.training.train`.
 
 Draws its pictures, trains a small CLIP on them, and writes all the files of the checkpoint. The same seed on the same
 machine gives the same files. Computes in bfloat16: on a processor without instructions for it, it takes hours.
@@ -17,15 +17,17 @@ from tokenizers import Tokenizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import CLIPModel
 
+from clip_image_encoder import tiny_shapes
+from clip_image_encoder.tiny_shapes.draw import Scene
+
 from . import tokenizer as tokenizers
 from .captions import words
-from .draw import Scene
 from .evaluate import accuracy, normalised
 from .lessons import lesson
 from .model import Figure, contrast, fresh
 from .pictures import MEAN, SIZE, STD, pool
 
-CHECKPOINT = Path(__file__).parent / "checkpoint"
+CHECKPOINT = Path(tiny_shapes.__file__).parent / "checkpoint"
 """Where the bundled files lie."""
 
 STEPS, BATCH, PICTURES = 9500, 96, 80_000
@@ -75,7 +77,7 @@ def train(output: Path, *, steps: int = STEPS, seed: int = 0) -> None:
 
 
 def save(model: CLIPModel, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write weights in float16, configuration, tokenizer and processor files, and the bundled card."""
+    """Write weights in float16, configuration, tokenizer and processor files; the card stays."""
     folder.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)

@@ -10,10 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clip_image_encoder.integrations import jina_executors
-
-FOLDER = Path(jina_executors.__file__).parent
 ROOT = Path(__file__).parents[3]
+FOLDER = ROOT / "docs" / "integrations" / "jina"
 DOCKERFILES = sorted(FOLDER.glob("Dockerfile*"))
 
 

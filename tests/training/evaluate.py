@@ -9,8 +9,9 @@ from PIL import Image
 from tokenizers import Tokenizer
 from transformers import CLIPModel
 
+from clip_image_encoder.tiny_shapes.draw import HELD_OUT, draw, random_scenes
+
 from .captions import all_captions
-from .draw import HELD_OUT, draw, random_scenes
 from .pictures import MEAN, STD, pixels
 
 Pair = tuple[str, str]

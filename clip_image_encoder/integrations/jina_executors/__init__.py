@@ -1,1 +1,0 @@
-"""Configurations of the Jina executors, and Dockerfiles for them."""
