@@ -13,6 +13,7 @@ import numpy as np
 from PIL.Image import Image
 
 from clip_image_encoder._arguments import available_cores, check_batch_size, check_num_workers, check_on_error
+from clip_image_encoder._defaults import DEFAULT_MODEL
 from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._fingerprint import fingerprint
 from clip_image_encoder._fit import check_fit, resize_for
@@ -83,7 +84,7 @@ class ImageEncoder:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | Backend = "openai/clip-vit-base-patch32",
+        model: str | os.PathLike[str] | Backend = DEFAULT_MODEL,
         *,
         backend: str = "torch",
         preprocess: Preprocess | Callable[[Image], Any] | None = None,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPTextModelWithProjection, Siglip2TextModel, SiglipTextModel
 
 from clip_image_encoder._arguments import check_batch_size, check_count
+from clip_image_encoder._defaults import DEFAULT_MODEL
 from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._fingerprint import fingerprint
 from clip_image_encoder._forks import in_forks, no_fork
@@ -67,7 +68,7 @@ class TextEncoder:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] = "openai/clip-vit-base-patch32",
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
         tokenizer: str | os.PathLike[str] | None = None,
         max_length: int | None = None,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image, Resampling
 
+from clip_image_encoder._arguments import check_count, check_each, check_number, check_size
 from clip_image_encoder.arrays import Pixels
 from clip_image_encoder.errors import ConfigurationError
 
@@ -18,6 +19,7 @@ __all__ = ["ClipPreprocess"]
 # memory without bound, so that only the part which the crop keeps is resized.
 _THIN = 16
 
+_CHANNELS = ("red", "green", "blue")
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -40,7 +42,7 @@ class ClipPreprocess:
         std: of each channel, for pixels in 0..1.
 
     Raises:
-        ConfigurationError: the sizes don't lead to one fixed size, or a `std` is not positive.
+        ConfigurationError: the sizes don't lead to one fixed size, or an argument is out of its range.
 
     Example:
         >>> from PIL import Image
@@ -56,12 +58,16 @@ class ClipPreprocess:
     std: tuple[float, float, float] = _CLIP_STD
 
     def __post_init__(self) -> None:
+        checked = {
+            "resize": _check_resize(self.resize),
+            "crop": None if self.crop is None else check_size(self.crop, name="crop"),
+            "mean": check_each(self.mean, _check_mean, name="mean", parts=_CHANNELS),
+            "std": check_each(self.std, _check_std, name="std", parts=_CHANNELS),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
         if self.crop is None and not isinstance(self.resize, tuple):
             raise ConfigurationError("without crop=(height, width), resize must be (height, width)")
-        if min(self.size) < 1 or (isinstance(self.resize, int) and self.resize < 1):
-            raise ConfigurationError(f"sizes must be positive, not resize={self.resize}, crop={self.crop}")
-        if not all(value > 0 for value in self.std):
-            raise ConfigurationError(f"std must be positive, not {self.std}")
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ClipPreprocess:
@@ -145,6 +151,20 @@ class ClipPreprocess:
         )
         inner = (box[0] - outer[0], box[1] - outer[1], box[2] - outer[0], box[3] - outer[1])
         return image.crop(outer).resize((width, height), self.resample, box=inner)
+
+
+def _check_resize(resize: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
+    if isinstance(resize, (tuple, list)):
+        return check_size(resize, name="resize")
+    return None if resize is None else check_count(resize, name="resize")
+
+
+def _check_mean(value: float, *, name: str) -> float:
+    return check_number(value, name=name, kind="a finite number")
+
+
+def _check_std(value: float, *, name: str) -> float:
+    return check_number(value, name=name, kind="a finite number above 0", above=0)
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:

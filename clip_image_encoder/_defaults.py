@@ -1,0 +1,8 @@
+"""What the public functions and the command line have in common when nothing is said."""
+
+from __future__ import annotations
+
+__all__ = ["DEFAULT_MODEL"]
+
+DEFAULT_MODEL = "openai/clip-vit-base-patch32"
+"""The checkpoint on the hub that is loaded where none is named."""
