@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ class BinaryQuantizer:
     def __post_init__(self) -> None:
         centre = _numbers(self.centre)
         if centre is None or centre.ndim != 1 or not centre.size:
-            raise ConfigurationError(f"centre must be finite numbers, not {self.centre!r}")
+            raise ConfigurationError(f"centre must be finite numbers, not {reprlib.repr(self.centre)}")
         numbers = (check_number(number, name="centre", kind="finite numbers") for number in self.centre)
         # Numbers of Python's own, which JSON can keep, and in a tuple, since what is frozen has a hash.
         object.__setattr__(self, "centre", tuple(map(float, numbers)))

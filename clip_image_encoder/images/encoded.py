@@ -27,6 +27,9 @@ from clip_image_encoder.images.url_policy import UrlPolicy
 
 __all__ = ["BinaryFile", "EncodedImage", "read_bytes", "read_file", "read_named", "read_path"]
 
+# Python's files take as much memory as they are asked for, before they read.
+_AT_ONCE = 2**24
+
 
 @dataclass(frozen=True)
 class EncodedImage:
@@ -166,7 +169,7 @@ def _read_at_most(file: BinaryFile, *, max_bytes: int, source: str) -> bytes:
     chunks: list[bytes] = []
     count = 0
     # A pipe or a socket hands out less than it is asked for; only nothing means the end.
-    while count <= max_bytes and (chunk := file.read(max_bytes + 1 - count)) != b"":
+    while count <= max_bytes and (chunk := file.read(min(max_bytes + 1 - count, _AT_ONCE))) != b"":
         if not isinstance(chunk, bytes):
             raise UnsupportedImageError(
                 f"read() gave {type(chunk).__name__} instead of bytes; open the file in mode 'rb'", source=source
