@@ -17,6 +17,7 @@ from PIL import Image
 
 from clip_image_encoder import ClipPreprocess, ConfigurationError, ImageEncoder, ImageLoader, TextEncoder, UrlPolicy
 from clip_image_encoder._arguments import quota_of
+from clip_image_encoder._fingerprint import describe_component
 from clip_image_encoder.cache import CachedEncoder, DiskCache, MemoryCache
 from clip_image_encoder.compact import BinaryQuantizer, Int8Quantizer, truncate
 from clip_image_encoder.folder import embed_folder
@@ -138,15 +139,21 @@ def test_anything_else_is_refused_in_a_short_sentence_that_names_the_argument(
     assert not any(tmp_path.rglob("*.sqlite"))
 
 
-@pytest.mark.parametrize("given", [ClipPreprocess(resize=3, crop=(8, 8), mean=(0.5, 0.25, 1)), ToyBackend(dimension=3)])
-def test_a_component_is_the_same_whether_numpy_or_python_has_made_its_numbers(given: Any) -> None:
-    made = {
-        ClipPreprocess: lambda: ClipPreprocess(
-            resize=np.int64(3), crop=(np.int32(8), np.uint8(8)), mean=(np.float32(0.5), np.float64(0.25), 1)
-        ),
-        ToyBackend: lambda: ToyBackend(dimension=np.int64(3)),
-    }[type(given)]()
-    assert repr(made) == repr(given)
+THREE: Any = np.int64(3)
+
+
+@pytest.mark.parametrize(
+    ("made", "given"),
+    [
+        (ClipPreprocess(resize=THREE), ClipPreprocess(resize=3)),
+        (ClipPreprocess(crop=(THREE, THREE)), ClipPreprocess(crop=(3, 3))),
+        (ClipPreprocess(mean=(THREE, 0.5, 0)), ClipPreprocess(mean=(3, 0.5, 0))),
+        (ImageLoader(background=(THREE, 0, 0)), ImageLoader(background=(3, 0, 0))),
+        (ToyBackend(dimension=THREE), ToyBackend(dimension=3)),
+    ],
+)
+def test_a_component_is_described_the_same_whether_numpy_has_made_its_numbers(made: object, given: object) -> None:
+    assert describe_component(made) == describe_component(given)
 
 
 def names_of_numbers() -> Iterator[str]:
