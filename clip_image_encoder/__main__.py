@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from clip_image_encoder._defaults import DEFAULT_MODEL
 from clip_image_encoder.errors import EncoderError
 
 __all__ = ["main"]
@@ -19,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folder", help="of pictures; folders in it are searched, too")
     parser.add_argument("-o", "--output", required=True, help="folder of Parquet files, such as vectors.parquet")
-    parser.add_argument("--model", default="openai/clip-vit-base-patch32", help="default: %(default)s")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="default: %(default)s")
     parser.add_argument("--backend", default="torch", help="torch, onnx or openvino; default: %(default)s")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 and so on; default: the best there is")
     parser.add_argument("--dtype", default="auto", help="float32, bfloat16, float16 or int8; default: %(default)s")

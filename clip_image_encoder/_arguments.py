@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import os
 import reprlib
+import sys
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -16,33 +19,101 @@ __all__ = [
     "available_cores",
     "check_batch_size",
     "check_count",
-    "check_milliseconds",
+    "check_duration",
+    "check_each",
     "check_num_workers",
+    "check_number",
     "check_on_error",
+    "check_size",
     "quota_of",
 ]
 
-_DAY = 24 * 60 * 60 * 1000
+_Number = TypeVar("_Number", int, float)
+
+_LARGEST = sys.float_info.max
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-def check_count(value: int, *, name: str, least: int = 1) -> int:
-    """Return a number of things, as Python's int: integers of Python and numpy are taken, and nothing else.
+def check_count(value: int, *, name: str, least: int = 1, most: int | None = None) -> int:
+    """Return a whole number as Python's int, if it is an integer of Python or numpy in a range.
 
     Args:
         value: what was given.
         name: of the argument that it was given as.
         least: the smallest number that the argument may be.
+        most: the largest number that the argument may be; None sets no limit.
 
     Raises:
-        ConfigurationError: it is a float, a bool, a text or something else, or less than `least`.
+        ConfigurationError: it is a float, a bool, a text or something else, or out of the range.
     """
-    given: object = value
-    if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < least:
-        kind = "a positive integer" if least == 1 else f"an integer from {least}"
-        # Short: what was given may be an array or a text of any length.
-        raise ConfigurationError(f"{name} must be {kind}, not {reprlib.repr(given)}")
-    return int(given)
+    given = _plain(value)
+    if isinstance(given, bool) or not isinstance(given, int) or given < least or (most is not None and given > most):
+        kind = "a positive integer" if (least, most) == (1, None) else f"an integer from {least}"
+        raise _wrong(value, name=name, kind=kind if most is None else f"{kind} to {most}")
+    return given
+
+
+def check_number(
+    value: float, *, name: str, kind: str, above: float = -math.inf, least: float = -_LARGEST, most: float = _LARGEST
+) -> float:
+    """Return a number as Python's int or float, if it is one of Python or numpy in a range.
+
+    Args:
+        value: what was given.
+        name: of the argument that it was given as.
+        kind: the range in words, for the error.
+        above: the number is larger than this.
+        least: the smallest number that the argument may be; by default anything finite.
+        most: the largest number that the argument may be; by default anything finite.
+
+    Raises:
+        ConfigurationError: it is NaN, a bool, a text or something else, or out of the range.
+    """
+    given = _plain(value)
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not (above < given and least <= given <= most):
+        raise _wrong(value, name=name, kind=kind)
+    return given
+
+
+def check_duration(value: float, *, name: str, unit: Literal["seconds", "milliseconds"], may_be_0: bool) -> float:
+    """Return a duration, if it is a number of at most a day.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    day = 86_400 if unit == "seconds" else 86_400_000
+    if may_be_0:
+        return check_number(value, name=name, kind=f"{unit}, from 0 to a day", least=0, most=day)
+    return check_number(value, name=name, kind=f"{unit}, more than 0 and at most a day", above=0, most=day)
+
+
+def check_each(
+    values: Sequence[_Number], check: Callable[..., _Number], *, name: str, parts: Sequence[str]
+) -> tuple[_Number, ...]:
+    """Return several numbers as a tuple, each of which is checked.
+
+    Args:
+        values: what was given.
+        check: takes a number and its `name`.
+        name: of the argument that they were given as.
+        parts: what each number is, such as `("height", "width")`.
+
+    Raises:
+        ConfigurationError: it is neither a tuple nor a list of so many, or one is refused by `check`.
+    """
+    if not isinstance(values, (tuple, list)) or len(values) != len(parts):
+        raise _wrong(values, name=name, kind=f"({', '.join(parts)})")
+    return tuple(check(value, name=f"{name}: {part}") for part, value in zip(parts, values, strict=True))
+
+
+def check_size(size: tuple[int, int], *, name: str) -> tuple[int, int]:
+    """Return a size, if it is `(height, width)` of positive integers.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    height, width = check_each(size, check_count, name=name, parts=("height", "width"))
+    return height, width
 
 
 def check_batch_size(batch_size: int) -> int:
@@ -63,17 +134,16 @@ def check_num_workers(num_workers: int | None) -> int:
     return available_cores() if num_workers is None else check_count(num_workers, name="num_workers", least=0)
 
 
-def check_milliseconds(value: float, *, name: str) -> float:
-    """Return a time to wait, in milliseconds, if it is a number from 0 to those of a day.
+def _plain(value: object) -> object:
+    """Return a number of numpy as Python's, and anything else as it is."""
+    if isinstance(value, np.integer) and not isinstance(value, np.timedelta64):  # which numpy counts as an integer
+        return int(value)
+    return float(value) if isinstance(value, np.floating) else value
 
-    Raises:
-        ConfigurationError: it is not.
-    """
-    given: object = value
-    numbers = (int, float, np.integer, np.floating)
-    if isinstance(given, bool) or not isinstance(given, numbers) or not 0 <= given <= _DAY:
-        raise ConfigurationError(f"{name} must be milliseconds, from 0 to a day, not {reprlib.repr(given)}")
-    return float(given)
+
+def _wrong(value: object, *, name: str, kind: str) -> ConfigurationError:
+    # Short: what was given may be an array or a text of any length.
+    return ConfigurationError(f"{name} must be {kind}, not {reprlib.repr(value)}")
 
 
 def check_on_error(on_error: str) -> None:

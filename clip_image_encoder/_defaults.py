@@ -1,10 +1,8 @@
-"""What is taken where a caller names nothing."""
+"""What the public functions and the command line have in common when nothing is said."""
 
 from __future__ import annotations
 
-from typing import Final
-
 __all__ = ["DEFAULT_MODEL"]
 
-DEFAULT_MODEL: Final = "openai/clip-vit-base-patch32"
-"""Hub id of the checkpoint that an encoder loads."""
+DEFAULT_MODEL = "openai/clip-vit-base-patch32"
+"""The checkpoint on the hub that is loaded where none is named."""

@@ -8,7 +8,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_image_encoder.errors import BackendError, ConfigurationError
+from clip_image_encoder._arguments import check_each, check_number, check_size
+from clip_image_encoder.errors import BackendError
 
 __all__ = ["PixelFormat", "Pixels", "TokenIds", "Tokens", "Vectors", "unit_rows"]
 
@@ -29,6 +30,9 @@ TokenIds: TypeAlias = NDArray[np.int64]
 """`(n, length)` int64: the numbers that a tokenizer makes of texts; also their mask, 1 for a token, 0 for padding."""
 
 
+_CHANNELS = ("red", "green", "blue")
+
+
 @dataclass(frozen=True, kw_only=True)
 class PixelFormat:
     """What pixels have to be for a model: their size, and how they are normalized.
@@ -39,7 +43,7 @@ class PixelFormat:
         std: Standard deviation of each color channel, for values in 0..1; uint8 pixels are divided by it then.
 
     Raises:
-        ConfigurationError: A side or a standard deviation is not positive.
+        ConfigurationError: A side or a standard deviation is not positive, or something is no number.
 
     Example:
         >>> from clip_image_encoder import PixelFormat
@@ -52,10 +56,17 @@ class PixelFormat:
     std: tuple[float, float, float]
 
     def __post_init__(self) -> None:
-        if not all(side > 0 for side in self.size):
-            raise ConfigurationError(f"size must be a positive (height, width), not {self.size}")
-        if not all(value > 0 for value in self.std):
-            raise ConfigurationError(f"std must be positive, not {self.std}")
+        object.__setattr__(self, "size", check_size(self.size, name="size"))
+        object.__setattr__(self, "mean", check_each(self.mean, _check_mean, name="mean", parts=_CHANNELS))
+        object.__setattr__(self, "std", check_each(self.std, _check_std, name="std", parts=_CHANNELS))
+
+
+def _check_mean(value: float, *, name: str) -> float:
+    return check_number(value, name=name, kind="a finite number")
+
+
+def _check_std(value: float, *, name: str) -> float:
+    return check_number(value, name=name, kind="a finite number above 0", above=0)
 
 
 def unit_rows(vectors: Vectors) -> Vectors:

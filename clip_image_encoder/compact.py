@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clip_image_encoder._arguments import check_count, check_number
 from clip_image_encoder.arrays import Vectors, unit_rows
 from clip_image_encoder.errors import ConfigurationError
 
@@ -38,10 +40,8 @@ def truncate(vectors: Vectors, dimension: int) -> Vectors:
         array([1., 0.], dtype=float32)
     """
     given = _vectors(vectors)
-    length, kept = given.shape[-1], _numbers(dimension)
-    if kept is None or kept.ndim or kept.dtype.kind == "f" or not 1 <= kept <= length:
-        raise ConfigurationError(f"dimension must be 1 to {length}, not {dimension!r}")
-    return _directions(given[..., :dimension], name="vector")
+    kept = check_count(dimension, name="dimension", most=given.shape[-1])
+    return _directions(given[..., :kept], name="vector")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +71,9 @@ class Int8Quantizer:
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
-        bound = _numbers(self.bound)
-        if bound is None or bound.ndim or not 0 < bound < np.inf:
-            raise ConfigurationError(f"bound must be a finite number above 0, not {self.bound!r}")
+        bound = check_number(self.bound, name="bound", kind="a finite number above 0", above=0)
         # A number of Python's own, which JSON can keep.
-        object.__setattr__(self, "bound", float(self.bound))
+        object.__setattr__(self, "bound", float(bound))
 
     @classmethod
     def fit(cls, vectors: Vectors, *, fingerprint: str = "") -> Int8Quantizer:
@@ -137,10 +135,11 @@ class BinaryQuantizer:
 
     def __post_init__(self) -> None:
         centre = _numbers(self.centre)
-        if centre is None or centre.ndim != 1 or not centre.size or not np.isfinite(centre).all():
-            raise ConfigurationError(f"centre must be finite numbers, not {self.centre!r}")
+        if centre is None or centre.ndim != 1 or not centre.size:
+            raise ConfigurationError(f"centre must be finite numbers, not {reprlib.repr(self.centre)}")
+        numbers = (check_number(number, name="centre", kind="finite numbers") for number in self.centre)
         # Numbers of Python's own, which JSON can keep, and in a tuple, since what is frozen has a hash.
-        object.__setattr__(self, "centre", tuple(map(float, self.centre)))
+        object.__setattr__(self, "centre", tuple(map(float, numbers)))
 
     @classmethod
     def fit(cls, vectors: Vectors, *, fingerprint: str = "") -> BinaryQuantizer:

@@ -20,6 +20,7 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
+from clip_image_encoder._arguments import check_count, check_size
 from clip_image_encoder.arrays import PixelFormat, Pixels, Tokens, Vectors
 from clip_image_encoder.preprocess import ClipPreprocess
 from clip_image_encoder.protocols import Backend, Output, Pooling, Preprocess, TextBackend
@@ -41,6 +42,9 @@ class ToyBackend:
         image_size: `(height, width)` that it takes.
         grid: patches on each side.
 
+    Raises:
+        ConfigurationError: an argument is out of its range.
+
     Example:
         >>> from PIL import Image
         >>> from clip_image_encoder import ImageEncoder
@@ -51,6 +55,11 @@ class ToyBackend:
     dimension: int = 16
     image_size: tuple[int, int] = (32, 32)
     grid: int = 4
+
+    def __post_init__(self) -> None:
+        for name in ("dimension", "grid"):
+            object.__setattr__(self, name, check_count(getattr(self, name), name=name))
+        object.__setattr__(self, "image_size", check_size(self.image_size, name="image_size"))
 
     @property
     def devices(self) -> Sequence[str]:

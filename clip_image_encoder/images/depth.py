@@ -19,7 +19,7 @@ FLOAT_WHITES = (1.0, 255.0, 65535.0)
 _INTEGER_WHITES = (255, 65535, 2**31 - 1)
 
 # Half an 8-bit step: resizing with a sharp filter overshoots by a little, and rounding hides it.
-_HAIR = 0.5 / 255
+_HALF_STEP = 0.5 / 255
 
 
 def check_dtype(dtype: np.dtype[Any], *, source: str) -> None:
@@ -81,14 +81,14 @@ def white_of_floats(lowest: float, highest: float, *, whites: Sequence[float], s
         UnsupportedImageError: the range is not that of an image.
     """
     _check_finite(math.isfinite(lowest) and math.isfinite(highest), source=source)
-    if lowest < -_HAIR:
+    if lowest < -_HALF_STEP:
         raise UnsupportedImageError(
             f"has values from {lowest:g} to {highest:g} instead of 0 to 1; "
             "undo the normalisation (multiply by std, add mean)",
             source=source,
         )
     for white in whites:
-        if highest <= white * (1 + _HAIR):
+        if highest <= white * (1 + _HALF_STEP):
             return white
     advice = "divide by 255" if highest <= 255 else f"divide by what white is, up to {highest:g}"
     raise UnsupportedImageError(f"has values from {lowest:g} to {highest:g} instead of 0 to 1; {advice}", source=source)

@@ -21,11 +21,14 @@ from clip_image_encoder.errors import (
 )
 from clip_image_encoder.images.describe import describe_bytes, describe_data_uri, describe_url, short_text
 from clip_image_encoder.images.limits import check_bytes
-from clip_image_encoder.images.turns import turn_with
+from clip_image_encoder.images.locks import lock_of
 from clip_image_encoder.images.url import read_url
 from clip_image_encoder.images.url_policy import UrlPolicy
 
-__all__ = ["BinaryFile", "EncodedImage", "read_bytes", "read_file", "read_path", "read_text"]
+__all__ = ["BinaryFile", "EncodedImage", "read_bytes", "read_file", "read_named", "read_path"]
+
+# Python's files take as much memory as they are asked for, before they read.
+_AT_ONCE = 2**24
 
 
 @dataclass(frozen=True)
@@ -49,24 +52,24 @@ class BinaryFile(Protocol):
         ...
 
 
-def read_text(text: str, *, urls: UrlPolicy | None, max_bytes: int) -> EncodedImage:
-    """Return the data and the description of what a str names: a data: URI, a path, or a URL if `urls` allows it.
+def read_named(name: str, *, urls: UrlPolicy | None, max_bytes: int) -> EncodedImage:
+    """Return the data and the description of what a str names: a path, a data: URI, or a URL if `urls` allows it.
 
     Raises:
         ImageFetchError: it is an http(s) URL that is not allowed or does not answer.
         ImageError: as `read_path`, or the URI is damaged or too long.
     """
-    scheme = text[:8].lower()
+    scheme = name[:8].lower()
     if scheme.startswith(("http://", "https://")):
         if urls is None:
             raise ImageFetchError(
                 "URLs are not enabled; pass the picture's bytes, or ImageLoader(urls=UrlPolicy())",
-                source=describe_url(text),
+                source=describe_url(name),
             )
-        return EncodedImage(*read_url(text, policy=urls, max_bytes=max_bytes))
+        return EncodedImage(*read_url(name, policy=urls, max_bytes=max_bytes))
     if scheme.startswith("data:"):
-        return _read_data_uri(text, max_bytes=max_bytes)
-    return read_path(text, max_bytes=max_bytes)
+        return _read_data_uri(name, max_bytes=max_bytes)
+    return read_path(name, max_bytes=max_bytes)
 
 
 def read_bytes(item: bytes | bytearray | memoryview, *, max_bytes: int) -> EncodedImage:
@@ -139,7 +142,7 @@ def read_file(file: BinaryFile, *, max_bytes: int) -> EncodedImage:
     if inspect.iscoroutinefunction(file.read):
         raise UnsupportedImageError("its read() is a coroutine; pass the bytes, await file.read()", source=source)
     try:
-        with turn_with(file):
+        with lock_of(file):
             return EncodedImage(_read_and_return(file, max_bytes=max_bytes, source=source), source)
     except ImageError:
         raise
@@ -166,7 +169,7 @@ def _read_at_most(file: BinaryFile, *, max_bytes: int, source: str) -> bytes:
     chunks: list[bytes] = []
     count = 0
     # A pipe or a socket hands out less than it is asked for; only nothing means the end.
-    while count <= max_bytes and (chunk := file.read(max_bytes + 1 - count)) != b"":
+    while count <= max_bytes and (chunk := file.read(min(max_bytes + 1 - count, _AT_ONCE))) != b"":
         if not isinstance(chunk, bytes):
             raise UnsupportedImageError(
                 f"read() gave {type(chunk).__name__} instead of bytes; open the file in mode 'rb'", source=source

@@ -19,7 +19,6 @@ from PIL import (
 )
 
 from clip_image_encoder.errors import ConfigurationError, ImageError, UnsupportedImageError
-from clip_image_encoder.images.decoding.heif import HEIF_ENDINGS, is_heif
 
 __all__ = ["DEFAULT_FORMATS", "check_format_names", "file_endings", "format_of", "is_allowed", "not_allowed"]
 
@@ -80,6 +79,12 @@ _SIGNATURES = (
 
 _ICONS = {b"\0\0\1\0": "ICO", b"\0\0\2\0": "CUR"}
 
+_HEIF_ENDINGS = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
+# The brands in a HEIF file, by the codec of its images.
+_HEVC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
+_ANY_CODEC = frozenset({b"mif1", b"mif2", b"msf1", b"miaf"})
+_AV1 = frozenset({b"avif", b"avis"})
+
 
 def check_format_names(formats: object) -> None:
     """Check the names of the formats that a loader is to read.
@@ -102,7 +107,7 @@ def check_format_names(formats: object) -> None:
 def file_endings(formats: Sequence[str]) -> frozenset[str]:
     """Return how the names of files in these formats end, such as `.jpg`, in small letters."""
     endings = frozenset(ending for ending, name in Image.EXTENSION.items() if name in formats)
-    return endings | HEIF_ENDINGS if "HEIF" in formats else endings
+    return endings | _HEIF_ENDINGS if "HEIF" in formats else endings
 
 
 def is_allowed(name: str | None, formats: Sequence[str]) -> bool:
@@ -122,7 +127,7 @@ def not_allowed(name: str | None, *, formats: Sequence[str], source: str) -> Ima
 
 def format_of(data: bytes) -> str | None:
     """Return the format's name, if the first bytes tell it."""
-    if is_heif(data):
+    if _is_heif(data):
         return "HEIF"
     for offset, signature, name in _SIGNATURES:
         if data.startswith(signature, offset):
@@ -134,6 +139,15 @@ def format_of(data: bytes) -> str | None:
     if data[:4] in _ICONS and data[4:6] > b"\0\0":
         return _ICONS[data[:4]]
     return "TGA" if _is_targa(data) else None
+
+
+def _is_heif(data: bytes) -> bool:
+    """Tell whether data is a HEIF file by its brands, and not an AVIF, which has the same structure."""
+    if data[4:8] != b"ftyp":
+        return False
+    end = min(int.from_bytes(data[:4], "big"), 1024)
+    major, brands = data[8:12], {data[at : at + 4] for at in range(16, end, 4)}
+    return major in _HEVC or (major in _ANY_CODEC and (bool(_HEVC & brands) or not _AV1 & brands))
 
 
 def _is_targa(data: bytes) -> bool:

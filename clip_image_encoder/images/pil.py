@@ -12,7 +12,7 @@ from clip_image_encoder.images.encoded import read_file
 from clip_image_encoder.images.formats import is_allowed
 from clip_image_encoder.images.limits import check_pixels
 
-__all__ = ["check_pil_image", "file_behind"]
+__all__ = ["bytes_behind", "check_pil_image"]
 
 
 def check_pil_image(image: Image.Image, *, formats: Sequence[str], max_pixels: int) -> str:
@@ -36,8 +36,8 @@ def check_pil_image(image: Image.Image, *, formats: Sequence[str], max_pixels: i
     return source
 
 
-def file_behind(image: Image.Image, *, max_bytes: int) -> bytes | None:
-    """Return the file of a PIL image that is not loaded yet and shows the first image in it; None for any other.
+def bytes_behind(image: Image.Image, *, max_bytes: int) -> bytes | None:
+    """Return the file of a PIL image that is not loaded yet and shows the first image in it, as bytes; else None.
 
     Raises:
         ImageTooLargeError: the file has more than `max_bytes`.

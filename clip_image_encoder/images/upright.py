@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from clip_image_encoder.images.colour import profile_to_srgb
-from clip_image_encoder.images.decoding.decoded import Decoded
+from clip_image_encoder.images.decoding import Decoded
 from clip_image_encoder.images.depth import FLOAT_WHITES, eight_bits, white_of_floats, white_of_integers
+from clip_image_encoder.images.icc_profiles import profile_to_srgb
 from clip_image_encoder.images.pillow_errors import pillow_errors
 
 __all__ = ["upright_rgb"]
@@ -40,7 +40,7 @@ def upright_rgb(
     """Return the image upright, in mode RGB: the image itself where it is so already, else a new one.
 
     Args:
-        decoded: from `open_encoded` or `decoded_pil`.
+        decoded: from `decode`, `decode_opened` or `decode_pil`.
         background: RGB color, 0..255, that shows through where the image is transparent.
         colour_profile: "srgb" converts the colors by the embedded ICC profile.
         source: the image in a few words.

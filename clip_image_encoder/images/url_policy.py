@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from urllib.parse import quote, urlsplit
 
+from clip_image_encoder._arguments import check_count, check_duration
 from clip_image_encoder.errors import ConfigurationError, ImageFetchError, MissingExtraError
 from clip_image_encoder.images.addresses import canonical_host
 from clip_image_encoder.images.describe import describe_url
@@ -15,7 +16,6 @@ from clip_image_encoder.images.describe import describe_url
 __all__ = ["Target", "UrlPolicy", "check_http_client"]
 
 _LONGEST = 8192
-_LONGEST_WAIT = 86_400.0
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST_AND_PORT = re.compile(
     r"(?:\[(?P<address>[0-9a-f]*:[0-9a-f:.]*)\]|(?P<name>[^:\[\]]+))(?::(?P<port>[0-9]{0,5}))?", re.IGNORECASE
@@ -63,11 +63,9 @@ class UrlPolicy:
                 f"private_hosts must be a tuple of hosts without scheme and port, not {self.private_hosts!r}"
             )
         for name in ("connect_timeout", "read_timeout", "total_timeout"):
-            seconds = getattr(self, name)
-            if not _is_number(seconds, int, float) or not 0 < seconds <= _LONGEST_WAIT:
-                raise ConfigurationError(f"{name} must be seconds, more than 0 and at most a day, not {seconds!r}")
-        if not _is_number(self.max_redirects, int) or self.max_redirects < 0:
-            raise ConfigurationError(f"max_redirects must be an integer from 0, not {self.max_redirects!r}")
+            seconds = check_duration(getattr(self, name), name=name, unit="seconds", may_be_0=False)
+            object.__setattr__(self, name, seconds)
+        object.__setattr__(self, "max_redirects", check_count(self.max_redirects, name="max_redirects", least=0))
         check_http_client()
 
 
@@ -144,7 +142,3 @@ def check_http_client() -> None:
 
 def _are_hosts(value: object) -> bool:
     return isinstance(value, tuple) and all(isinstance(host, str) and canonical_host(host) for host in value)
-
-
-def _is_number(value: object, *types: type) -> bool:
-    return isinstance(value, types) and not isinstance(value, bool)

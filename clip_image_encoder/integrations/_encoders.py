@@ -9,6 +9,8 @@ from functools import cached_property
 from typing import Literal
 
 from clip_image_encoder import ImageEncoder, ImageInput, ImageLoader, TextEncoder
+from clip_image_encoder._arguments import check_batch_size
+from clip_image_encoder._defaults import DEFAULT_MODEL
 from clip_image_encoder.arrays import Vectors
 
 __all__ = ["Encoders"]
@@ -26,15 +28,22 @@ class Encoders:
         dtype: of the pictures.
         loader: of the pictures.
         batch_size: of both.
+
+    Raises:
+        ConfigurationError: the batch size is no positive integer.
     """
 
-    model: str | os.PathLike[str] = "openai/clip-vit-base-patch32"
+    model: str | os.PathLike[str] = DEFAULT_MODEL
     revision: str | None = None
     backend: str = "torch"
     device: str | None = None
     dtype: str = "auto"
     loader: ImageLoader | None = None
     batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        # As Python's int, which databases can store.
+        object.__setattr__(self, "batch_size", check_batch_size(self.batch_size))
 
     def encode_images(self, images: Iterable[ImageInput], *, on_error: Literal["raise", "nan"] = "raise") -> Vectors:
         """Return `(n, d)` vectors of pictures."""

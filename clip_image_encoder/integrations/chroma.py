@@ -13,6 +13,8 @@ from chromadb.utils.embedding_functions import register_embedding_function
 from numpy.typing import NDArray
 
 from clip_image_encoder import ConfigurationError, ImageError, ImageLoader
+from clip_image_encoder._arguments import check_count
+from clip_image_encoder._defaults import DEFAULT_MODEL
 from clip_image_encoder.integrations._encoders import Encoders
 
 __all__ = ["ClipEmbeddingFunction", "UprightImages"]
@@ -54,7 +56,7 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
 
     def __init__(
         self,
-        model: str = "openai/clip-vit-base-patch32",
+        model: str = DEFAULT_MODEL,
         *,
         revision: str | None = None,
         backend: str = "torch",
@@ -153,6 +155,9 @@ class UprightImages(DataLoader[list["NDArray[np.uint8] | None"]]):  # type: igno
 
     loader: ImageLoader = field(default_factory=ImageLoader)
     num_workers: int = 8
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "num_workers", check_count(self.num_workers, name="num_workers"))
 
     def __call__(self, uris: Sequence[str | None]) -> list[NDArray[np.uint8] | None]:
         """Return `(height, width, 3)` uint8 RGB for each path; None stays None.

@@ -26,6 +26,7 @@ from clip_image_encoder import (
     UrlPolicy,
 )
 from clip_image_encoder._arguments import check_batch_size
+from clip_image_encoder._defaults import DEFAULT_MODEL
 from clip_image_encoder._devices import resolve_devices
 from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.pipeline import run
@@ -99,7 +100,7 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
 
     def __init__(
         self,
-        pretrained_model_name_or_path: str = "openai/clip-vit-base-patch32",
+        pretrained_model_name_or_path: str = DEFAULT_MODEL,
         base_feature_extractor: str | None = None,
         use_default_preprocessing: bool = True,
         device: str = "cpu",
@@ -132,7 +133,7 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
         self._preprocessing = use_default_preprocessing
         self._device = resolve_devices(device, self._encoder.backend.devices)[0]
         self._defaults: dict[str, Any] = {
-            "batch_size": batch_size,
+            "batch_size": check_batch_size(batch_size),
             "access_paths": traversal_paths or access_paths,
             "overwrite_embeddings": overwrite_embeddings,
         }
@@ -156,7 +157,7 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
         wanted = self._defaults | _requested(parameters)
         pictured = [(doc, image) for doc in _selected(docs, wanted) if (image := _image_of(doc)) is not None]
         images = [image for _, image in pictured]
-        for batch in self._batches(images, int(wanted["batch_size"])):
+        for batch in self._batches(images, wanted["batch_size"]):
             failures = {failure.index: failure for failure in batch.failures}
             for index, embedding in enumerate(batch.embeddings, start=batch.start):
                 doc, failure = pictured[index][0], failures.get(index)
@@ -197,7 +198,7 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
 
     def __init__(
         self,
-        pretrained_model_name_or_path: str = "openai/clip-vit-base-patch32",
+        pretrained_model_name_or_path: str = DEFAULT_MODEL,
         base_tokenizer_model: str | None = None,
         max_length: int = 77,
         device: str = "cpu",
@@ -219,7 +220,7 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
             dtype=dtype,
         )
         self._defaults: dict[str, Any] = {
-            "batch_size": batch_size,
+            "batch_size": check_batch_size(batch_size),
             "access_paths": traversal_paths or access_paths,
             "overwrite_embeddings": overwrite_embeddings,
         }
@@ -242,7 +243,7 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
         wanted = self._defaults | _requested(parameters)
         written = [(doc, doc.text) for doc in _selected(docs, wanted) if doc.text]
         texts = [text for _, text in written]
-        embeddings = self._encoder.encode(texts, int(wanted["batch_size"]), normalize=self._normalize)
+        embeddings = self._encoder.encode(texts, wanted["batch_size"], normalize=self._normalize)
         for (doc, _), embedding in zip(written, embeddings, strict=True):
             doc.embedding = embedding
         return docs
@@ -253,6 +254,9 @@ def _requested(parameters: Mapping[str, Any] | None) -> dict[str, Any]:
     given = dict(parameters or {})
     if "traversal_paths" in given:
         given.setdefault("access_paths", given["traversal_paths"])
+    size = given.get("batch_size")
+    if isinstance(size, float) and size.is_integer():  # on their way to the executor all numbers become floats
+        given["batch_size"] = int(size)
     return given
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from lancedb.embeddings import EmbeddingFunction, register
 from numpy.typing import NDArray
-from pydantic import PrivateAttr
+from pydantic import BeforeValidator, PrivateAttr
 
 from clip_image_encoder import ImageInput
+from clip_image_encoder._arguments import check_batch_size
+from clip_image_encoder._defaults import DEFAULT_MODEL
 from clip_image_encoder.integrations._encoders import Encoders
 
 __all__ = ["ClipEmbeddings"]
@@ -52,12 +54,13 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
         True
     """
 
-    model: str = "openai/clip-vit-base-patch32"
+    model: str = DEFAULT_MODEL
     revision: str | None = None
     backend: str = "torch"
     device: str | None = None
     dtype: str = "auto"
-    batch_size: int = 32
+    # Before pydantic, which takes texts and True for numbers; what it raises quotes our message.
+    batch_size: Annotated[int, BeforeValidator(check_batch_size)] = 32
     on_error: Literal["raise", "nan"] = "raise"
 
     _encoders: Encoders = PrivateAttr()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from langchain_core.embeddings import Embeddings
 
 from clip_image_encoder import ImageInput, ImageLoader
+from clip_image_encoder._defaults import DEFAULT_MODEL
 from clip_image_encoder.integrations._encoders import Encoders
 
 __all__ = ["ClipEmbeddings"]
@@ -40,7 +41,7 @@ class ClipEmbeddings(Embeddings):  # type: ignore[misc]  # LangChain is not seen
 
     def __init__(
         self,
-        model: str | os.PathLike[str] = "openai/clip-vit-base-patch32",
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
         revision: str | None = None,
         backend: str = "torch",

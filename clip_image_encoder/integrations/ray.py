@@ -16,6 +16,8 @@ from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
 from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
+from clip_image_encoder._arguments import check_batch_size, check_count, check_number
+from clip_image_encoder._defaults import DEFAULT_MODEL
 from clip_image_encoder.batches import join
 from clip_image_encoder.checkpoint._files import BUNDLED
 from clip_image_encoder.images.formats import file_endings
@@ -61,7 +63,7 @@ class EmbedImages:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] = "openai/clip-vit-base-patch32",
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
         backend: str = "torch",
         device: str | None = None,
@@ -74,7 +76,7 @@ class EmbedImages:
     ) -> None:
         self._encoder = ImageEncoder(model, backend=backend, device=device, dtype=dtype, loader=loader)
         self._filesystem = filesystem
-        self._batch_size = batch_size
+        self._batch_size = check_batch_size(batch_size)
         self._without = tuple(without)
         self._fingerprint = self._encoder.fingerprint
         if fingerprint not in (None, self._fingerprint):
@@ -128,7 +130,7 @@ def embed_images(
     source: str | os.PathLike[str] | Dataset,
     destination: str | os.PathLike[str],
     *,
-    model: str | os.PathLike[str] = "openai/clip-vit-base-patch32",
+    model: str | os.PathLike[str] = DEFAULT_MODEL,
     backend: str = "torch",
     dtype: str = "auto",
     loader: ImageLoader | None = None,
@@ -161,6 +163,10 @@ def embed_images(
         ConfigurationError: there is no such folder, or the destination holds vectors of another encoder or a
             damaged file, can't be written to, or is another job's at the moment.
     """
+    concurrency, batch_size = check_count(concurrency, name="concurrency"), check_batch_size(batch_size)
+    num_gpus = check_number(num_gpus, name="num_gpus", kind="a number from 0", least=0)
+    if num_cpus is not None:
+        num_cpus = check_number(num_cpus, name="num_cpus", kind="a number from 0", least=0)
     settings = {
         # An actor has another current folder.
         "model": Path(model).absolute() if model != BUNDLED and Path(model).is_dir() else model,

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from clip_image_encoder import ImageEncoder, ImageInput
+from clip_image_encoder._defaults import DEFAULT_MODEL
 
 __all__ = ["ImageVectorizer"]
 
@@ -41,7 +42,7 @@ class ImageVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
 
     def __init__(
         self,
-        model: str | os.PathLike[str] = "openai/clip-vit-base-patch32",
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
         backend: str = "torch",
         device: str | None = None,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image, Resampling
 
+from clip_image_encoder._arguments import check_count, check_size
 from clip_image_encoder.arrays import PixelFormat, Pixels
 from clip_image_encoder.errors import ConfigurationError
 
@@ -40,7 +41,7 @@ class ClipPreprocess:
         std: of each channel, for pixels in 0..1.
 
     Raises:
-        ConfigurationError: the sizes don't lead to one fixed size, or a `std` is not positive.
+        ConfigurationError: the sizes don't lead to one fixed size, or an argument is out of its range.
 
     Example:
         >>> from PIL import Image
@@ -56,12 +57,12 @@ class ClipPreprocess:
     std: tuple[float, float, float] = _CLIP_STD
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "resize", _check_resize(self.resize))
+        object.__setattr__(self, "crop", None if self.crop is None else check_size(self.crop, name="crop"))
         if self.crop is None and not isinstance(self.resize, tuple):
             raise ConfigurationError("without crop=(height, width), resize must be (height, width)")
-        if min(self._size) < 1 or (isinstance(self.resize, int) and self.resize < 1):
-            raise ConfigurationError(f"sizes must be positive, not resize={self.resize}, crop={self.crop}")
-        if not all(value > 0 for value in self.std):
-            raise ConfigurationError(f"std must be positive, not {self.std}")
+        object.__setattr__(self, "mean", self.pixel_format.mean)
+        object.__setattr__(self, "std", self.pixel_format.std)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ClipPreprocess:
@@ -150,6 +151,12 @@ class ClipPreprocess:
         )
         inner = (box[0] - outer[0], box[1] - outer[1], box[2] - outer[0], box[3] - outer[1])
         return image.crop(outer).resize((width, height), self.resample, box=inner)
+
+
+def _check_resize(resize: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
+    if isinstance(resize, (tuple, list)):
+        return check_size(resize, name="resize")
+    return None if resize is None else check_count(resize, name="resize")
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 from PIL import Image
 
-from clip_image_encoder._arguments import check_count, check_milliseconds
+from clip_image_encoder._arguments import check_count, check_duration
 from clip_image_encoder._forks import in_forks
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.errors import ConfigurationError, ImageError
@@ -87,7 +87,7 @@ class MicroBatcher(Generic[_Item]):
         max_queue: int | None = 1024,
     ) -> None:
         self._size = check_count(max_batch_size, name="max_batch_size")
-        self._wait = check_milliseconds(max_wait_ms, name="max_wait_ms") / 1000
+        self._wait = check_duration(max_wait_ms, name="max_wait_ms", unit="milliseconds", may_be_0=True) / 1000
         self._max_queue = None if max_queue is None else check_count(max_queue, name="max_queue")
         self._encode = _encode_with(encoder, self._size)
         loader = getattr(encoder, "loader", None)

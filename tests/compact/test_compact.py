@@ -252,7 +252,7 @@ def test_what_is_no_array_of_numbers_is_refused(call: Callable[[Any], object], g
 
 @pytest.mark.parametrize("dimension", [1.0, "1", None, True])
 def test_a_dimension_is_a_whole_number(dimension: Any) -> None:
-    with pytest.raises(ConfigurationError, match="dimension must be 1 to 2, not"):
+    with pytest.raises(ConfigurationError, match="dimension must be an integer from 1 to 2, not"):
         truncate(UNIT, dimension)
 
 

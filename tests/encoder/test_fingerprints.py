@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
@@ -46,6 +47,11 @@ def description(value: object) -> str:
 def test_the_shipped_components_are_described_as_ever() -> None:
     assert describe_component(ImageLoader()) == LOADER
     assert describe_component(ClipPreprocess()) == PREPROCESS
+
+
+def test_a_pickle_knows_the_loader_by_the_name_that_it_is_imported_by() -> None:
+    assert b"cclip_image_encoder.images\nImageLoader\n" in pickle.dumps(ImageLoader(), protocol=0)
+    assert pickle.loads(pickle.dumps(ImageLoader(exact=True))) == ImageLoader(exact=True)
 
 
 def test_what_an_encoder_of_the_first_version_said_is_said_by_this_one() -> None:

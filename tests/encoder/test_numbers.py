@@ -1,57 +1,186 @@
-"""Numbers of things: one rule for all of them, and how many threads there are by default."""
+"""Numbers that are given: one rule for all of them, and how many threads there are by default."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
+from clip_image_encoder import ClipPreprocess, ConfigurationError, ImageEncoder, ImageLoader, TextEncoder, UrlPolicy
 from clip_image_encoder._arguments import quota_of
-from clip_image_encoder.cache import DiskCache, MemoryCache
+from clip_image_encoder._fingerprint import describe_component
+from clip_image_encoder.cache import CachedEncoder, DiskCache, MemoryCache
+from clip_image_encoder.compact import BinaryQuantizer, Int8Quantizer, truncate
+from clip_image_encoder.folder import embed_folder
 from clip_image_encoder.serving import MicroBatcher
 from clip_image_encoder.testing import ToyBackend
+from tests.architecture.test_public_api import MODULES
+
+ENCODER = ImageEncoder(backend=ToyBackend(), num_workers=1)
+CACHED = CachedEncoder(ENCODER, MemoryCache())
+IMAGE = Image.new("RGB", (8, 8))
+FOUR = np.ones(4, np.float32)
 
 
-def close(batcher: MicroBatcher[Any]) -> None:
-    batcher.close()
+@cache
+def text_encoder() -> TextEncoder:
+    return TextEncoder("tiny-shapes", device="cpu")
 
 
-# Each takes a number of things from 1 on, under this name.
-TAKERS: dict[str, Callable[[Any], object]] = {
-    "batch_size": lambda number: ImageEncoder(backend=ToyBackend()).encode([], batch_size=number),
-    "max_batch_size": lambda number: close(MicroBatcher(ImageEncoder(backend=ToyBackend()), max_batch_size=number)),
-    "max_queue": lambda number: close(MicroBatcher(ImageEncoder(backend=ToyBackend()), max_queue=number)),
-    "max_bytes": MemoryCache,
-    "max_pixels": lambda number: ImageLoader(max_pixels=number),
-    "num_workers": lambda number: ImageEncoder(backend=ToyBackend(), num_workers=number),
+def serve(**settings: Any) -> None:
+    MicroBatcher(ENCODER, **settings).close()
+
+
+def embed(folder: Path, **settings: Any) -> None:
+    (folder / "pictures").mkdir(exist_ok=True)
+    embed_folder(folder / "pictures", folder / "vectors.parquet", ENCODER, **settings)
+
+
+Taker = Callable[[Any, Path], object]
+
+# What takes a whole number from 1 on, 3 among them. A name before the bracket is what is called.
+COUNTS: dict[str, Taker] = {
+    "CachedEncoder.encode(batch_size)": lambda number, _: CACHED.encode([], number),
+    "CachedEncoder.stream(batch_size)": lambda number, _: list(CACHED.stream([], number)),
+    "ClipPreprocess(crop)": lambda number, _: ClipPreprocess(crop=(8, number)),
+    "ClipPreprocess(resize)": lambda number, _: ClipPreprocess(resize=number),
+    "DiskCache(max_bytes)": lambda number, folder: DiskCache(folder / "vectors.sqlite", number),
+    "ImageEncoder(num_workers)": lambda number, _: ImageEncoder(backend=ToyBackend(), num_workers=number),
+    "ImageEncoder.encode(batch_size)": lambda number, _: ENCODER.encode([], number),
+    "ImageEncoder.stream(batch_size)": lambda number, _: list(ENCODER.stream([], number)),
+    "ImageLoader(background)": lambda number, _: ImageLoader(background=(0, number, 255)),
+    "ImageLoader(max_bytes)": lambda number, _: ImageLoader(max_bytes=number),
+    "ImageLoader(max_pixels)": lambda number, _: ImageLoader(max_pixels=number),
+    "ImageLoader.__call__(model_size)": lambda number, _: ImageLoader()(IMAGE, model_size=(8, number)),
+    "MemoryCache(max_bytes)": lambda number, _: MemoryCache(number),
+    "MicroBatcher(max_batch_size)": lambda number, _: serve(max_batch_size=number),
+    "MicroBatcher(max_queue)": lambda number, _: serve(max_queue=number),
+    "TextEncoder(max_length)": lambda number, _: TextEncoder("tiny-shapes", device="cpu", max_length=number),
+    "TextEncoder.encode(batch_size)": lambda number, _: text_encoder().encode([], number),
+    "ToyBackend(dimension)": lambda number, _: ToyBackend(dimension=number),
+    "ToyBackend(grid)": lambda number, _: ToyBackend(grid=number),
+    "ToyBackend(image_size)": lambda number, _: ToyBackend(image_size=(number, 8)),
+    "UrlPolicy(max_redirects)": lambda number, _: UrlPolicy(max_redirects=number),
+    "embed_folder(batch_size)": lambda number, folder: embed(folder, batch_size=number),
+    "embed_folder(rows_per_file)": lambda number, folder: embed(folder, rows_per_file=number),
+    "truncate(dimension)": lambda number, _: truncate(FOUR, number),
 }
 
+# What takes any number from 0.5 to 3, and more.
+NUMBERS: dict[str, Taker] = {
+    "BinaryQuantizer(centre)": lambda number, _: BinaryQuantizer(centre=(0.5, number)),
+    "ClipPreprocess(mean)": lambda number, _: ClipPreprocess(mean=(0.5, number, 0.5)),
+    "ClipPreprocess(std)": lambda number, _: ClipPreprocess(std=(0.5, number, 0.5)),
+    "Int8Quantizer(bound)": lambda number, _: Int8Quantizer(bound=number),
+    "MicroBatcher(max_wait_ms)": lambda number, _: serve(max_wait_ms=number),
+    "UrlPolicy(connect_timeout)": lambda number, _: UrlPolicy(connect_timeout=number),
+    "UrlPolicy(read_timeout)": lambda number, _: UrlPolicy(read_timeout=number),
+    "UrlPolicy(total_timeout)": lambda number, _: UrlPolicy(total_timeout=number),
+}
 
-@pytest.mark.parametrize("name", TAKERS)
-@pytest.mark.parametrize("number", [1, np.int64(2), np.uint8(3)], ids=repr)
-def test_integers_of_python_and_numpy_are_numbers_of_things(name: str, number: object) -> None:
-    TAKERS[name](number)
+# Where None is documented, it says something.
+MAY_BE_NONE = {
+    "ClipPreprocess(resize)",
+    "ImageEncoder(num_workers)",
+    "MicroBatcher(max_queue)",
+    "TextEncoder(max_length)",
+}
+
+# What comes out of a call, and is not given to one.
+RESULTS = {"BatcherStats", "EncodedBatch", "FolderSummary"}
+
+NO_NUMBERS = [True, np.True_, "5", "5" * 10_000, math.nan, np.float32("nan"), math.inf, np.ones(1000), 3j]
+NO_COUNTS = [*NO_NUMBERS, -1, 2.5, 2.0, np.float32(2), np.timedelta64(3, "s"), np.array([3])]
 
 
-@pytest.mark.parametrize("name", TAKERS)
+def short(value: object) -> str:
+    return f"{type(value).__name__} {value!r}"[:24]
+
+
+def argument(key: str) -> str:
+    return key.partition("(")[2].removesuffix(")")
+
+
+@pytest.mark.parametrize("key", COUNTS)
+@pytest.mark.parametrize("number", [3, np.int64(3), np.uint8(3)], ids=short)
+def test_integers_of_python_and_numpy_are_whole_numbers(key: str, number: object, tmp_path: Path) -> None:
+    COUNTS[key](number, tmp_path)
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+@pytest.mark.parametrize("number", [0.5, 3, np.int64(3), np.float32(0.5), np.float64(0.5)], ids=short)
+def test_integers_and_floats_of_python_and_numpy_are_numbers(key: str, number: object, tmp_path: Path) -> None:
+    NUMBERS[key](number, tmp_path)
+
+
 @pytest.mark.parametrize(
-    "wrong", [-1, 2.5, 2.0, True, "5", "5" * 10_000, np.ones(1000)], ids=lambda wrong: repr(wrong)[:9]
+    ("taker", "wrong"),
+    [
+        *(pytest.param(key, wrong, id=f"{key}-{short(wrong)}") for key in COUNTS for wrong in NO_COUNTS),
+        *(pytest.param(key, wrong, id=f"{key}-{short(wrong)}") for key in NUMBERS for wrong in NO_NUMBERS),
+        *(pytest.param(key, None, id=f"{key}-None") for key in sorted({*COUNTS, *NUMBERS} - MAY_BE_NONE)),
+    ],
 )
-def test_anything_else_is_refused_in_a_short_sentence(name: str, wrong: object) -> None:
-    with pytest.raises(ConfigurationError, match=f"^{name} must be .* integer") as caught:
-        TAKERS[name](wrong)
-    assert len(str(caught.value)) < 120
+def test_anything_else_is_refused_in_a_short_sentence_that_names_the_argument(
+    taker: str, wrong: object, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{argument(taker)}(: \\w+)? must be ") as caught:
+        (COUNTS | NUMBERS)[taker](wrong, tmp_path)
+    assert len(str(caught.value)) < 130
+    assert not any(tmp_path.rglob("*.sqlite"))
 
 
-def test_a_disk_cache_has_the_same_rule(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="max_bytes"):
-        DiskCache(tmp_path / "vectors.sqlite", max_bytes=2.5)  # type: ignore[arg-type]
-    assert not any(tmp_path.iterdir())
+THREE: Any = np.int64(3)
+
+
+@pytest.mark.parametrize(
+    ("made", "given"),
+    [
+        (ClipPreprocess(resize=THREE), ClipPreprocess(resize=3)),
+        (ClipPreprocess(crop=(THREE, THREE)), ClipPreprocess(crop=(3, 3))),
+        (ClipPreprocess(mean=(THREE, 0.5, 0)), ClipPreprocess(mean=(3, 0.5, 0))),
+        (ImageLoader(background=(THREE, 0, 0)), ImageLoader(background=(3, 0, 0))),
+        (ToyBackend(dimension=THREE), ToyBackend(dimension=3)),
+    ],
+)
+def test_a_component_is_described_the_same_whether_numpy_has_made_its_numbers(made: object, given: object) -> None:
+    assert describe_component(made) == describe_component(given)
+
+
+def names_of_numbers() -> Iterator[str]:
+    """Every argument of the public face whose annotation names a number."""
+    for module in MODULES:
+        home = importlib.import_module(module)
+        for name in home.__all__:
+            value = getattr(home, name)
+            if inspect.isfunction(value):
+                yield from numbers_in(value, name)
+            elif inspect.isclass(value) and name not in RESULTS and not issubclass(value, Exception):
+                if getattr(value, "_is_protocol", False):
+                    continue
+                yield from numbers_in(value.__init__, name)
+                for member, function in vars(value).items():
+                    if inspect.isfunction(function) and (not member.startswith("_") or member == "__call__"):
+                        yield from numbers_in(function, f"{name}.{member}")
+
+
+def numbers_in(function: Callable[..., object], called: str) -> Iterator[str]:
+    for name, parameter in inspect.signature(function).parameters.items():
+        if re.search(r"\b(int|float)\b", str(parameter.annotation)):
+            yield f"{called}({name})"
+
+
+def test_every_number_of_the_public_face_is_in_the_tables_above() -> None:
+    assert sorted(set(names_of_numbers())) == sorted({*COUNTS, *NUMBERS})
 
 
 @pytest.mark.parametrize(

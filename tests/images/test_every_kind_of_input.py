@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_type_hints
 from urllib.parse import quote
 
 import numpy as np
@@ -172,12 +172,16 @@ def test_a_loader_is_its_configuration(picture: Image.Image) -> None:
     assert same(pickle.loads(pickle.dumps(loader))(picture), picture)
 
 
+def test_the_types_of_its_settings_can_be_looked_up() -> None:
+    assert get_type_hints(ImageLoader)["channels"] == Literal["first", "last"] | None
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         {"exact": 1},
         {"background": "white"},
-        {"background": [255, 255, 255]},
+        {"background": [255, 255]},
         {"background": (0, 0, 256)},
         {"background": (True, 0, 0)},
         {"channels": "middle"},

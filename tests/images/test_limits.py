@@ -122,6 +122,15 @@ def test_a_file_that_is_too_long_is_not_opened(tmp_path: Path, monkeypatch: pyte
         ImageLoader()(path)
 
 
+@pytest.mark.parametrize("limit", [2**40, 2**63, 10**30])
+def test_a_limit_beyond_the_memory_is_no_limit(picture: Image.Image, tmp_path: Path, limit: int) -> None:
+    path = tmp_path / "picture.png"
+    picture.save(path)
+    with path.open("rb") as file:
+        for item in (path, file):
+            assert ImageLoader(max_bytes=limit)(item).size == picture.size
+
+
 def test_an_endless_file_object_is_read_up_to_max_bytes_and_one_more() -> None:
     class Endless:
         taken = 0

@@ -1,1 +1,9 @@
 """From a file to its decoded image: what Pillow needs help with, one file a format."""
+
+from __future__ import annotations
+
+from clip_image_encoder.images.decoding.decode import decode, decode_opened, decode_pil
+from clip_image_encoder.images.decoding.decoded import Decoded
+from clip_image_encoder.images.decoding.truncation import Truncated
+
+__all__ = ["Decoded", "Truncated", "decode", "decode_opened", "decode_pil"]

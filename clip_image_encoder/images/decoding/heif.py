@@ -11,28 +11,12 @@ from clip_image_encoder.errors import CorruptImageError, ImageTooLargeError, Uns
 from clip_image_encoder.images.decoding.heif_primary import primary_alone
 from clip_image_encoder.images.limits import check_pixels
 
-__all__ = ["HEIF_ENDINGS", "is_heif", "open_heif"]
-
-HEIF_ENDINGS = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
-"""How the names of such files end."""
-
-_HEVC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
-_ANY_CODEC = frozenset({b"mif1", b"mif2", b"msf1", b"miaf"})
-_AV1 = frozenset({b"avif", b"avis"})
+__all__ = ["open_heif"]
 
 # Most of what is decoded for a picture of `max_pixels`: 800 MB by default. The rest is for the parts of
 # tiles that stick out of it, and for small pictures.
 _BYTES_A_PIXEL = 9
 _SLACK = 2**24
-
-
-def is_heif(data: bytes) -> bool:
-    """Tell whether data is a HEIF file by its brands, and not an AVIF, which has the same structure."""
-    if data[4:8] != b"ftyp":
-        return False
-    end = min(int.from_bytes(data[:4], "big"), 1024)
-    major, brands = data[8:12], {data[at : at + 4] for at in range(16, end, 4)}
-    return major in _HEVC or (major in _ANY_CODEC and (bool(_HEVC & brands) or not _AV1 & brands))
 
 
 def open_heif(data: bytes, *, max_pixels: int, source: str) -> ImageFile.ImageFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import json
 import subprocess
 import sys
 import uuid
@@ -129,6 +130,19 @@ def test_the_loader_keeps_what_has_no_uri_and_names_what_is_missing(gallery: dic
     assert picture.shape == (224, 224, 3)
     with pytest.raises(ImageNotFoundError, match="image 1"):
         UprightImages()([None, "missing.jpg"])
+
+
+@pytest.mark.parametrize("wrong", [0, 2.5, True, "5", None])
+def test_wrong_numbers_are_refused_at_once(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="batch_size must be a positive integer"):
+        ClipEmbeddingFunction("tiny-shapes", batch_size=wrong)
+    with pytest.raises(ConfigurationError, match="num_workers must be a positive integer"):
+        UprightImages(num_workers=wrong)
+
+
+def test_a_batch_size_of_numpy_is_stored_as_a_number() -> None:
+    four: Any = np.int64(4)
+    assert json.dumps(ClipEmbeddingFunction("tiny-shapes", batch_size=four).get_config()["batch_size"]) == "4"
 
 
 def test_the_examples_run() -> None:

@@ -203,11 +203,17 @@ def test_a_model_that_gives_nan_for_preprocessed_tensors_fails_the_request(norma
         images(use_default_preprocessing=False, normalize=normalize).encode(docs)
 
 
-@pytest.mark.parametrize("size", [0, -1])
+@pytest.mark.parametrize("size", [0, -1, 2.5, True, "5"])
 @pytest.mark.parametrize("preprocessing", [True, False])
-def test_a_batch_size_that_is_none_is_refused(size: int, preprocessing: bool, docs: DocList[ClipDocument]) -> None:
+def test_a_batch_size_that_is_none_is_refused(size: Any, preprocessing: bool, docs: DocList[ClipDocument]) -> None:
     with pytest.raises(ConfigurationError, match="batch_size must be a positive integer"):
         images(use_default_preprocessing=preprocessing).encode(docs, parameters={"batch_size": size})
+
+
+@pytest.mark.parametrize("make", [images, texts])
+def test_a_wrong_batch_size_is_refused_when_the_executor_starts(make: Any) -> None:
+    with pytest.raises(ConfigurationError, match="batch_size must be a positive integer"):
+        make(batch_size=2.5)
 
 
 def test_the_preprocessing_of_another_checkpoint_may_be_taken(pictures: Pictures) -> None:

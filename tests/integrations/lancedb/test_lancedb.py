@@ -101,6 +101,16 @@ def test_a_bad_picture_may_be_left_to_lancedb(
     assert (len(column), len(column) - column.null_count) == (rows, vectors)
 
 
+@pytest.mark.parametrize("wrong", [0, 2.0, True, "5", None])
+def test_a_wrong_batch_size_is_refused_at_once(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="batch_size must be a positive integer"):
+        ClipEmbeddings.create(model="tiny-shapes", batch_size=wrong)
+
+
+def test_a_batch_size_of_numpy_is_stored_as_a_number() -> None:
+    assert ClipEmbeddings.create(batch_size=np.int64(4)).batch_size == 4
+
+
 def test_the_examples_run() -> None:
     results = doctest.testmod(integration)
     assert results.attempted > 0

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from langchain_chroma import Chroma
 
-from clip_image_encoder import ImageEncoder, ImageError, TextEncoder
+from clip_image_encoder import ConfigurationError, ImageEncoder, ImageError, TextEncoder
 from clip_image_encoder.integrations import langchain as integration
 from clip_image_encoder.integrations.langchain import ClipEmbeddings
 
@@ -55,6 +55,12 @@ def test_a_bad_picture_stops_the_call_with_its_name(
 ) -> None:
     with pytest.raises(ImageError, match=r"image 1 .*bad\.png"):
         embeddings.embed_image([gallery["a red star"], bad_file])
+
+
+@pytest.mark.parametrize("wrong", [0, 2.5, True, "5", None])
+def test_a_wrong_batch_size_is_refused_at_once(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="batch_size must be a positive integer"):
+        ClipEmbeddings("tiny-shapes", batch_size=wrong)
 
 
 def test_the_examples_run() -> None:

@@ -97,6 +97,19 @@ def test_every_damaged_file_is_listed_with_its_reason(once: Any) -> None:
     assert once["error"].null_count == COUNT - DAMAGED
 
 
+@pytest.mark.parametrize("name", ["batch_size", "concurrency", "num_gpus", "num_cpus"])
+@pytest.mark.parametrize("wrong", [-1, True, "5", float("nan")])
+def test_a_wrong_number_is_refused_before_anything_is_done(tmp_path: Path, name: str, wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{name} must be"):
+        embed_images(tmp_path, tmp_path / "vectors.parquet", model="tiny-shapes", **{name: wrong})
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_actors_batch_size_is_a_positive_integer() -> None:
+    with pytest.raises(ConfigurationError, match="batch_size must be a positive integer"):
+        EmbedImages("tiny-shapes", batch_size=2.5)  # type: ignore[arg-type]  # as a user might try
+
+
 def test_a_second_run_does_nothing(gallery: Path, tmp_path: Path) -> None:
     few = link(names_of(gallery)[:40], of=gallery, into=tmp_path / "few")
     source = ray.data.from_items([{"path": str(path)} for path in few.iterdir()])

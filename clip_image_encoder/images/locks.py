@@ -1,4 +1,4 @@
-"""One thread at a time for an object of the caller's that comes several times."""
+"""Locks for objects of the caller's, each of which one thread may use at a time."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from contextlib import AbstractContextManager
 
 from clip_image_encoder._forks import in_forks
 
-__all__ = ["turn_with"]
+__all__ = ["lock_of"]
 
 
-class _Turns:
+class _Locks:
     """A handful of locks shared out by identity: nothing is attached to the caller's object or forgotten later."""
 
     def __init__(self) -> None:
         self._make_locks()
-        in_forks(self, _Turns._make_locks)
+        in_forks(self, _Locks._make_locks)
 
     def of(self, item: object) -> AbstractContextManager[object]:
         return self._locks[id(item) // 16 % len(self._locks)]
@@ -25,13 +25,13 @@ class _Turns:
         self._locks = tuple(threading.RLock() for _ in range(64))
 
 
-_TURNS = _Turns()
+_LOCKS = _Locks()
 
 
-def turn_with(item: object) -> AbstractContextManager[object]:
+def lock_of(item: object) -> AbstractContextManager[object]:
     """Return the lock to hold while a file object is read or a PIL image is decoded.
 
     The position of a file and the decoder of a lazily opened image are state that two threads
     would spoil for each other when the same object stands in a list twice.
     """
-    return _TURNS.of(item)
+    return _LOCKS.of(item)
