@@ -171,8 +171,8 @@ def test_whatever_changes_the_vectors_changes_the_fingerprint(save: Callable[...
     backends = [
         saved.backend(),
         saved.backend(dtype="float16"),
-        saved.backend(mean=(0.0, 0.46, 0.41)),
-        saved.backend(std=(0.27, 0.26, 1.0)),
+        saved.backend(pixel_format=replace(PIXEL_FORMAT, mean=(0.0, 0.46, 0.41))),
+        saved.backend(pixel_format=replace(PIXEL_FORMAT, std=(0.27, 0.26, 1.0))),
         saved.backend(pixel_format=replace(PIXEL_FORMAT, size=(48, 32))),
         save("dinov2", seed=1).backend(),
     ]

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from clip_image_encoder.backends.torch import TorchBackend
-from clip_image_encoder.checkpoint import _weights as weights
-from clip_image_encoder.checkpoint import open_checkpoint
+from clip_image_encoder.checkpoint import _safetensors, open_checkpoint
 from clip_image_encoder.errors import CheckpointError
 
 from .conftest import Saved
@@ -55,7 +54,7 @@ class ReadLog:
                 tensor: torch.Tensor = self._reader.get_tensor(name)
                 return tensor
 
-        monkeypatch.setattr(weights, "safe_open", Recording)
+        monkeypatch.setattr(_safetensors, "safe_open", Recording)
 
 
 @pytest.fixture

@@ -54,9 +54,7 @@ def test_a_right_preprocess_passes() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"size": (0, 12)}, "size must be positive"),
-        ({"std": (0.5, 0.0, 0.5)}, "std must be positive"),
-        ({"mean": (0.5,)}, "three numbers"),
+        ({"pixel_format": (8, 12)}, "pixel_format must be a PixelFormat"),
         ({"spoil": cut}, r"became uint8 \(8, 11, 3\)"),
         ({"spoil": doubled}, "became float64"),
         ({"spoil": darken}, "the picture was changed"),
