@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from typing import get_args
 
+from clip_image_encoder._defaults import DEFAULT_MODEL
 from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.images import ImageLoader
 from clip_image_encoder.protocols import Backend, Pooling, Preprocess, Reads
@@ -35,15 +35,30 @@ def is_loaded(backend: object) -> bool:
     return not isinstance(backend, (str, type)) and hasattr(backend, "dimension")
 
 
-def check_left_out(given: Mapping[str, bool]) -> None:
-    """Check that nothing was said about a checkpoint where none is loaded.
+def check_left_out(
+    *, model: object, dtype: object, revision: object, token: object, cache_dir: object, local_files_only: object
+) -> None:
+    """Check that nothing is said about a checkpoint where none is loaded.
 
     Args:
-        given: Whether each argument was given: {name: whether}.
+        model: What the encoder was given under this name, as all that follow.
+        dtype: Left out, it is "auto".
+        revision: Left out, it is None.
+        token: Left out, it is None.
+        cache_dir: Left out, it is None.
+        local_files_only: Left out, it is False.
 
     Raises:
-        ConfigurationError: One was.
+        ConfigurationError: One of them was given.
     """
+    given = {
+        "model": model != DEFAULT_MODEL,
+        "dtype": dtype != "auto",
+        "revision": revision is not None,
+        "token": token is not None,
+        "cache_dir": cache_dir is not None,
+        "local_files_only": bool(local_files_only),
+    }
     if names := [name for name, is_given in given.items() if is_given]:
         raise ConfigurationError(f"the backend is an instance, which is loaded already; leave out {', '.join(names)}")
 

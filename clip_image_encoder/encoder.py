@@ -27,7 +27,7 @@ from clip_image_encoder._progress import progress
 from clip_image_encoder.arrays import PixelFormat, Pixels, Vectors
 from clip_image_encoder.backends import Load, find_backend
 from clip_image_encoder.batches import EncodedBatch, gather
-from clip_image_encoder.checkpoint import open_checkpoint
+from clip_image_encoder.checkpoint import Checkpoint, open_checkpoint
 from clip_image_encoder.errors import ConfigurationError, ContractError, ImageError
 from clip_image_encoder.images import ImageInput, ImageLoader
 from clip_image_encoder.images.several import Inputs, inputs_of
@@ -109,43 +109,22 @@ class ImageEncoder:
         if is_loaded(model):
             raise ConfigurationError("model is a backend; pass it as backend=, with its preprocess=")
         if is_loaded(backend):
-            check_is_backend(backend, Backend)
             check_left_out(
-                {
-                    "model": model != DEFAULT_MODEL,
-                    "dtype": dtype != "auto",
-                    "revision": revision is not None,
-                    "token": token is not None,
-                    "cache_dir": cache_dir is not None,
-                    "local_files_only": local_files_only,
-                }
+                model=model,
+                dtype=dtype,
+                revision=revision,
+                token=token,
+                cache_dir=cache_dir,
+                local_files_only=local_files_only,
             )
-            self._backend = cast("Backend", backend)
-            if preprocess is None:
-                preprocess = getattr(backend, "preprocess", None)
-                check_components(None, preprocess, None)
-            if preprocess is None:
-                raise ConfigurationError(
-                    f"how images are prepared for {type(backend).__name__} is not known; pass preprocess=, such as "
-                    "ClipPreprocess(...) or another encoder's"
-                )
+            self._backend, self._preprocess = _taken(cast("Backend", backend), preprocess)
         else:
             checkpoint = open_checkpoint(
                 model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
             )
-            if preprocess is None:
-                preprocess = ClipPreprocess.from_config(checkpoint.preprocessor_config)
             load = find_backend(backend) if isinstance(backend, str) else cast("Load", backend)
-            check_is_load(load, Load)
-            self._backend = load(
-                checkpoint,
-                pixel_format=_pixel_format(preprocess, checkpoint.vision.image_size),
-                dtype=dtype,
-                device=device,
-            )
-            check_is_backend(self._backend, Backend)
-        self._preprocess = preprocess
-        check_backend_fits(preprocess, self._backend, self._pooling)
+            self._backend, self._preprocess = _loaded(checkpoint, load, preprocess, dtype=dtype, device=device)
+        check_backend_fits(self._preprocess, self._backend, self._pooling)
         devices = resolve_devices(device, self._backend.devices)
         _logger.info("%r on %s, loaded in %.1f s", self._backend, ", ".join(devices), time.perf_counter() - start)
 
@@ -322,8 +301,38 @@ class ImageEncoder:
         return pixels
 
 
-def _pixel_format(preprocess: Preprocess | Callable[[Image], Any], trained_at: tuple[int, int]) -> PixelFormat:
-    """Return what a preprocess says of its pixels; those of a plain function are normalized already."""
+def _taken(
+    backend: Backend, preprocess: Preprocess | Callable[[Image], Any] | None
+) -> tuple[Backend, Preprocess | Callable[[Image], Any]]:
+    """Return a backend that is loaded already, and the preprocess that comes with it."""
+    check_is_backend(backend, Backend)
+    if preprocess is None:
+        preprocess = getattr(backend, "preprocess", None)
+        check_components(None, preprocess, None)
+    if preprocess is None:
+        raise ConfigurationError(
+            f"how images are prepared for {type(backend).__name__} is not known; pass preprocess=, such as "
+            "ClipPreprocess(...) or another encoder's"
+        )
+    return backend, preprocess
+
+
+def _loaded(
+    checkpoint: Checkpoint,
+    load: Load,
+    preprocess: Preprocess | Callable[[Image], Any] | None,
+    *,
+    dtype: str,
+    device: Devices,
+) -> tuple[Backend, Preprocess | Callable[[Image], Any]]:
+    """Return a backend that is loaded now, and the preprocess that was given or is the checkpoint's own."""
+    check_is_load(load, Load)
+    if preprocess is None:
+        preprocess = ClipPreprocess.from_config(checkpoint.preprocessor_config)
     if isinstance(preprocess, Preprocess):
-        return preprocess.pixel_format
-    return PixelFormat(size=trained_at, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+        pixel_format = preprocess.pixel_format
+    else:  # a plain function, whose pixels are normalized already
+        pixel_format = PixelFormat(size=checkpoint.vision.image_size, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    backend = load(checkpoint, pixel_format=pixel_format, dtype=dtype, device=device)
+    check_is_backend(backend, Backend)
+    return backend, preprocess

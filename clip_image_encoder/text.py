@@ -76,25 +76,21 @@ class TextEncoder:
         self._device = device
         length = None if max_length is None else check_count(max_length, name="max_length")
         if is_loaded(backend):
-            check_is_backend(backend, TextBackend)
             check_left_out(
-                {
-                    "model": model != DEFAULT_MODEL,
-                    "max_length": max_length is not None,
-                    "dtype": dtype != "auto",
-                    "revision": revision is not None,
-                    "token": token is not None,
-                    "cache_dir": cache_dir is not None,
-                    "local_files_only": local_files_only,
-                }
+                model=model,
+                dtype=dtype,
+                revision=revision,
+                token=token,
+                cache_dir=cache_dir,
+                local_files_only=local_files_only,
             )
-            if not callable(tokenizer):
+            check_is_backend(backend, TextBackend)
+            if not callable(tokenizer) or length is not None:
                 raise ConfigurationError(
-                    "a backend that is an instance comes with its tokenizer; pass tokenizer=, a CheckpointTokenizer "
-                    "or another function from texts to token ids and their mask"
+                    "a backend that is an instance comes with its tokenizer, which cuts the texts; leave out "
+                    "max_length, and pass tokenizer=, such as a CheckpointTokenizer or another encoder's"
                 )
-            self._tokenizer = tokenizer
-            self._backend = cast("TextBackend", backend)
+            self._backend, self._tokenizer = cast("TextBackend", backend), tokenizer
         else:
             checkpoint = open_checkpoint(
                 model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
@@ -172,7 +168,7 @@ class TextEncoder:
         """
         # All of them before the first is encoded: a wrong item in the middle is found at once.
         strings = list(_strings(texts))
-        vectors = gather(self.stream(strings, batch_size, device, normalize=normalize), dimension=self.dimension)
+        vectors = gather(self._encode(strings, batch_size, device, normalize), dimension=self.dimension)
         return vectors[0] if isinstance(texts, str) else vectors
 
     def stream(
@@ -203,12 +199,17 @@ class TextEncoder:
             >>> [batch.embeddings.shape[0] for batch in TextEncoder("tiny-shapes").stream(texts, batch_size=2)]
             [2, 2, 1]
         """
-        devices = resolve_devices(self._device if device is None else device, self._backend.devices)
-        size = check_batch_size(batch_size)
-        return self._encode(_strings(texts), size, devices, normalize)
+        return self._encode(_strings(texts), batch_size, device, normalize)
 
     def _encode(
-        self, texts: Iterator[str], size: int, devices: Sequence[str], normalize: bool
+        self, texts: Iterable[str], batch_size: int, device: Devices, normalize: bool
+    ) -> Generator[EncodedBatch]:
+        """Check the arguments now, and return the generator that does the work."""
+        devices = resolve_devices(self._device if device is None else device, self._backend.devices)
+        return self._batches(texts, check_batch_size(batch_size), devices, normalize)
+
+    def _batches(
+        self, texts: Iterable[str], size: int, devices: Sequence[str], normalize: bool
     ) -> Generator[EncodedBatch]:
         def encode(part: tuple[int, list[str]], device: str) -> EncodedBatch:
             number, strings = part

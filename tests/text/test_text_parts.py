@@ -142,7 +142,7 @@ def test_another_encoders_parts_make_an_encoder(encoder: TextEncoder) -> None:
     assert pickle.loads(pickle.dumps(again)).fingerprint == encoder.fingerprint
 
 
-@pytest.mark.parametrize("extra", [{"model": "tiny-shapes"}, {"dtype": "float16"}, {"max_length": 3}], ids=str)
+@pytest.mark.parametrize("extra", [{"model": "tiny-shapes"}, {"dtype": "float16"}, {"revision": "main"}], ids=str)
 def test_a_backend_instance_refuses_what_would_load_another(extra: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="loaded already"):
         TextEncoder(backend=Lengths(), tokenizer=letters, **extra)
@@ -155,6 +155,11 @@ def test_a_backend_instance_comes_with_its_tokenizer(tokenizer: str | None) -> N
 
 
 @pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_a_backend_instance_leaves_the_length_to_its_tokenizer() -> None:
+    with pytest.raises(ConfigurationError, match="leave out max_length"):
+        TextEncoder(backend=Lengths(), tokenizer=letters, max_length=3)
+
+
 def test_a_runtime_without_text_towers_says_so(backend: str) -> None:
     with pytest.raises(ConfigurationError, match=f"backend '{backend}' runs no text towers; use backend='torch'"):
         TextEncoder("tiny-shapes", backend=backend)
