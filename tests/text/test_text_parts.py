@@ -154,12 +154,12 @@ def test_a_backend_instance_comes_with_its_tokenizer(tokenizer: str | None) -> N
         TextEncoder(backend=Lengths(), tokenizer=tokenizer)
 
 
-@pytest.mark.parametrize("backend", ["onnx", "openvino"])
 def test_a_backend_instance_leaves_the_length_to_its_tokenizer() -> None:
     with pytest.raises(ConfigurationError, match="leave out max_length"):
         TextEncoder(backend=Lengths(), tokenizer=letters, max_length=3)
 
 
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
 def test_a_runtime_without_text_towers_says_so(backend: str) -> None:
     with pytest.raises(ConfigurationError, match=f"backend '{backend}' runs no text towers; use backend='torch'"):
         TextEncoder("tiny-shapes", backend=backend)
