@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from clip_image_encoder.models._configs import part_of, side_lengths, tower_config
 from clip_image_encoder.models._cut import cut_to_image
 from clip_image_encoder.models._family import Family, TextSpec, VisionSpec, Weights
+from clip_image_encoder.models._transformers import build_model, part_of, side_lengths
 from clip_image_encoder.protocols import Output
 
 if TYPE_CHECKING:
@@ -37,28 +37,26 @@ def _vision(config: Mapping[str, Any]) -> VisionSpec:
 
 def _load_vision(config: Mapping[str, Any], part: str | None, is_projected: bool, weights: Weights) -> VisionTower:
     from torch import nn
-    from transformers import CLIPVisionModelWithProjection
 
-    from clip_image_encoder.models._towers import VisionTower, build
+    from clip_image_encoder.models._towers import VisionTower
 
-    tower = tower_config("CLIPVisionConfig", config, part, name=weights.name)
-    model = build(lambda: CLIPVisionModelWithProjection(tower))
+    model = build_model("CLIPVisionModelWithProjection", config, part, name=weights.name)
     weights.fill(model.vision_model, prefixes=("vision_model.", ""))
-    if not (is_projected or "visual_projection.weight" in weights):
-        # Its vectors are as wide as the tower.
-        model.add_module("visual_projection", nn.Identity())
-        return VisionTower(model, _features, dimension=tower.hidden_size)
-    weights.fill(model.visual_projection, prefixes=("visual_projection.",))
-    return VisionTower(model, _features, dimension=tower.projection_dim)
+    if is_projected or "visual_projection.weight" in weights:
+        weights.fill(model.visual_projection, prefixes=("visual_projection.",))
+        return VisionTower(model, _features, dimension=model.config.projection_dim)
+    model.add_module("visual_projection", nn.Identity())
+    return VisionTower(model, _features, dimension=model.config.hidden_size)
 
 
 def _features(model: Any, pixels: Tensor, output: Output) -> Tensor:
     features = model.vision_model(pixel_values=cut_to_image(pixels, model.config.patch_size))
     if output == "pooled":
-        pooled: Tensor = model.visual_projection(features.pooler_output)
-        return pooled
-    tokens: Tensor = model.visual_projection(model.vision_model.post_layernorm(features.last_hidden_state))
-    return tokens
+        unprojected = features.pooler_output
+    else:
+        unprojected = model.vision_model.post_layernorm(features.last_hidden_state)
+    projected: Tensor = model.visual_projection(unprojected)
+    return projected
 
 
 def _text(config: Mapping[str, Any]) -> TextSpec:
@@ -68,15 +66,12 @@ def _text(config: Mapping[str, Any]) -> TextSpec:
 
 
 def _load_text(config: Mapping[str, Any], part: str | None, weights: Weights) -> TextTower:
-    from transformers import CLIPTextModelWithProjection
+    from clip_image_encoder.models._towers import TextTower
 
-    from clip_image_encoder.models._towers import TextTower, build
-
-    tower = tower_config("CLIPTextConfig", config, part, name=weights.name)
-    model = build(lambda: CLIPTextModelWithProjection(tower))
+    model = build_model("CLIPTextModelWithProjection", config, part, name=weights.name)
     weights.fill(model.text_model, prefixes=("text_model.", ""))
     weights.fill(model.text_projection, prefixes=("text_projection.",))
-    return TextTower(model, _vectors, dimension=tower.projection_dim)
+    return TextTower(model, _vectors, dimension=model.config.projection_dim)
 
 
 def _vectors(model: Any, token_ids: Tensor, attention_mask: Tensor | None) -> Tensor:

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from clip_image_encoder.models._configs import side_lengths, tower_config
-from clip_image_encoder.models._cut import cut_to_image
 from clip_image_encoder.models._family import Family, VisionSpec, Weights
-from clip_image_encoder.protocols import Output
+from clip_image_encoder.models._transformers import OLD_ATTENTION, build_model, class_token_or_all, side_lengths
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,13 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FAMILY"]
 
-# Files keep the names of 2023; transformers 5 renamed the modules.
 _OLD_NAMES = (
-    (r"^layers\.", "encoder.layer."),
-    (r"\battention\.q_proj\b", "attention.attention.query"),
-    (r"\battention\.k_proj\b", "attention.attention.key"),
-    (r"\battention\.v_proj\b", "attention.attention.value"),
-    (r"\battention\.o_proj\b", "attention.output.dense"),
+    *OLD_ATTENTION,
     (r"\bmlp\.down_proj\b", "mlp.weights_out"),
     (r"\bmlp\.(gate|up)_proj\b", "mlp.weights_in"),
 )
@@ -41,14 +34,11 @@ def _vision(config: Mapping[str, Any]) -> VisionSpec:
 
 
 def _load(config: Mapping[str, Any], weights: Weights) -> VisionTower:
-    from transformers import Dinov2Model
+    from clip_image_encoder.models._towers import VisionTower
 
-    from clip_image_encoder.models._towers import VisionTower, build
-
-    tower = tower_config("Dinov2Config", config, None, name=weights.name)
-    model = build(lambda: Dinov2Model(tower))
+    model = build_model("Dinov2Model", config, None, name=weights.name)
     weights.fill(model, prefixes=("dinov2.", ""), old_names=_OLD_NAMES, part=_own_half)
-    return VisionTower(model, _features, dimension=tower.hidden_size)
+    return VisionTower(model, class_token_or_all, dimension=model.config.hidden_size)
 
 
 def _own_half(name: str, source: str, tensor: Tensor) -> Tensor:
@@ -58,11 +48,6 @@ def _own_half(name: str, source: str, tensor: Tensor) -> Tensor:
     if ".weights_in." in source and "mlp.up_proj." in name:
         return tensor.chunk(2, dim=0)[1]
     return tensor
-
-
-def _features(model: Any, pixels: Tensor, output: Output) -> Tensor:
-    tokens: Tensor = model(pixel_values=cut_to_image(pixels, model.config.patch_size)).last_hidden_state
-    return tokens[:, 0] if output == "pooled" else tokens
 
 
 FAMILY = Family(name="DINOv2", model_types={"dinov2": "vision"}, vision=_vision)

@@ -6,25 +6,16 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from clip_image_encoder.models._configs import side_lengths, tower_config
-from clip_image_encoder.models._cut import cut_to_image
 from clip_image_encoder.models._family import Family, VisionSpec, Weights
-from clip_image_encoder.protocols import Output
+from clip_image_encoder.models._transformers import OLD_ATTENTION, build_model, class_token_or_all, side_lengths
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from clip_image_encoder.models._towers import VisionTower
 
 __all__ = ["FAMILY"]
 
-# Files keep the names of 2021; transformers 5 renamed the modules.
 _OLD_NAMES = (
-    (r"^layers\.", "encoder.layer."),
-    (r"\battention\.q_proj\b", "attention.attention.query"),
-    (r"\battention\.k_proj\b", "attention.attention.key"),
-    (r"\battention\.v_proj\b", "attention.attention.value"),
-    (r"\battention\.o_proj\b", "attention.output.dense"),
+    *OLD_ATTENTION,
     (r"\bmlp\.fc1\b", "intermediate.dense"),
     (r"\bmlp\.fc2\b", "output.dense"),
 )
@@ -40,19 +31,13 @@ def _vision(config: Mapping[str, Any]) -> VisionSpec:
 
 
 def _load(config: Mapping[str, Any], weights: Weights) -> VisionTower:
-    from transformers import ViTModel
+    from clip_image_encoder.models._towers import VisionTower
 
-    from clip_image_encoder.models._towers import VisionTower, build
-
-    tower = tower_config("ViTConfig", config, None, name=weights.name)
-    model = build(lambda: ViTModel(tower, add_pooling_layer=False))
+    model = build_model("ViTModel", config, None, name=weights.name)
+    # transformers' own pooling, a layer on top of the class token, is no part of the vector.
+    model.pooler = None
     weights.fill(model, prefixes=("vit.", ""), old_names=_OLD_NAMES)
-    return VisionTower(model, _features, dimension=tower.hidden_size)
-
-
-def _features(model: Any, pixels: Tensor, output: Output) -> Tensor:
-    tokens: Tensor = model(pixel_values=cut_to_image(pixels, model.config.patch_size)).last_hidden_state
-    return tokens[:, 0] if output == "pooled" else tokens
+    return VisionTower(model, class_token_or_all, dimension=model.config.hidden_size)
 
 
 FAMILY = Family(name="ViT", model_types={"vit": "vision"}, vision=_vision)

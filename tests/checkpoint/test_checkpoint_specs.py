@@ -8,7 +8,7 @@ import pytest
 
 from clip_image_encoder.checkpoint.transformers import FORMAT
 from clip_image_encoder.errors import CheckpointError
-from clip_image_encoder.models._configs import tower_config
+from clip_image_encoder.models._transformers import build_model
 
 vision_spec, text_spec = FORMAT.vision, FORMAT.text
 
@@ -46,7 +46,8 @@ def test_a_tower_that_the_config_says_nothing_about_has_the_defaults(tower: dict
 
 def test_the_width_of_the_joint_space_is_the_top_levels() -> None:
     config = {"model_type": "clip", "projection_dim": 6, "vision_config": TOWER | {"projection_dim": 512}}
-    assert tower_config("CLIPVisionConfig", config, "vision_config", name="name").projection_dim == 6
+    model = build_model("CLIPVisionModelWithProjection", config, "vision_config", name="name")
+    assert model.config.projection_dim == 6
 
 
 @pytest.mark.parametrize("model_type", ["bert", "", None, "CLIP", ["clip"]])

@@ -1,4 +1,4 @@
-"""Parts of a `config.json`: as plain values, and as transformers' own configurations when a tower is loaded."""
+"""What families that transformers has have in common: parts of a config, the model of a class, names in old files."""
 
 from __future__ import annotations
 
@@ -6,11 +6,22 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from clip_image_encoder.errors import CheckpointError, first_line
+from clip_image_encoder.models._cut import cut_to_image
+from clip_image_encoder.protocols import Output
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
+    from torch import Tensor
 
-__all__ = ["part_of", "side_lengths", "tower_config"]
+__all__ = ["OLD_ATTENTION", "build_model", "class_token_or_all", "part_of", "side_lengths"]
+
+OLD_ATTENTION = (
+    (r"^layers\.", "encoder.layer."),
+    (r"\battention\.q_proj\b", "attention.attention.query"),
+    (r"\battention\.k_proj\b", "attention.attention.key"),
+    (r"\battention\.v_proj\b", "attention.attention.value"),
+    (r"\battention\.o_proj\b", "attention.output.dense"),
+)
+"""Names of 2021, which files keep, for modules that transformers 5 renamed; as `Weights.fill` takes them."""
 
 
 def part_of(config: Mapping[str, Any], part: str | None) -> Mapping[str, Any]:
@@ -28,20 +39,23 @@ def side_lengths(size: int | list[int] | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
-def tower_config(kind: str, config: Mapping[str, Any], part: str | None, *, name: str) -> Any:
-    """Return the configuration of one tower, complete with transformers' defaults.
+def build_model(kind: str, config: Mapping[str, Any], part: str | None, *, name: str) -> Any:
+    """Return a model of transformers without weights, by its class.
+
+    It is not found by `model_type`, since transformers 4 has none for SigLIP's text towers.
 
     Args:
-        kind: Name of a class of transformers, such as "CLIPVisionConfig". It is found by class and not by
-            `model_type`, since transformers 4 has no model type for SigLIP's text towers.
+        kind: Name of a class of transformers, such as "CLIPVisionModelWithProjection".
         config: The parsed `config.json`.
         part: As in `part_of`.
         name: The checkpoint as messages call it.
 
     Raises:
-        CheckpointError: transformers refuses a value.
+        CheckpointError: transformers refuses a value of the config.
     """
     import transformers
+
+    from clip_image_encoder.models._towers import build
 
     values = dict(part_of(config, part))
     # CLIP's whole model takes the width of the joint space from the top level, and so do its
@@ -51,8 +65,15 @@ def tower_config(kind: str, config: Mapping[str, Any], part: str | None, *, name
     # The dtype is that of whoever saved the file, and the labels are those of a classifier's head.
     for key in ("dtype", "torch_dtype", "id2label", "label2id", "model_type", "transformers_version"):
         values.pop(key, None)
-    found: type[PretrainedConfig] = getattr(transformers, kind)
+    model = getattr(transformers, kind)
     try:
-        return found.from_dict(values)
+        complete = model.config_class.from_dict(values)
     except Exception as error:  # transformers checks some fields, with errors of its own
         raise CheckpointError(f"{name}: config.json makes no sense: {first_line(error)}") from error
+    return build(lambda: model(complete))
+
+
+def class_token_or_all(model: Any, pixels: Tensor, output: Output) -> Tensor:
+    """Return the class token `(n, d)` for "pooled", and all tokens `(n, 1 + patches, d)` for "tokens"."""
+    tokens: Tensor = model(pixel_values=cut_to_image(pixels, model.config.patch_size)).last_hidden_state
+    return tokens[:, 0] if output == "pooled" else tokens

@@ -1,0 +1,58 @@
+"""What SigLIP and SigLIP 2 have in common: a text tower that attends to the padding, and a head that may be missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from clip_image_encoder.models._family import TextSpec, Weights
+from clip_image_encoder.models._transformers import build_model, part_of
+from clip_image_encoder.protocols import Output
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clip_image_encoder.models._towers import TextTower
+
+__all__ = ["outputs_of", "pooled_or_patches", "text_spec"]
+
+
+def outputs_of(values: Mapping[str, Any]) -> frozenset[Output]:
+    """Return what a vision tower can give: one that was saved without its head has tokens only."""
+    return frozenset({"tokens"}) if values.get("vision_use_head") is False else frozenset({"pooled", "tokens"})
+
+
+def pooled_or_patches(features: Any, output: Output) -> Tensor:
+    """Return what transformers' model gave for an output: `(n, d)` or `(n, patches, d)`."""
+    wanted: Tensor = features.pooler_output if output == "pooled" else features.last_hidden_state
+    return wanted
+
+
+def text_spec(kind: str, config: Mapping[str, Any], part: str | None) -> TextSpec:
+    """Return a text tower whose vector is the last token's, through a linear head.
+
+    Args:
+        kind: Name of transformers' class, such as "SiglipTextModel".
+        config: The parsed `config.json`.
+        part: The key under which a file of both towers keeps this one; None takes the file as a whole.
+    """
+    return TextSpec(
+        max_length=int(part_of(config, part).get("max_position_embeddings", 64)),
+        # The tower was trained on texts padded to their full length, and attends to the padding.
+        padding="max_length",
+        load=partial(_load_text, kind, config, part),
+    )
+
+
+def _load_text(kind: str, config: Mapping[str, Any], part: str | None, weights: Weights) -> TextTower:
+    from clip_image_encoder.models._towers import TextTower, bare
+
+    model = build_model(kind, config, part, name=weights.name)
+    weights.fill(bare(model, "text_model"), prefixes=("text_model.", ""))
+    return TextTower(model, _vectors, dimension=model.config.projection_size)
+
+
+def _vectors(model: Any, token_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+    vectors: Tensor = model(input_ids=token_ids, attention_mask=attention_mask).pooler_output
+    return vectors
