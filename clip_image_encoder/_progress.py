@@ -16,13 +16,16 @@ __all__ = ["bars", "is_interactive", "progress"]
 _FEW = 3
 
 
-def progress(batches: Iterable[EncodedBatch], *, total: int | None, show: bool | None) -> Generator[EncodedBatch]:
-    """Hand batches on and show on stderr how many images they were.
+def progress(
+    batches: Iterable[EncodedBatch], *, total: int | None, show: bool | None, unit: str = "image"
+) -> Generator[EncodedBatch]:
+    """Hand batches on and show on stderr how many images or texts they were.
 
     Args:
-        batches: what is counted.
-        total: number of images, where it is known.
-        show: None shows a bar in a terminal or a notebook, once the work turns out to be long.
+        batches: What is counted.
+        total: Number of inputs; None where it is not known.
+        show: Whether a bar is shown; None shows one in a terminal or a notebook, once the work turns out to be long.
+        unit: What an input is, "image" or "text".
     """
     wanted = is_interactive() if show is None else show
     if not wanted:
@@ -30,13 +33,13 @@ def progress(batches: Iterable[EncodedBatch], *, total: int | None, show: bool |
         return
     new_bar = bars()
     done = 0
-    bar = new_bar(total=total, unit="image") if show else None
+    bar = new_bar(total=total, unit=unit) if show else None
     try:
         for number, batch in enumerate(batches, start=1):
             yield batch
             done += len(batch.embeddings)
             if bar is None and number == _FEW and done != total:
-                bar = new_bar(total=total, unit="image", initial=done)
+                bar = new_bar(total=total, unit=unit, initial=done)
             elif bar is not None:
                 bar.update(len(batch.embeddings))
     finally:

@@ -149,6 +149,11 @@ class ImageEncoder:
         return self._pooling
 
     @property
+    def num_workers(self) -> int:
+        """Number of threads that load images ahead of the model; 0 where the caller's thread loads them."""
+        return self._num_workers
+
+    @property
     def dimension(self) -> int:
         """Length of a vector."""
         return self._backend.dimension

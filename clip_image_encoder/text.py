@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set, Sized
 from contextlib import closing
 from typing import cast
 
@@ -14,6 +14,7 @@ from clip_image_encoder._defaults import DEFAULT_MODEL
 from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._fingerprint import fingerprint
 from clip_image_encoder._fit import check_is_backend, check_is_load, check_left_out, is_loaded
+from clip_image_encoder._progress import progress
 from clip_image_encoder._threads import in_parts
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.backends import LoadText, find_text_backend
@@ -172,7 +173,13 @@ class TextEncoder:
         return vectors[0] if isinstance(texts, str) else vectors
 
     def stream(
-        self, texts: str | Iterable[str], batch_size: int = 32, device: Devices = None, *, normalize: bool = True
+        self,
+        texts: str | Iterable[str],
+        batch_size: int = 32,
+        device: Devices = None,
+        *,
+        normalize: bool = True,
+        show_progress: bool | None = None,
     ) -> Generator[EncodedBatch]:
         """Encode any number of texts in bounded memory, batch by batch, in order.
 
@@ -183,6 +190,7 @@ class TextEncoder:
             batch_size: Number of texts in a batch.
             device: For this call only, as in the constructor.
             normalize: Whether each vector is scaled to length 1.
+            show_progress: Whether a progress bar is shown; None shows one in interactive sessions, for long work.
 
         Yields:
             EncodedBatch: `start` and `embeddings` `(m, d)` float32; there are no `failures`.
@@ -199,7 +207,9 @@ class TextEncoder:
             >>> [batch.embeddings.shape[0] for batch in TextEncoder("tiny-shapes").stream(texts, batch_size=2)]
             [2, 2, 1]
         """
-        return self._encode(_strings(texts), batch_size, device, normalize)
+        batches = self._encode(_strings(texts), batch_size, device, normalize)
+        total = len(texts) if not isinstance(texts, str) and isinstance(texts, Sized) else None
+        return progress(batches, total=total, show=show_progress, unit="text")
 
     def _encode(
         self, texts: Iterable[str], batch_size: int, device: Devices, normalize: bool

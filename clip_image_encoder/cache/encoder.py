@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from threading import Lock
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -27,6 +27,12 @@ from clip_image_encoder.images.several import Inputs, inputs_of
 
 __all__ = ["CachedEncoder", "EmbeddingCache"]
 
+_Name: TypeAlias = bytes | int
+"""What an image is known by: the key of its content; or its place among all, if it can't be read and has no key."""
+
+_Encode: TypeAlias = Callable[[list[ImageInput], int], Generator[EncodedBatch]]
+"""`ImageEncoder.stream`, called with images and a batch size."""
+
 
 class EmbeddingCache(Protocol):
     """Where vectors are kept: what `CachedEncoder` asks of it; several threads may ask at a time."""
@@ -41,24 +47,24 @@ class EmbeddingCache(Protocol):
 
 
 class CachedEncoder:
-    """An `ImageEncoder` that does not encode the same picture twice.
+    """An `ImageEncoder` that does not encode the same image twice.
 
-    A picture is known by its content: the bytes of its file, or the pixels of an array or a PIL image; and
+    An image is known by its content: the bytes of its file, or the pixels of an array or a PIL image; and
     by the encoder's fingerprint, so that a cache may be shared by encoders and outlive them. A file that is
-    changed is another picture, wherever it lies. What a call computes on a device of its own, or without
+    changed is another image, wherever it lies. What a call computes on a device of its own, or without
     normalizing, is found again by such calls only. Errors are not kept. An encoder pickles with its cache, and
     begins to count anew.
 
     Args:
-        encoder: makes the vectors that are not there yet.
-        cache: a `MemoryCache`, a `DiskCache`, or an `EmbeddingCache` of yours.
+        encoder: Makes the vectors that are not there yet.
+        cache: A `MemoryCache`, a `DiskCache`, or an `EmbeddingCache` of yours.
 
     Attributes:
-        hits: pictures that were found, since the encoder was made.
-        misses: pictures that passed the model.
+        hits: Number of images whose vectors were found, since the encoder was made.
+        misses: Number of images that passed the model, since the encoder was made.
 
     Raises:
-        ConfigurationError: a component of the encoder can't be fingerprinted.
+        ConfigurationError: A component of the encoder can't be fingerprinted.
 
     Example:
         >>> from PIL import Image
@@ -135,13 +141,14 @@ class CachedEncoder:
             # Devices of one kind compute the same, and "auto" is another dtype on another kind.
             names = resolve_devices(device, self._encoder.backend.devices)
             kind += " on " + ", ".join(sorted({name.partition(":")[0] for name in names}))
-        workers = 0 if inputs.total == 1 else self._encoder._num_workers
+        loader = self._encoder.loader
+        workers = 0 if inputs.total == 1 else self._encoder.num_workers
         encode = partial(self._encoder.stream, device=device, normalize=normalize, show_progress=False)
 
         def run() -> Generator[EncodedBatch]:
-            known = in_order(partial(self._identify, kind), inputs.images, workers=workers, ahead=2 * size)
-            with closing(known):
-                for start, part in zip(itertools.count(step=size), in_parts(known, size), strict=False):
+            named = in_order(partial(_name, loader, kind), enumerate(inputs.images), workers=workers, ahead=2 * size)
+            with closing(named):
+                for start, part in zip(itertools.count(step=size), in_parts(named, size), strict=False):
                     yield self._encode_part(part, start, encode)
 
         return progress(run(), total=inputs.total, show=show_progress)
@@ -149,75 +156,79 @@ class CachedEncoder:
     def _renew(self) -> None:
         self._lock = Lock()
 
-    def _identify(self, kind: str, image: object) -> tuple[bytes | None, object]:
-        """Return a picture's key, and what is to be encoded: the very content that the key was made of.
+    def _encode_part(self, part: Sequence[tuple[_Name, object]], start: int, encode: _Encode) -> EncodedBatch:
+        """Return the vectors of images that follow each other.
 
         Args:
-            kind: what decides a vector besides the picture.
-            image: one input.
+            part: What each image is known by, and what is encoded if its vector is not in the cache.
+            start: Place of the first of them among all.
+            encode: Makes the vectors that are missing.
         """
-        loader = self._encoder.loader
-        try:
-            read = loader.read(image)
-            if isinstance(read, EncodedImage):
-                return _key(kind, b"file", read.data), read
-            picture = loader(read)
-        except ImageError:
-            # The encoder meets it again, and says so in its place.
-            return None, image
-        return _key(kind, b"pixels %d %d" % picture.size, picture.tobytes()), picture
-
-    def _encode_part(
-        self,
-        part: Sequence[tuple[bytes | None, object]],
-        start: int,
-        encode: Callable[[list[ImageInput], int], Generator[EncodedBatch]],
-    ) -> EncodedBatch:
-        # Pictures by their key; those without, by their place.
-        names = [place if key is None else key for place, (key, _) in enumerate(part)]
-        found = self._cache.get([key for key, _ in part if key is not None])
-        # A cache outlives programs, and may come back damaged.
-        vectors: dict[bytes | int, Vectors] = {
-            key: vector for key, vector in found.items() if vector.shape == (self.dimension,)
-        }
-        todo: dict[bytes | int, object] = {}
-        for name, (_, item) in zip(names, part, strict=True):
-            if name not in vectors:
-                todo.setdefault(name, item)
+        found = self._look_up([name for name, _ in part])
+        missing = {name: item for name, item in part if name not in found}
         with self._lock:
-            self.hits += len(part) - len(todo)
-            self.misses += len(todo)
-        seconds, errors = (0.0, 0.0), dict[bytes | int, ImageError]()
-        if todo:
-            images: list[ImageInput] = list(todo.values())  # type: ignore[arg-type]  # what is none gets an ImageError
-            (batch,) = encode(images, len(images))
-            seconds = (batch.loading_seconds, batch.encoding_seconds)
-            failed = {failure.index: failure for failure in batch.failures}
-            for place, name in enumerate(todo):
-                if place in failed:
-                    errors[name] = failed[place]
-                else:
-                    vectors[name] = batch.embeddings[place]
-            self._cache.put({name: vectors[name] for name in todo if isinstance(name, bytes) and name in vectors})
-        nothing = np.full(self.dimension, np.nan, np.float32)
+            self.hits += len(part) - len(missing)
+            self.misses += len(missing)
+        images: list[ImageInput] = list(missing.values())  # type: ignore[arg-type]  # what is none gets an ImageError
+        batches = list(encode(images, len(part)))  # one of all that are missing, or none
+        encoded = dict(zip(missing, (outcome for batch in batches for _, outcome in batch.outcomes()), strict=True))
+        self._keep(encoded)
+        embeddings, failures = _assemble(part, start, found | encoded, dimension=self.dimension)
         return EncodedBatch(
             start=start,
-            embeddings=np.stack([vectors.get(name, nothing) for name in names]),
-            failures=tuple(
-                _failure(errors[name], part[place][1], start + place)
-                for place, name in enumerate(names)
-                if name in errors
-            ),
-            loading_seconds=seconds[0],
-            encoding_seconds=seconds[1],
+            embeddings=embeddings,
+            failures=failures,
+            loading_seconds=sum(batch.loading_seconds for batch in batches),
+            encoding_seconds=sum(batch.encoding_seconds for batch in batches),
         )
 
+    def _look_up(self, names: Sequence[_Name]) -> dict[_Name, Vectors | ImageError]:
+        found = self._cache.get([name for name in names if isinstance(name, bytes)])
+        # A cache outlives programs, and may come back damaged.
+        return {key: vector for key, vector in found.items() if vector.shape == (self.dimension,)}
 
-def _failure(error: ImageError, item: object, index: int) -> ImageError:
-    placed = error.at(index)
-    if isinstance(item, EncodedImage):
-        placed.source = item.source  # the error may be that of another file with the same content
-    return placed
+    def _keep(self, encoded: Mapping[_Name, Vectors | ImageError]) -> None:
+        pairs = ((name, outcome) for name, outcome in encoded.items() if isinstance(name, bytes))
+        if vectors := {key: outcome for key, outcome in pairs if not isinstance(outcome, ImageError)}:
+            self._cache.put(vectors)
+
+
+def _assemble(
+    part: Sequence[tuple[_Name, object]], start: int, outcomes: Mapping[_Name, Vectors | ImageError], *, dimension: int
+) -> tuple[Vectors, tuple[ImageError, ...]]:
+    """Return the row of each image, `(n, dimension)` and NaN where it failed; and the errors, each in its place."""
+    embeddings: Vectors = np.full((len(part), dimension), np.nan, dtype=np.float32)
+    failures: list[ImageError] = []
+    for row, (name, item) in enumerate(part):
+        outcome = outcomes[name]
+        if isinstance(outcome, ImageError):
+            failure = outcome.at(start + row)
+            if isinstance(item, EncodedImage):
+                failure.source = item.source  # the error may be that of another file with the same content
+            failures.append(failure)
+        else:
+            embeddings[row] = outcome
+    return embeddings, tuple(failures)
+
+
+def _name(loader: ImageLoader, kind: str, placed: tuple[int, object]) -> tuple[_Name, object]:
+    """Return what an image is known by, and what is to be encoded: the very content that its key was made of.
+
+    Args:
+        loader: The encoder's.
+        kind: What decides a vector besides the image.
+        placed: Place of the image among all, and the image.
+    """
+    place, image = placed
+    try:
+        read = loader.read(image)
+        if isinstance(read, EncodedImage):
+            return _key(kind, b"file", read.data), read
+        upright = loader(read)
+    except ImageError:
+        # The encoder meets it again, and says so in its place.
+        return place, image
+    return _key(kind, b"pixels %d %d" % upright.size, upright.tobytes()), upright
 
 
 def _key(kind: str, form: bytes, content: bytes) -> bytes:

@@ -21,9 +21,9 @@ class Call:
     """One call that waits.
 
     Attributes:
-        item: an image or a text.
-        future: gets its vector `(d,)` or its error.
-        arrived: on the clock of `time.monotonic`, in seconds.
+        item: An image or a text.
+        future: Gets its vector `(d,)` or its error.
+        arrived: When it came, on the clock of `time.monotonic`, in seconds.
     """
 
     item: object
@@ -35,7 +35,7 @@ class WaitingRoom:
     """A queue that hands out its calls in the order of their arrival, to one thread.
 
     Args:
-        max_calls: number of calls that may wait; None sets no limit.
+        max_calls: Number of calls that may wait; None sets no limit.
     """
 
     def __init__(self, max_calls: int | None) -> None:
@@ -55,8 +55,8 @@ class WaitingRoom:
         """Check that a call would be taken now.
 
         Raises:
-            ClosedError: no more calls are taken.
-            QueueFullError: too many calls wait.
+            ClosedError: No more calls are taken.
+            QueueFullError: Too many calls wait.
         """
         with self._lock:
             self._check()
@@ -65,8 +65,8 @@ class WaitingRoom:
         """Return the future of a new call.
 
         Raises:
-            ClosedError: no more calls are taken.
-            QueueFullError: too many calls wait.
+            ClosedError: No more calls are taken.
+            QueueFullError: Too many calls wait.
         """
         call = Call(item)
         with self._lock:
@@ -92,8 +92,8 @@ class WaitingRoom:
         """Yield the calls after the first, each as soon as there is one, for `wait` seconds in all.
 
         Args:
-            most: number of calls, at most.
-            wait: seconds; 0 yields the calls that are here already.
+            most: Number of calls, at most.
+            wait: Number of seconds; 0 yields the calls that are here already.
         """
         deadline = time.monotonic() + wait
         while most > 0:

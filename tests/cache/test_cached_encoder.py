@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import multiprocessing
 import pickle
@@ -375,3 +376,29 @@ def test_a_calls_own_device_computes_and_has_vectors_of_its_own(cache: Embedding
 def test_a_device_that_is_not_there_is_refused_at_the_call(backend: CountingBackend) -> None:
     with pytest.raises(ConfigurationError, match="no device 'tpu'"):
         CachedEncoder(ImageEncoder(backend=backend), MemoryCache()).stream([], device="tpu")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, ""),
+        ({"normalize": False}, " not normalized"),
+        ({"device": "toy:1"}, " on toy"),
+        ({"device": ["toy:0", "cpu"], "normalize": False}, " not normalized on cpu, toy"),
+    ],
+    ids=lambda value: str(value) or "neither",
+)
+def test_a_cache_on_a_users_disk_is_found_by_the_keys_that_it_was_written_with(
+    tmp_path: Path, settings: Any, said: str
+) -> None:
+    cache, plain = DiskCache(tmp_path / "vectors.sqlite"), ImageEncoder(backend=TwoDevices())
+    (array,) = pictures(1)
+    kind = (plain.fingerprint + said).encode()
+    of_file = hashlib.sha256(kind + b"\0file\0" + png(array)).digest()
+    of_pixels = hashlib.sha256(kind + b"\0pixels 30 40\0" + array.tobytes()).digest()
+    dimension = plain.dimension
+    cache.put({of_file: np.full(dimension, 1, np.float32), of_pixels: np.full(dimension, 2, np.float32)})
+    encoder = CachedEncoder(plain, cache)
+    vectors = encoder.encode([png(array), array], **settings)
+    assert vectors.tolist() == [[1] * dimension, [2] * dimension]
+    assert (encoder.hits, encoder.misses) == (2, 0)

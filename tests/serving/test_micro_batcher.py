@@ -22,10 +22,12 @@ from clip_image_encoder import (
     CorruptImageError,
     ImageEncoder,
     ImageNotFoundError,
+    Output,
     QueueFullError,
     TextEncoder,
     UnsupportedImageError,
 )
+from clip_image_encoder.arrays import Pixels, Tokens, Vectors
 from clip_image_encoder.serving import MicroBatcher
 from tests.serving.gated_backend import GatedBackend
 
@@ -217,12 +219,16 @@ def test_a_batcher_that_is_forgotten_leaves_no_thread(backend: GatedBackend) -> 
 
 def test_texts_are_batched_and_a_wrong_one_is_its_own_callers_fault() -> None:
     encoder = TextEncoder("tiny-shapes")
-    with MicroBatcher(encoder, max_wait_ms=5_000, max_batch_size=3) as batcher, ThreadPoolExecutor(3) as callers:
-        calls = [callers.submit(batcher.encode, text) for text in ("a red circle", 7, "a blue star")]  # type: ignore[arg-type]
-        with pytest.raises(ConfigurationError, match="int"):
+    texts: list[Any] = ["a red circle", 7, "a blue star", "a green square"]
+    with MicroBatcher(encoder, max_wait_ms=5_000, max_batch_size=2) as batcher:
+        calls = [batcher._room.enter(text) for text in texts]
+        with pytest.raises(ConfigurationError, match="text 0 must be a string, not int"):
             calls[1].result()
-        expected = encoder.encode(["a red circle", "a blue star"])
-        np.testing.assert_allclose([calls[0].result(), calls[2].result()], expected, atol=1e-5)
+        vectors = [calls[place].result() for place in (0, 2, 3)]
+        stats = batcher.stats
+    np.testing.assert_allclose(vectors, encoder.encode([texts[place] for place in (0, 2, 3)]), atol=1e-5)
+    assert (stats.calls, stats.failures, stats.batches, stats.loading_seconds) == (4, 1, 2, 0)
+    assert min(stats.waiting_seconds, stats.encoding_seconds) > 0
 
 
 def test_a_vector_is_its_callers_own(backend: GatedBackend) -> None:
@@ -272,3 +278,23 @@ def test_stats_count_calls_failures_batches_and_seconds(backend: GatedBackend) -
         stats = batcher.stats
     assert (stats.calls, stats.failures, stats.batches, stats.queue_depth) == (3, 1, 1, 0)
     assert min(stats.waiting_seconds, stats.loading_seconds, stats.encoding_seconds) > 0
+
+
+class TimedBackend(GatedBackend):
+    """A backend that is at work for a while, and notes when it began."""
+
+    began = 0.0
+
+    def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
+        self.began = time.monotonic()
+        threading.Event().wait(0.05)
+        return super().__call__(pixels, output=output, device=device)
+
+
+def test_the_models_own_time_is_no_waiting_for_it() -> None:
+    backend = TimedBackend()
+    # Without threads a batch that is full passes the model before the encoder asks for more.
+    with MicroBatcher(ImageEncoder(backend=backend, num_workers=0), max_batch_size=1) as batcher:
+        called = time.monotonic()
+        batcher.encode(pictures(1)[0])
+        assert batcher.stats.waiting_seconds <= backend.began - called

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import threading
-from collections.abc import Generator, Iterable, Sequence
+import weakref
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -56,10 +58,13 @@ def test_whatever_an_image_raises_only_its_caller_gets_an_error_and_the_batcher_
 
 def test_a_text_that_makes_the_tokenizer_panic_is_its_own_callers_fault() -> None:
     class Texts:
-        def encode(self, texts: Sequence[str], batch_size: int) -> Vectors:
-            if "\0" in texts:
+        def stream(
+            self, texts: Iterable[str], batch_size: int, *, show_progress: bool | None
+        ) -> Generator[EncodedBatch]:
+            strings = list(texts)
+            if "\0" in strings:
                 raise PanicError("byte index 1 is out of bounds")
-            return np.ones((len(texts), 4), np.float32)
+            yield EncodedBatch(start=0, embeddings=np.ones((len(strings), 4), np.float32), failures=())
 
     batcher: MicroBatcher[Any]
     with MicroBatcher(Texts(), max_wait_ms=5_000, max_batch_size=3) as batcher:  # type: ignore[call-overload]
@@ -89,6 +94,30 @@ def test_a_stream_with_another_number_of_rows_is_named_to_each_caller(rows: tupl
             assert isinstance(outcome, np.ndarray if rows == (1,) else ContractError)
 
 
+def test_a_group_that_failed_leaves_none_of_its_images_in_memory() -> None:
+    class Fails:
+        def stream(self, images: Iterable[Any], batch_size: int, *, show_progress: bool | None) -> Any:
+            list(images)
+            raise RuntimeError("no vectors today")
+
+    class Upload:
+        pass
+
+    uploads = [Upload(), Upload()]
+    left = [weakref.ref(upload) for upload in uploads]
+    logging.disable()  # pytest keeps what is logged, with its tracebacks
+    gc.disable()
+    try:
+        with MicroBatcher(Fails(), max_wait_ms=5_000, max_batch_size=2) as batcher:
+            told = outcomes_of(batcher, uploads)
+            uploads.clear()
+        assert [type(error) for error in told] == [RuntimeError] * 2
+        assert [reference() for reference in left] == [None, None]
+    finally:
+        gc.enable()
+        logging.disable(logging.NOTSET)
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_batcher_that_breaks_down_is_closed_to_those_who_wait_and_those_who_come() -> None:
     class UnspeakableError(BaseException):
@@ -108,7 +137,7 @@ def test_the_collector_waits_for_no_batcher() -> None:
     backend.gate.clear()
     cycle: list[Any] = [MicroBatcher(ImageEncoder(backend=backend), max_wait_ms=0)]
     cycle.append(cycle)
-    thread, room = cycle[0]._thread, cycle[0]._room
+    thread, room = cycle[0]._worker, cycle[0]._room
     begun = room.enter(PICTURE)
     while backend.waiting == 0:
         threading.Event().wait(0.001)

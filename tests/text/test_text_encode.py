@@ -112,3 +112,12 @@ def test_a_batch_size_that_is_no_number_of_texts_is_refused(encoder: TextEncoder
 def test_a_device_that_is_not_there_is_refused(encoder: TextEncoder) -> None:
     with pytest.raises(ConfigurationError, match=r"no device 'gpu7'.*cpu"):
         encoder.encode("a", device="gpu7")
+
+
+def test_a_stream_shows_its_progress_where_that_is_wanted(
+    encoder: TextEncoder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for show in (False, True):
+        list(encoder.stream(TEXTS, 2, show_progress=show))
+        shown = capsys.readouterr().err
+        assert ["5/5" in shown, "text/s" in shown] == [show, show]

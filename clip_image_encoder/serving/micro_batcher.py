@@ -1,0 +1,185 @@
+"""MicroBatcher: takes single calls of many threads and coroutines, and hands them to one worker."""
+
+from __future__ import annotations
+
+import asyncio
+import reprlib
+import time
+import weakref
+from dataclasses import replace
+from typing import TYPE_CHECKING, Generic, TypeVar, overload
+
+from PIL import Image
+
+from clip_image_encoder._arguments import check_count, check_duration
+from clip_image_encoder._forks import in_forks
+from clip_image_encoder.arrays import Vectors
+from clip_image_encoder.errors import ConfigurationError, ImageError
+from clip_image_encoder.images import ImageInput, ImageLoader
+from clip_image_encoder.images.several import has_method
+from clip_image_encoder.serving.waiting_room import WaitingRoom
+from clip_image_encoder.serving.worker import BatcherStats, ImageStream, Worker
+
+if TYPE_CHECKING:
+    from clip_image_encoder.text import TextEncoder
+
+__all__ = ["MicroBatcher"]
+
+_Item = TypeVar("_Item")
+
+
+class MicroBatcher(Generic[_Item]):
+    """Lets many threads and coroutines share an encoder as if each had it for itself.
+
+    Calls that arrive within `max_wait_ms` of each other, or while the model is busy, pass it together. A
+    call gets its own vector or its own error; a failure of the device reaches the calls of that batch, and
+    the next batch is tried anew. Files are read on the callers' own threads, before their calls wait. In a
+    forked process the batcher begins afresh.
+
+    Args:
+        encoder: An `ImageEncoder`, a `CachedEncoder` or a `TextEncoder`; it stays usable beside the batcher.
+        max_batch_size: Number of calls that pass the model at a time, 32 by default.
+        max_wait_ms: How long an idle model waits for more calls after the first, in milliseconds, at most a day.
+        max_queue: Number of calls that may wait, with the content of their files in memory, 1024 by default; one
+            more raises QueueFullError. None lets every caller wait for its turn, which slows callers down to what
+            the model can do.
+
+    Raises:
+        ConfigurationError: An argument is out of its range, or the encoder is none.
+
+    Example:
+        >>> from concurrent.futures import ThreadPoolExecutor
+        >>> from PIL import Image
+        >>> from clip_image_encoder import ImageEncoder
+        >>> from clip_image_encoder.serving import MicroBatcher
+        >>> images = [Image.new("RGB", (64, 64), color) for color in ("red", "green", "blue")]
+        >>> with MicroBatcher(ImageEncoder("tiny-shapes")) as batcher, ThreadPoolExecutor(3) as callers:
+        ...     vectors = list(callers.map(batcher.encode, images))
+        >>> [vector.shape for vector in vectors]
+        [(64,), (64,), (64,)]
+    """
+
+    @overload
+    def __init__(
+        self: MicroBatcher[ImageInput],
+        encoder: ImageStream,
+        *,
+        max_batch_size: int = ...,
+        max_wait_ms: float = ...,
+        max_queue: int | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: MicroBatcher[str],
+        encoder: TextEncoder,
+        *,
+        max_batch_size: int = ...,
+        max_wait_ms: float = ...,
+        max_queue: int | None = ...,
+    ) -> None: ...
+    def __init__(
+        self,
+        encoder: ImageStream | TextEncoder,
+        *,
+        max_batch_size: int = 32,
+        max_wait_ms: float = 5.0,
+        max_queue: int | None = 1024,
+    ) -> None:
+        self._size = check_count(max_batch_size, name="max_batch_size")
+        self._wait = check_duration(max_wait_ms, name="max_wait_ms", unit="milliseconds", may_be_0=True) / 1000
+        self._max_queue = None if max_queue is None else check_count(max_queue, name="max_queue")
+        if not has_method(encoder, "stream"):
+            given = reprlib.repr(encoder)
+            raise ConfigurationError(f"encoder must be an ImageEncoder, a CachedEncoder or a TextEncoder, not {given}")
+        self._encoder = encoder
+        loader = getattr(encoder, "loader", None)
+        self._loader = loader if isinstance(loader, ImageLoader) else None
+        self._begin()
+        in_forks(self, MicroBatcher._begin_again)
+
+    def encode(self, item: _Item) -> Vectors:
+        """Return the vector `(d,)` of an image or a text, when it is there.
+
+        Raises:
+            ImageError: This image can't be read.
+            ConfigurationError: This text is not a string.
+            QueueFullError: Too many calls wait.
+            ClosedError: The batcher is closed.
+            BackendError: The device failed.
+            ContractError: The encoder broke its protocol.
+        """
+        return self._room.enter(self._read(item)).result()
+
+    async def aencode(self, item: _Item) -> Vectors:
+        """Return the vector `(d,)` of an image or a text, without blocking the event loop.
+
+        Cancelled while it waits, the call is dropped. Files are read on a thread of the loop's executor.
+        Raises what `encode` raises, and ConfigurationError outside of asyncio.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise ConfigurationError(
+                "aencode needs asyncio's event loop; elsewhere, call encode on a thread, such as with "
+                "anyio.to_thread.run_sync(batcher.encode, image)"
+            ) from None
+        in_memory = self._loader is None or _is_in_memory(item)
+        read = self._read(item) if in_memory else await asyncio.to_thread(self._read, item)
+        return await asyncio.wrap_future(self._room.enter(read))
+
+    def close(self, *, finish: bool = True) -> None:
+        """Take no more calls, and return when the last batch is done.
+
+        Args:
+            finish: Whether the calls that wait are answered; False fails them with ClosedError.
+        """
+        self._room.close(finish=finish)
+        self._worker.join()
+
+    @property
+    def stats(self) -> BatcherStats:
+        """Counts and times until now."""
+        return replace(self._worker.stats, queue_depth=len(self._room))
+
+    def __enter__(self) -> MicroBatcher[_Item]:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _read(self, item: object) -> object:
+        """Return the content of a file, read on the caller's own thread: one that is slow holds up no other call."""
+        self._room.check()
+        if self._loader is None:
+            return item
+        start = time.perf_counter()
+        try:
+            read = self._loader.read(item)
+        except ImageError as error:
+            failure = error.at(0)
+        else:
+            self._worker.count(BatcherStats(loading_seconds=time.perf_counter() - start))
+            return read
+        self._worker.count(BatcherStats(calls=1, failures=1, loading_seconds=time.perf_counter() - start))
+        raise failure
+
+    def _begin(self) -> None:
+        self._room = WaitingRoom(self._max_queue)
+        self._worker = Worker(self._room, self._encoder, size=self._size, wait=self._wait)
+        self._worker.start()
+        # A batcher that is forgotten ends its thread. Its finalizer runs on any thread, at any place, and must
+        # not wait for another: the thread may itself be waiting for that one.
+        self._finalizer = weakref.finalize(self, self._room.leave)
+        self._finalizer.atexit = False
+
+    def _begin_again(self) -> None:
+        # In a forked process there is no such thread, and whoever held a lock will never release it.
+        self._finalizer.detach()
+        closed = self._room.closed
+        self._begin()
+        if closed:
+            self.close()
+
+
+def _is_in_memory(item: object) -> bool:
+    return isinstance(item, (bytes, bytearray, memoryview, Image.Image)) or has_method(item, "__array__")
