@@ -1,16 +1,33 @@
-"""Whether components are what they are called, and fit each other: all of it before the first image."""
+"""The parts of an encoder, found and fitted: whether they are what they are called, before the first image."""
 
 from __future__ import annotations
 
 import inspect
-from typing import get_args
+from collections.abc import Callable
+from typing import Any, get_args
+
+from PIL.Image import Image
 
 from clip_image_encoder._defaults import DEFAULT_MODEL
+from clip_image_encoder._devices import Devices
+from clip_image_encoder.arrays import PixelFormat
+from clip_image_encoder.backends import Load
+from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.images import ImageLoader
+from clip_image_encoder.preprocess import ClipPreprocess
 from clip_image_encoder.protocols import Backend, Pooling, Preprocess, Reads
 
-__all__ = ["check_backend_fits", "check_components", "check_is_backend", "check_is_load", "check_left_out", "is_loaded"]
+__all__ = [
+    "check_backend_fits",
+    "check_components",
+    "check_is_backend",
+    "check_is_load",
+    "check_left_out",
+    "is_loaded",
+    "load_backend",
+    "take_backend",
+]
 
 
 def check_components(loader: object, preprocess: object, pooling: object) -> None:
@@ -98,6 +115,52 @@ def check_is_backend(backend: object, protocol: type) -> None:
         raise ConfigurationError(
             f"{backend!r} is no {protocol.__name__}: it lacks {', '.join(missing or ['__call__'])}"
         )
+
+
+def take_backend(
+    backend: Backend, preprocess: Preprocess | Callable[[Image], Any] | None
+) -> tuple[Backend, Preprocess | Callable[[Image], Any]]:
+    """Return a backend that is loaded already, and the preprocess that comes with it.
+
+    Raises:
+        ConfigurationError: It is no backend, or nothing tells how images are prepared for it.
+    """
+    check_is_backend(backend, Backend)
+    if preprocess is None:
+        preprocess = getattr(backend, "preprocess", None)
+        check_components(None, preprocess, None)
+    if preprocess is None:
+        raise ConfigurationError(
+            f"how images are prepared for {type(backend).__name__} is not known; pass preprocess=, such as "
+            "ClipPreprocess(...) or another encoder's"
+        )
+    return backend, preprocess
+
+
+def load_backend(
+    checkpoint: Checkpoint,
+    load: Load,
+    preprocess: Preprocess | Callable[[Image], Any] | None,
+    *,
+    dtype: str,
+    device: Devices,
+) -> tuple[Backend, Preprocess | Callable[[Image], Any]]:
+    """Return a backend that is loaded now, and the preprocess that was given or is the checkpoint's own.
+
+    Raises:
+        ConfigurationError: It can't be loaded so, or what was loaded is no backend.
+        CheckpointError: The checkpoint has no vision tower, or its weights are missing, damaged or of another model.
+    """
+    check_is_load(load, Load)
+    if preprocess is None:
+        preprocess = ClipPreprocess.from_config(checkpoint.preprocessor_config)
+    if isinstance(preprocess, Preprocess):
+        pixel_format = preprocess.pixel_format
+    else:  # a plain function, whose pixels are normalized already
+        pixel_format = PixelFormat(size=checkpoint.vision.image_size, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    backend = load(checkpoint, pixel_format=pixel_format, dtype=dtype, device=device)
+    check_is_backend(backend, Backend)
+    return backend, preprocess
 
 
 def check_backend_fits(preprocess: object, backend: Backend, pooling: Pooling) -> None:

@@ -18,22 +18,21 @@ from clip_image_encoder._fingerprint import fingerprint
 from clip_image_encoder._fit import (
     check_backend_fits,
     check_components,
-    check_is_backend,
-    check_is_load,
     check_left_out,
     is_loaded,
+    load_backend,
+    take_backend,
 )
 from clip_image_encoder._progress import progress
-from clip_image_encoder.arrays import PixelFormat, Pixels, Vectors
+from clip_image_encoder.arrays import Pixels, Vectors
 from clip_image_encoder.backends import Load, find_backend
 from clip_image_encoder.batches import EncodedBatch, gather
-from clip_image_encoder.checkpoint import Checkpoint, open_checkpoint
+from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.errors import ConfigurationError, ContractError, ImageError
 from clip_image_encoder.images import ImageInput, ImageLoader
 from clip_image_encoder.images.several import Inputs, inputs_of
 from clip_image_encoder.pipeline import run
 from clip_image_encoder.pooling import PretrainedPooling
-from clip_image_encoder.preprocess import ClipPreprocess
 from clip_image_encoder.protocols import Backend, Pooling, Preprocess
 
 __all__ = ["ImageEncoder"]
@@ -117,13 +116,13 @@ class ImageEncoder:
                 cache_dir=cache_dir,
                 local_files_only=local_files_only,
             )
-            self._backend, self._preprocess = _taken(cast("Backend", backend), preprocess)
+            self._backend, self._preprocess = take_backend(cast("Backend", backend), preprocess)
         else:
             checkpoint = open_checkpoint(
                 model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
             )
             load = find_backend(backend) if isinstance(backend, str) else cast("Load", backend)
-            self._backend, self._preprocess = _loaded(checkpoint, load, preprocess, dtype=dtype, device=device)
+            self._backend, self._preprocess = load_backend(checkpoint, load, preprocess, dtype=dtype, device=device)
         check_backend_fits(self._preprocess, self._backend, self._pooling)
         devices = resolve_devices(device, self._backend.devices)
         _logger.info("%r on %s, loaded in %.1f s", self._backend, ", ".join(devices), time.perf_counter() - start)
@@ -304,40 +303,3 @@ class ImageEncoder:
                 f"preprocess {name} returned uint8 and has no pixel_format, which says how these are normalized"
             )
         return pixels
-
-
-def _taken(
-    backend: Backend, preprocess: Preprocess | Callable[[Image], Any] | None
-) -> tuple[Backend, Preprocess | Callable[[Image], Any]]:
-    """Return a backend that is loaded already, and the preprocess that comes with it."""
-    check_is_backend(backend, Backend)
-    if preprocess is None:
-        preprocess = getattr(backend, "preprocess", None)
-        check_components(None, preprocess, None)
-    if preprocess is None:
-        raise ConfigurationError(
-            f"how images are prepared for {type(backend).__name__} is not known; pass preprocess=, such as "
-            "ClipPreprocess(...) or another encoder's"
-        )
-    return backend, preprocess
-
-
-def _loaded(
-    checkpoint: Checkpoint,
-    load: Load,
-    preprocess: Preprocess | Callable[[Image], Any] | None,
-    *,
-    dtype: str,
-    device: Devices,
-) -> tuple[Backend, Preprocess | Callable[[Image], Any]]:
-    """Return a backend that is loaded now, and the preprocess that was given or is the checkpoint's own."""
-    check_is_load(load, Load)
-    if preprocess is None:
-        preprocess = ClipPreprocess.from_config(checkpoint.preprocessor_config)
-    if isinstance(preprocess, Preprocess):
-        pixel_format = preprocess.pixel_format
-    else:  # a plain function, whose pixels are normalized already
-        pixel_format = PixelFormat(size=checkpoint.vision.image_size, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-    backend = load(checkpoint, pixel_format=pixel_format, dtype=dtype, device=device)
-    check_is_backend(backend, Backend)
-    return backend, preprocess
