@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from PIL.Image import Image
 
-from clip_image_encoder._arguments import check_batch_size, check_num_workers, check_on_error
+from clip_image_encoder._arguments import check_num_workers
 from clip_image_encoder._defaults import DEFAULT_MODEL
 from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._fingerprint import fingerprint
@@ -223,7 +223,6 @@ class ImageEncoder:
             BackendError: the device failed.
             ContractError: a component of yours broke its protocol.
         """
-        check_on_error(on_error)
         inputs = inputs_of(images)
         batches = self._encode(inputs, batch_size, device, normalize, on_error, show_progress)
         vectors = gather(batches, dimension=self.dimension)
@@ -281,14 +280,13 @@ class ImageEncoder:
         on_error: Literal["raise", "nan"],
         show_progress: bool | None,
     ) -> Generator[EncodedBatch]:
-        """Check the arguments now, and return the generator that does the work."""
         batches = run(
             inputs.images,
             self._load,
             backend=self._backend,
             pooling=self._pooling,
-            devices=resolve_devices(self._device if device is None else device, self._backend.devices),
-            batch_size=check_batch_size(batch_size),
+            device=self._device if device is None else device,
+            batch_size=batch_size,
             # Threads are not worth their start for a single image, which is what a server sends.
             num_workers=0 if inputs.total == 1 else self._num_workers,
             normalize=normalize,

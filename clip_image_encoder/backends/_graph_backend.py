@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._forks import in_forks, never_destroy, no_fork
+from clip_image_encoder._messages import first_line
 from clip_image_encoder.arrays import PixelFormat, Pixels, Tokens, Vectors
 from clip_image_encoder.backends._apart import run_apart
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_store import find_or_make
 from clip_image_encoder.checkpoint import Checkpoint
-from clip_image_encoder.errors import BackendError, EncoderError, first_line
+from clip_image_encoder.errors import BackendError, EncoderError
 from clip_image_encoder.protocols import Output
 
 __all__ = ["GraphBackend", "Runtime"]

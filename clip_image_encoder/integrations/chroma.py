@@ -13,8 +13,8 @@ from chromadb.utils.embedding_functions import register_embedding_function
 from numpy.typing import NDArray
 
 from clip_image_encoder import ConfigurationError, ImageError, ImageLoader
-from clip_image_encoder._arguments import check_count
-from clip_image_encoder._defaults import DEFAULT_MODEL
+from clip_image_encoder.arguments import check_count
+from clip_image_encoder.checkpoint import DEFAULT_MODEL
 from clip_image_encoder.integrations._encoders import Encoders
 
 __all__ = ["ClipEmbeddingFunction", "UprightImages"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clip_image_encoder import ConfigurationError, ImageEncoder
-from clip_image_encoder._arguments import check_batch_size
+from clip_image_encoder.arguments import check_count
 from clip_image_encoder.batches import join
 
 __all__ = ["EmbedImages"]
@@ -41,7 +41,7 @@ class EmbedImages:
     def __init__(self, encoder: ImageEncoder, *, column: str = "image", batch_size: int = 32) -> None:
         self._encoder = encoder
         self._column = column
-        self._batch_size = check_batch_size(batch_size)
+        self._batch_size = check_count(batch_size, name="batch_size")
         # datasets' hash covers what is pickled, and the encoder's pickle has no weights in it.
         self._fingerprint = encoder.fingerprint
 

@@ -5,6 +5,7 @@ Documents come in, and go out with their embeddings. Works with docarray 0.30 an
 
 # No annotations as strings here: Jina reads an executor's schemas off its annotations.
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -25,10 +26,8 @@ from clip_image_encoder import (
     UnsupportedImageError,
     UrlPolicy,
 )
-from clip_image_encoder._arguments import check_batch_size
-from clip_image_encoder._defaults import DEFAULT_MODEL
-from clip_image_encoder._devices import resolve_devices
-from clip_image_encoder.checkpoint import open_checkpoint
+from clip_image_encoder.arguments import check_count
+from clip_image_encoder.checkpoint import DEFAULT_MODEL, open_checkpoint
 from clip_image_encoder.pipeline import run
 
 __all__ = ["CLIPImageEncoder", "CLIPTextEncoder", "ClipChunk", "ClipDocument"]
@@ -131,12 +130,8 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
             dtype=dtype,
         )
         self._preprocessing = use_default_preprocessing
-        self._device = resolve_devices(device, self._encoder.backend.devices)[0]
-        self._defaults: dict[str, Any] = {
-            "batch_size": check_batch_size(batch_size),
-            "access_paths": traversal_paths or access_paths,
-            "overwrite_embeddings": overwrite_embeddings,
-        }
+        self._device = device
+        self._defaults = _defaults(batch_size, traversal_paths or access_paths, overwrite_embeddings)
         self._normalize = normalize
         self._on_error = on_error
 
@@ -158,22 +153,32 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
         pictured = [(doc, image) for doc in _selected(docs, wanted) if (image := _image_of(doc)) is not None]
         images = [image for _, image in pictured]
         for batch in self._batches(images, wanted["batch_size"]):
-            failures = {failure.index: failure for failure in batch.failures}
-            for index, embedding in enumerate(batch.embeddings, start=batch.start):
-                doc, failure = pictured[index][0], failures.get(index)
-                if failure is None:
-                    doc.embedding = embedding
+            for index, outcome in batch.outcomes():
+                doc = pictured[index][0]
+                if not isinstance(outcome, ImageError):
+                    doc.embedding = outcome
                 elif self._on_error == "raise":
-                    raise ImageError(str(failure), source=f"document {doc.id}") from failure
+                    raise ImageError(str(outcome), source=f"document {doc.id}") from outcome
                 else:
                     doc.embedding = None
-                    doc.tags["error"] = str(failure)
+                    doc.tags["error"] = str(outcome)
         return docs
 
     def _batches(self, images: list[Any], size: int) -> Iterable[EncodedBatch]:
+        encoder = self._encoder
         if self._preprocessing:
-            return self._encoder.stream(images, size, normalize=self._normalize, show_progress=False)
-        return _encode_ready(self._encoder, images, size, device=self._device, normalize=self._normalize)
+            return encoder.stream(images, size, normalize=self._normalize, show_progress=False)
+        return run(
+            images,
+            partial(_ready, shape=(3, *encoder.backend.image_size)),
+            backend=encoder.backend,
+            pooling=encoder.pooling,
+            device=self._device,
+            batch_size=size,
+            num_workers=0,
+            normalize=self._normalize,
+            on_error="nan",
+        )
 
 
 class CLIPTextEncoder(Executor):  # type: ignore[misc]
@@ -219,11 +224,7 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
             device=device,
             dtype=dtype,
         )
-        self._defaults: dict[str, Any] = {
-            "batch_size": check_batch_size(batch_size),
-            "access_paths": traversal_paths or access_paths,
-            "overwrite_embeddings": overwrite_embeddings,
-        }
+        self._defaults = _defaults(batch_size, traversal_paths or access_paths, overwrite_embeddings)
         self._normalize = normalize
 
     @requests  # type: ignore[untyped-decorator]  # Jina has no types
@@ -247,6 +248,12 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
         for (doc, _), embedding in zip(written, embeddings, strict=True):
             doc.embedding = embedding
         return docs
+
+
+def _defaults(batch_size: int, access_paths: Paths, overwrite_embeddings: bool) -> dict[str, Any]:
+    """Return what holds for requests that don't say otherwise."""
+    size = check_count(batch_size, name="batch_size")
+    return {"batch_size": size, "access_paths": access_paths, "overwrite_embeddings": overwrite_embeddings}
 
 
 def _requested(parameters: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -281,29 +288,12 @@ def _image_of(doc: ClipChunk) -> Any:
     return doc.blob or doc.bytes_ or doc.uri or doc.url or None
 
 
-def _encode_ready(
-    encoder: ImageEncoder, images: Sequence[Any], size: int, *, device: str, normalize: bool
-) -> Iterable[EncodedBatch]:
-    """Encode tensors that are preprocessed already: finite float32 `(3, H, W)` at the model's size."""
-    shape = (3, *encoder.backend.image_size)
-
-    def ready(image: object) -> NDArray[np.float32]:
-        array = np.asarray(image)
-        if array.dtype != np.float32 or array.shape != shape:
-            reason = f"{array.dtype} {array.shape}; without preprocessing it must be float32 {shape}"
-            raise UnsupportedImageError(reason, source="tensor")
-        if not np.isfinite(array).all():
-            raise UnsupportedImageError("there are NaN or infinity in it", source="tensor")
-        return array
-
-    return run(
-        images,
-        ready,
-        backend=encoder.backend,
-        pooling=encoder.pooling,
-        devices=[device],
-        batch_size=check_batch_size(size),
-        num_workers=0,
-        normalize=normalize,
-        on_error="nan",
-    )
+def _ready(tensor: object, *, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    """Return a tensor that is preprocessed already: finite float32 of a shape."""
+    array = np.asarray(tensor)
+    if array.dtype != np.float32 or array.shape != shape:
+        reason = f"{array.dtype} {array.shape}; without preprocessing it must be float32 {shape}"
+        raise UnsupportedImageError(reason, source="tensor")
+    if not np.isfinite(array).all():
+        raise UnsupportedImageError("there are NaN or infinity in it", source="tensor")
+    return array

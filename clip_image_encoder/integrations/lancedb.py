@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, PrivateAttr
 
 from clip_image_encoder import ImageInput
-from clip_image_encoder._arguments import check_batch_size
-from clip_image_encoder._defaults import DEFAULT_MODEL
+from clip_image_encoder.arguments import check_count
+from clip_image_encoder.checkpoint import DEFAULT_MODEL
 from clip_image_encoder.integrations._encoders import Encoders
 
 __all__ = ["ClipEmbeddings"]
@@ -60,7 +61,7 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
     device: str | None = None
     dtype: str = "auto"
     # Before pydantic, which takes texts and True for numbers; what it raises quotes our message.
-    batch_size: Annotated[int, BeforeValidator(check_batch_size)] = 32
+    batch_size: Annotated[int, BeforeValidator(partial(check_count, name="batch_size"))] = 32
     on_error: Literal["raise", "nan"] = "raise"
 
     _encoders: Encoders = PrivateAttr()

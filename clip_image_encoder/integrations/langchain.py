@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from langchain_core.embeddings import Embeddings
 
 from clip_image_encoder import ImageInput, ImageLoader
-from clip_image_encoder._defaults import DEFAULT_MODEL
+from clip_image_encoder.checkpoint import DEFAULT_MODEL
 from clip_image_encoder.integrations._encoders import Encoders
 
 __all__ = ["ClipEmbeddings"]

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from clip_image_encoder import ImageEncoder, ImageInput
-from clip_image_encoder._defaults import DEFAULT_MODEL
+from clip_image_encoder.checkpoint import DEFAULT_MODEL
 
 __all__ = ["ImageVectorizer"]
 

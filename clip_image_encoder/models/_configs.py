@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from clip_image_encoder.errors import CheckpointError, first_line
+from clip_image_encoder._messages import first_line
+from clip_image_encoder.errors import CheckpointError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

@@ -8,9 +8,10 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
+from clip_image_encoder._messages import without_tracebacks
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.batches import EncodedBatch
-from clip_image_encoder.errors import BackendError, ConfigurationError, ContractError, without_tracebacks
+from clip_image_encoder.errors import BackendError, ConfigurationError, ContractError
 from clip_image_encoder.images import ImageInput
 from clip_image_encoder.images.describe import short_text
 

@@ -64,7 +64,7 @@ def test_a_model_on_the_cpu_closes_the_gate(monkeypatch: pytest.MonkeyPatch) -> 
             with super().closed():
                 yield
 
-    monkeypatch.setattr("clip_image_encoder.encoder.Gate", Watched)
+    monkeypatch.setattr("clip_image_encoder.pipeline.Gate", Watched)
     ImageEncoder(backend=ToyBackend()).encode([Image.new("RGB", (8, 8))] * 5, batch_size=2)
     assert len(closed) == 3
     assert len(set(closed)) == 1
