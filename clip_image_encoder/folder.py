@@ -24,9 +24,9 @@ class FolderSummary:
     """What a run of `embed_folder` did.
 
     Attributes:
-        embedded: pictures that have a vector now and had none before.
-        failed: pictures that could not be read; each is listed with its error.
-        skipped: pictures that were written before.
+        embedded: Number of images that have a vector now and had none before.
+        failed: Number of images that could not be read; each is listed with its error.
+        skipped: Number of images that were written before.
     """
 
     embedded: int
@@ -51,23 +51,23 @@ def embed_folder(
     folder, another one is refused; at a URL, which can't be locked, see to it that there is none.
 
     Args:
-        source: the folder; files whose names end as those of the loader's formats do are its pictures.
+        source: The folder; files whose names end as those of the loader's formats do are its images.
             Links are followed. What is left out is told in warnings.
-        destination: folder of Parquet files, as `pyarrow.parquet.read_table` and pandas read them:
+        destination: Folder of Parquet files, as `pyarrow.parquet.read_table` and pandas read them:
             columns `path` (below the source, with `/`), `embedding`, `status`, `error`; those that
             succeeded are in `ok-*.parquet`, the others in `failed-*.parquet`, with NaN.
-        encoder: makes the vectors; its fingerprint is stored with them.
-        batch_size: pictures that pass the model at a time.
-        rows_per_file: pictures a file, which is also what is done again at most after a kill.
-        retry_failed: pictures that failed before are tried again, such as those of a network disk that
+        encoder: Makes the vectors; its fingerprint is stored with them.
+        batch_size: Number of images that pass the model at a time.
+        rows_per_file: Number of images in a file; at most so many are done again after a kill.
+        retry_failed: Whether images that failed before are tried again, such as those of a network disk that
             was away; False leaves them as they are.
-        show_progress: a bar with images a second and failures; None shows it in a terminal or notebook.
+        show_progress: Whether a bar shows images per second and failures; None shows it in a terminal or notebook.
 
     Raises:
-        ConfigurationError: there is no such folder, or the destination holds other vectors or a damaged
+        ConfigurationError: There is no such folder, or the destination holds other vectors or a damaged
             file, can't be written to, or is another job's at the moment.
-        OSError: a file can't be written, on a full disk, say; what was written stays.
-        BackendError: the device failed; what was written stays.
+        OSError: A file can't be written, on a full disk, say; what was written stays.
+        BackendError: The device failed; what was written stays.
 
     Example:
         >>> import tempfile

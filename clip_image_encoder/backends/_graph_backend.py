@@ -125,7 +125,7 @@ class GraphBackend:
 
     @property
     def fingerprint(self) -> str:
-        """Same string, same features: the weights, the normalisation, the size, the runtime and its dtype."""
+        """Same string, same features: the weights, the normalization, the size, the runtime and its dtype."""
         pixels = self._graph.pixel_format
         parts = (self._graph.checkpoint.fingerprint, pixels.size, pixels.mean, pixels.std)
         return f"{self._runtime.fingerprint}({', '.join(map(str, parts))})"
@@ -134,9 +134,9 @@ class GraphBackend:
         """Encode a batch.
 
         Args:
-            pixels: `(n, H, W, 3)` uint8 RGB, or `(n, 3, H, W)` float32 that is normalised already.
+            pixels: `(n, H, W, 3)` uint8 RGB, or `(n, 3, H, W)` float32 that is normalized already.
             output: "pooled" for `(n, d)`; "tokens" for `(n, prefix_tokens + patches, d)`.
-            device: one of `devices`.
+            device: One of `devices`.
 
         Returns:
             float32 features.

@@ -24,9 +24,9 @@ class EmbedImages:
     themselves.
 
     Args:
-        encoder: encodes the pictures.
-        column: name of the column with pictures, paths or the content of image files.
-        batch_size: pictures that pass the model at a time.
+        encoder: Encodes the images.
+        column: Name of the column with images, paths or the content of image files.
+        batch_size: Number of images that pass the model at a time.
 
     Example:
         >>> from datasets import Dataset
@@ -49,7 +49,7 @@ class EmbedImages:
         """Return an embedding and an error for each row of the batch.
 
         Raises:
-            ConfigurationError: the batch has no such column.
+            ConfigurationError: The batch has no such column.
         """
         if self._column not in batch:
             raise ConfigurationError(f"the dataset has no column {self._column!r}, but {list(batch)}")

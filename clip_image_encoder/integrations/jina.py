@@ -41,14 +41,14 @@ class ClipChunk(BaseDoc):  # type: ignore[misc]
     The first of `tensor`, `blob`, `bytes_`, `uri`, `url` that is there is the picture.
 
     Attributes:
-        tensor: an array `(H, W, C)` or `(C, H, W)`, uint8, or float in 0..1.
-        blob: the content of an image file.
-        bytes_: the same, as docarray's ImageDoc calls it.
-        uri: a path on the executor's machine, a data: URI, or a URL where those are allowed.
-        url: the same.
-        text: for CLIPTextEncoder.
-        embedding: float32 `(d,)`, filled in by the executors.
-        tags: anything; `error` says why a picture has no embedding.
+        tensor: An array `(H, W, C)` or `(C, H, W)`, uint8, or float in 0..1.
+        blob: The content of an image file.
+        bytes_: The content of an image file, under the name of docarray's ImageDoc.
+        uri: A path on the executor's machine, a data: URI, or a URL where those are allowed.
+        url: A path, a data: URI or a URL, as in `uri`.
+        text: A text for CLIPTextEncoder.
+        embedding: Vector `(d,)`, float32, filled in by the executors.
+        tags: Anything; its `error` says why an image has no embedding.
     """
 
     tensor: AnyTensor | None = None
@@ -65,8 +65,8 @@ class ClipDocument(ClipChunk):
     """What both executors take and return: a picture or a text, and what belongs to it.
 
     Attributes:
-        chunks: parts of it, reached by the access path `@c`.
-        matches: what was found for it, reached by `@m`.
+        chunks: Parts of the document, reached by the access path `@c`.
+        matches: What was found for the document, reached by `@m`.
     """
 
     # Never None: a Flow of several executors can't describe optional lists to its clients.
@@ -78,23 +78,23 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
     """Fills in the embeddings of pictures.
 
     Args:
-        pretrained_model_name_or_path: a hub id, a folder, or "tiny-shapes".
-        base_feature_extractor: hub id or folder whose preprocessor config is used instead.
+        pretrained_model_name_or_path: A hub id, a folder, or "tiny-shapes".
+        base_feature_extractor: Hub id or folder whose preprocessor config is used instead.
         use_default_preprocessing: False takes tensors, finite float32 `(3, H, W)`, as they are.
         device: "cpu", "cuda", "cuda:1" and so on.
-        batch_size: pictures that pass the model at a time.
+        batch_size: Number of images that pass the model at a time.
         access_paths: "@r" for the documents, "@c" for their chunks, "@m" for their matches, "@r,c" for several.
-        traversal_paths: the older spelling, such as "r" or ["r", "c"].
+        traversal_paths: The older spelling of `access_paths`, such as "r" or ["r", "c"].
         overwrite_embeddings: False leaves documents alone that have an embedding.
         normalize: False gives the model's own numbers, as the executor on Jina Hub did.
         on_error: "tag" puts a bad picture's error into its tags and serves the others; "raise" fails the request.
-        allow_urls: fetch pictures from http(s) URLs, with the safeguards of `UrlPolicy`.
-        backend: name of the runtime, as in `ImageEncoder`.
-        dtype: as in `ImageEncoder`.
+        allow_urls: Whether images are fetched from http(s) URLs, with the safeguards of `UrlPolicy`.
+        backend: Name of the runtime, as in `ImageEncoder`.
+        dtype: Type that the model computes in, as in `ImageEncoder`.
 
     Raises:
-        ConfigurationError: an argument can't be had.
-        CheckpointError: the checkpoint is missing, unreachable, damaged or unsafe.
+        ConfigurationError: An argument can't be had.
+        CheckpointError: The checkpoint is missing, unreachable, damaged or unsafe.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
         Args:
             docs: None and empty requests are left as they are.
             parameters: `batch_size`, `access_paths` or `traversal_paths`, and `overwrite_embeddings`, for this request.
-            kwargs: what else Jina hands over.
+            kwargs: What else Jina hands over.
         """
         wanted = self._defaults | _requested(parameters)
         pictured = [(doc, image) for doc in _selected(docs, wanted) if (image := _image_of(doc)) is not None]
@@ -185,20 +185,20 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
     """Fills in the embeddings of texts, in the space of CLIPImageEncoder's with the same checkpoint.
 
     Args:
-        pretrained_model_name_or_path: a hub id, a folder, or "tiny-shapes".
-        base_tokenizer_model: hub id or folder whose tokenizer is used instead.
-        max_length: of a text in tokens; what is longer is cut.
+        pretrained_model_name_or_path: A hub id, a folder, or "tiny-shapes".
+        base_tokenizer_model: Hub id or folder whose tokenizer is used instead.
+        max_length: Number of tokens at which texts are cut.
         device: "cpu", "cuda", "cuda:1" and so on.
-        batch_size: texts that pass the model at a time.
-        access_paths: as in CLIPImageEncoder.
-        traversal_paths: as in CLIPImageEncoder.
+        batch_size: Number of texts that pass the model at a time.
+        access_paths: Which documents are encoded, as in CLIPImageEncoder.
+        traversal_paths: The older spelling of `access_paths`.
         overwrite_embeddings: False leaves documents alone that have an embedding.
         normalize: False gives the model's own numbers, as the executor on Jina Hub did.
-        dtype: as in `TextEncoder`.
+        dtype: Type that the model computes in, as in `TextEncoder`.
 
     Raises:
-        ConfigurationError: an argument can't be had.
-        CheckpointError: the checkpoint is missing, unreachable, damaged, or has no text tower.
+        ConfigurationError: An argument can't be had.
+        CheckpointError: The checkpoint is missing, unreachable, damaged, or has no text tower.
     """
 
     def __init__(
@@ -238,8 +238,8 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
 
         Args:
             docs: None and empty requests are left as they are.
-            parameters: as in CLIPImageEncoder.
-            kwargs: what else Jina hands over.
+            parameters: Settings for this request, as in CLIPImageEncoder.
+            kwargs: What else Jina hands over.
         """
         wanted = self._defaults | _requested(parameters)
         written = [(doc, doc.text) for doc in _selected(docs, wanted) if doc.text]

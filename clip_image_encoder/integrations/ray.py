@@ -36,18 +36,18 @@ class EmbedImages:
     never a failed block.
 
     Args:
-        model: a hub id, a folder that every machine has, or "tiny-shapes".
-        backend: as in `ImageEncoder`.
-        device: as in `ImageEncoder`.
-        dtype: as in `ImageEncoder`.
-        loader: as in `ImageEncoder`.
-        filesystem: of pyarrow, in which the paths are; None is the actor's machine.
-        batch_size: pictures that pass the model at a time.
-        without: columns that are not handed on, such as `("bytes",)`.
-        fingerprint: of the encoder that the job expects; None takes any.
+        model: A hub id, a folder that every machine has, or "tiny-shapes".
+        backend: Name of the runtime, as in `ImageEncoder`.
+        device: Name of a device, as in `ImageEncoder`; None is the best there is.
+        dtype: Type that the model computes in, as in `ImageEncoder`.
+        loader: Reads the images; None is `ImageLoader()`.
+        filesystem: File system of pyarrow that the paths are in; None is the disk of the actor's machine.
+        batch_size: Number of images that pass the model at a time.
+        without: Names of columns that are not handed on, such as `("bytes",)`.
+        fingerprint: Fingerprint of the encoder that the job expects; None takes any encoder.
 
     Raises:
-        ConfigurationError: in the actor: something can't be had, the encoder is another than expected, or a
+        ConfigurationError: In the actor: something can't be had, the encoder is another than expected, or a
             batch has neither column.
 
     Example:
@@ -143,22 +143,22 @@ def embed_images(
     when there are more pictures. While a call writes to a folder, another one is refused, as by `embed_folder`.
 
     Args:
-        source: a folder that every machine has, a URL such as `s3://bucket/photos` or of another file system
+        source: A folder that every machine has, a URL such as `s3://bucket/photos` or of another file system
             that fsspec opens, or a Dataset with the column `path`, and `bytes` where the actors can't open
             the paths.
-        destination: folder or URL for `ok-*.parquet` and `failed-*.parquet`, as `embed_folder` writes them.
-        model: a hub id, a folder that every machine has, or "tiny-shapes".
-        backend: as in `ImageEncoder`.
-        dtype: as in `ImageEncoder`.
-        loader: as in `ImageEncoder`.
-        num_gpus: of an actor; 0 computes on CPUs.
-        num_cpus: of an actor, and the threads that it computes with; None shares out what the cluster
+        destination: Folder or URL for `ok-*.parquet` and `failed-*.parquet`, as `embed_folder` writes them.
+        model: A hub id, a folder that every machine has, or "tiny-shapes".
+        backend: Name of the runtime, as in `ImageEncoder`.
+        dtype: Type that the model computes in, as in `ImageEncoder`.
+        loader: Reads the images; None is `ImageLoader()`.
+        num_gpus: Number of GPUs of each actor; 0 computes on CPUs.
+        num_cpus: Number of CPUs, and of computing threads, of each actor; None shares out what the cluster
             has evenly.
-        concurrency: number of actors.
-        batch_size: pictures that an actor gets at a time.
+        concurrency: Number of actors.
+        batch_size: Number of images that an actor gets at a time.
 
     Raises:
-        ConfigurationError: there is no such folder, or the destination holds vectors of another encoder or a
+        ConfigurationError: There is no such folder, or the destination holds vectors of another encoder or a
             damaged file, can't be written to, or is another job's at the moment.
     """
     concurrency, batch_size = check_count(concurrency, name="concurrency"), check_count(batch_size, name="batch_size")
