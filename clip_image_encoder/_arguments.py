@@ -38,13 +38,20 @@ def check_count(value: int, *, name: str, least: int = 1, most: int | None = Non
     """Return a whole number as Python's int, if it is an integer of Python or numpy in a range.
 
     Args:
-        value: what was given.
-        name: of the argument that it was given as.
-        least: the smallest number that the argument may be.
-        most: the largest number that the argument may be; None sets no limit.
+        value: The number that was given.
+        name: Name of the argument, for the error.
+        least: The smallest number that is taken.
+        most: The largest number that is taken; None sets no limit.
 
     Raises:
-        ConfigurationError: it is a float, a bool, a text or something else, or out of the range.
+        ConfigurationError: The value is a float, a bool, a text or something else, or out of the range.
+
+    Example:
+        >>> from clip_image_encoder.arguments import check_count
+        >>> check_count(0, name="batch_size")
+        Traceback (most recent call last):
+            ...
+        clip_image_encoder.errors.ConfigurationError: batch_size must be a positive integer, not 0
     """
     given = _plain(value)
     if isinstance(given, bool) or not isinstance(given, int) or given < least or (most is not None and given > most):
@@ -59,15 +66,20 @@ def check_number(
     """Return a number as Python's int or float, if it is one of Python or numpy in a range.
 
     Args:
-        value: what was given.
-        name: of the argument that it was given as.
-        kind: the range in words, for the error.
-        above: the number is larger than this.
-        least: the smallest number that the argument may be; by default anything finite.
-        most: the largest number that the argument may be; by default anything finite.
+        value: The number that was given.
+        name: Name of the argument, for the error.
+        kind: The range in words, for the error, such as "a number from 0".
+        above: A bound that the number has to be larger than.
+        least: The smallest number that is taken; by default the smallest finite one.
+        most: The largest number that is taken; by default the largest finite one.
 
     Raises:
-        ConfigurationError: it is NaN, a bool, a text or something else, or out of the range.
+        ConfigurationError: The value is NaN, a bool, a text or something else, or out of the range.
+
+    Example:
+        >>> from clip_image_encoder.arguments import check_number
+        >>> check_number(0.5, name="num_gpus", kind="a number from 0", least=0)
+        0.5
     """
     given = _plain(value)
     if isinstance(given, bool) or not isinstance(given, (int, float)) or not (above < given and least <= given <= most):

@@ -5,4 +5,4 @@ from __future__ import annotations
 __all__ = ["DEFAULT_MODEL"]
 
 DEFAULT_MODEL = "openai/clip-vit-base-patch32"
-"""The checkpoint on the hub that is loaded where none is named."""
+"""Hub id of the checkpoint that is loaded where no model is named."""

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from clip_image_encoder._arguments import check_count
 from clip_image_encoder.arrays import Pixels, Vectors
 from clip_image_encoder.errors import ImageError
 
@@ -84,7 +85,8 @@ def join(batches: Sequence[EncodedBatch], *, dimension: int) -> tuple[Vectors, l
         >>> vectors.shape, str(errors[0])
         ((1, 64), 'image 0 (missing.jpg): no such file')
     """
-    vectors: Vectors = np.concatenate([np.empty((0, dimension), np.float32), *(batch.embeddings for batch in batches)])
+    none = np.empty((0, check_count(dimension, name="dimension")), np.float32)
+    vectors: Vectors = np.concatenate([none, *(batch.embeddings for batch in batches)])
     outcomes = (outcome for batch in batches for _, outcome in batch.outcomes())
     return vectors, [outcome if isinstance(outcome, ImageError) else None for outcome in outcomes]
 

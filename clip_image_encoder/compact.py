@@ -28,7 +28,7 @@ def truncate(vectors: Vectors, dimension: int) -> Vectors:
 
     Args:
         vectors: `(n, d)` or `(d,)` float32.
-        dimension: numbers that are kept, 1 to d.
+        dimension: Number of numbers that are kept, 1 to d.
 
     Raises:
         ConfigurationError: the vectors have no so many numbers, one is NaN, or one has only zeros in them.
@@ -54,7 +54,7 @@ class Int8Quantizer:
 
     Args:
         bound: number that becomes 127; finite and above 0.
-        fingerprint: of the encoder whose vectors the bound was taken from.
+        fingerprint: Fingerprint of the encoder whose vectors the bound was taken from.
 
     Raises:
         ConfigurationError: the bound is something else.
@@ -117,7 +117,7 @@ class BinaryQuantizer:
 
     Args:
         centre: d finite numbers.
-        fingerprint: of the encoder whose vectors the centre was taken from.
+        fingerprint: Fingerprint of the encoder whose vectors the centre was taken from.
 
     Raises:
         ConfigurationError: the centre is something else.
@@ -183,7 +183,7 @@ def load_quantizer(file: str | os.PathLike[str], *, fingerprint: str = "") -> In
 
     Args:
         file: the file.
-        fingerprint: of the encoder in use; "" does not compare it.
+        fingerprint: Fingerprint of the encoder in use; "" does not compare it.
 
     Raises:
         ConfigurationError: the file is something else, or of another encoder.

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from PIL.Image import Image
 
-from clip_image_encoder._arguments import check_batch_size, check_num_workers, check_on_error
+from clip_image_encoder._arguments import check_num_workers
 from clip_image_encoder._defaults import DEFAULT_MODEL
 from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._fingerprint import fingerprint
@@ -41,38 +41,38 @@ _logger = logging.getLogger(__name__)
 
 
 class ImageEncoder:
-    """Turns pictures into vectors of CLIP's space, where texts of the same checkpoint live too.
+    """Turns images into vectors of CLIP's space, where texts of the same checkpoint live too.
 
     An encoder doesn't change once it is made: it may be called from several threads, and pickles
     as its configuration, so that the other side loads the weights for itself.
 
     Args:
-        model: a hub id, a folder, or "tiny-shapes" (bundled, needs no network).
-        backend: name of the runtime, a file of `clip_image_encoder.backends`; or what loads one with settings of
+        model: A hub id, a folder, or "tiny-shapes" (bundled, needs no network).
+        backend: Name of the runtime, a file of `clip_image_encoder.backends`; or what loads one with settings of
             its own, such as `partial(TorchBackend, compile=True)`; or a `Backend` instance, which comes with its
             preprocess: as `preprocess=`, or as an attribute of that name.
-        preprocess: a `Preprocess`, or any callable from a PIL image to normalised float32
+        preprocess: A `Preprocess`, or any callable from a PIL image to normalized float32
             `(3, H, W)`, such as open_clip's transform; None is what the checkpoint was trained with.
-        pooling: a `Pooling`; None is what the checkpoint was trained with.
-        loader: an `ImageLoader` with other limits, background or channel order.
-        device: name of a device, a list of them to split the work, or None for cuda, mps or cpu,
+        pooling: A `Pooling`; None is what the checkpoint was trained with.
+        loader: An `ImageLoader` with other limits, background or channel order.
+        device: Name of a device, a list of them to split the work, or None for cuda, mps or cpu,
             whichever is there first.
         dtype: "float32", "float16", "bfloat16" and what else the backend has; "auto" is float16 if
             `device` is a cuda device, and float32 if it is another; it holds for all devices that
             are named later.
-        num_workers: threads that load images ahead of the model; None is one for each core that the
+        num_workers: Number of threads that load images ahead of the model; None is one for each core that the
             process may use, by its affinity and its container's quota, 0 loads on the caller's thread.
             Up to as many as there are cores, they take turns with a model on the CPU; more are for
             images that come over a network, and load beside it.
-        revision: branch, tag or commit on the hub.
-        token: for private and gated repositories.
-        cache_dir: where downloaded files are kept instead of the hub's own cache.
-        local_files_only: never ask the network.
+        revision: Branch, tag or commit on the hub.
+        token: Token of the hub, for private and gated repositories.
+        cache_dir: Folder where downloaded files are kept instead of the hub's own cache.
+        local_files_only: Whether the network is never asked.
 
     Raises:
-        ConfigurationError: something can't be had, or the components don't fit each other.
-        MissingExtraError: the backend's package is not installed.
-        CheckpointError: the checkpoint is missing, unreachable, damaged or unsafe.
+        ConfigurationError: Something can't be had, or the components don't fit each other.
+        MissingExtraError: The backend's package is not installed.
+        CheckpointError: The checkpoint is missing, unreachable, damaged or unsafe.
 
     Example:
         >>> from PIL import Image
@@ -164,8 +164,8 @@ class ImageEncoder:
         The first time, the weight files are read whole.
 
         Raises:
-            CheckpointError: the checkpoint's files are no longer those that were loaded.
-            ConfigurationError: a component of yours does not say what it is.
+            CheckpointError: The checkpoint's files are no longer those that were loaded.
+            ConfigurationError: A component of yours does not say what it is.
         """
         return fingerprint(self._loader, self._preprocess, self._pooling, self._backend)
 
@@ -186,27 +186,26 @@ class ImageEncoder:
         """Encode one image or many.
 
         Args:
-            images: one image (a path, bytes, a file object, a PIL image, an array or tensor of 2 or
+            images: One image (a path, bytes, a file object, a PIL image, an array or tensor of 2 or
                 3 axes), or any iterable of them (a list, a generator, an array of 4 axes, a column
                 of a dataset).
-            batch_size: pictures that pass the model at a time.
-            device: for this call only, as in the constructor.
-            normalize: scale each vector to length 1; False gives the model's own numbers.
+            batch_size: Number of images that pass the model at a time.
+            device: Name of a device, or a list of them, for this call only; None is that of the constructor.
+            normalize: Whether each vector is scaled to length 1; False gives the model's own numbers.
             on_error: "raise" stops at the first bad image; "nan" gives it a row of NaN, encodes all
                 others and lists the failures in one warning.
-            show_progress: a progress bar; None shows one in interactive sessions, for long work.
+            show_progress: Whether there is a progress bar; None shows one in interactive sessions, for long work.
 
         Returns:
             float32, C-contiguous: `(d,)` for one image; `(n, d)` for many, in their order, and
             `(0, d)` for none.
 
         Raises:
-            ImageError: an image can't be read; names its index and source.
-            ConfigurationError: an argument is wrong, or `images` is no image and no iterable.
-            BackendError: the device failed.
-            ContractError: a component of yours broke its protocol.
+            ImageError: An image can't be read; names its index and source.
+            ConfigurationError: An argument is wrong, or `images` is no image and no iterable.
+            BackendError: The device failed.
+            ContractError: A component of yours broke its protocol.
         """
-        check_on_error(on_error)
         inputs = inputs_of(images)
         batches = self._encode(inputs, batch_size, device, normalize, on_error, show_progress)
         vectors = gather(batches, dimension=self.dimension)
@@ -232,19 +231,19 @@ class ImageEncoder:
         2 n - 1 less, on a CPU nothing ahead: what a camera wants, with a `batch_size` of 1.
 
         Args:
-            images: as in `encode`; endless iterables too.
-            batch_size: inputs a batch.
-            device: for this call only, as in the constructor.
-            normalize: scale each vector to length 1.
-            show_progress: a progress bar; None shows one in interactive sessions, for long work.
+            images: One image or an iterable of them, as in `encode`; endless iterables too.
+            batch_size: Number of images in a batch.
+            device: Name of a device, or a list of them, for this call only; None is that of the constructor.
+            normalize: Whether each vector is scaled to length 1.
+            show_progress: Whether there is a progress bar; None shows one in interactive sessions, for long work.
 
         Yields:
             EncodedBatch: `start`, `embeddings` `(m, d)` float32 and `failures`.
 
         Raises:
-            ConfigurationError: an argument is wrong; at the call, not at the first batch.
-            BackendError: the device failed.
-            ContractError: a component of yours broke its protocol.
+            ConfigurationError: An argument is wrong; at the call, not at the first batch.
+            BackendError: The device failed.
+            ContractError: A component of yours broke its protocol.
 
         Example:
             >>> from PIL import Image
@@ -264,14 +263,13 @@ class ImageEncoder:
         on_error: Literal["raise", "nan"],
         show_progress: bool | None,
     ) -> Generator[EncodedBatch]:
-        """Check the arguments now, and return the generator that does the work."""
         batches = run(
             inputs.images,
             self._load,
             backend=self._backend,
             pooling=self._pooling,
-            devices=resolve_devices(self._device if device is None else device, self._backend.devices),
-            batch_size=check_batch_size(batch_size),
+            device=self._device if device is None else device,
+            batch_size=batch_size,
             # Threads are not worth their start for a single image, which is what a server sends.
             num_workers=0 if inputs.total == 1 else self._num_workers,
             normalize=normalize,

@@ -24,7 +24,7 @@ Each class is also the built-in exception in brackets, so `except ValueError` or
 
 from __future__ import annotations
 
-from typing import TypeVar
+from clip_image_encoder._messages import without_tracebacks
 
 __all__ = [
     "BackendError",
@@ -42,11 +42,7 @@ __all__ = [
     "QueueFullError",
     "ServingError",
     "UnsupportedImageError",
-    "first_line",
-    "without_tracebacks",
 ]
-
-_Error = TypeVar("_Error", bound=Exception)
 
 
 class EncoderError(Exception):
@@ -145,30 +141,3 @@ class ClosedError(ServingError):
 
 class ContractError(EncoderError, RuntimeError):
     """A component returned what its protocol does not allow; the message names it."""
-
-
-def without_tracebacks(error: _Error) -> _Error:
-    """Return an error whose traceback, and those of its causes, are taken off: their frames hold the inputs.
-
-    Example:
-        >>> try:
-        ...     raise ContractError("the backend returned nothing")
-        ... except ContractError as error:
-        ...     print(without_tracebacks(error).__traceback__)
-        None
-    """
-    cause: BaseException | None = error
-    while cause is not None:
-        cause.__traceback__ = None
-        cause = cause.__cause__ or cause.__context__
-    return error
-
-
-def first_line(error: BaseException) -> str:
-    r"""Return the first line of an error's message, or the name of its class if it has none.
-
-    Example:
-        >>> first_line(OSError("the disk is full\nsee the log"))
-        'the disk is full'
-    """
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from clip_image_encoder._arguments import check_batch_size, check_count
 from clip_image_encoder._progress import bars, is_interactive
 from clip_image_encoder.batches import EncodedBatch, join
 from clip_image_encoder.encoder import ImageEncoder
 from clip_image_encoder.errors import ConfigurationError
-from clip_image_encoder.images.listing import pictures_below
-from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table
+from clip_image_encoder.images.formats import file_endings
+from clip_image_encoder.images.listing import pictures_below, warn_of_other_files
+from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, open_folder
 
-__all__ = ["FolderSummary", "embed_folder"]
+__all__ = ["FolderSummary", "embed_folder", "list_images"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +24,9 @@ class FolderSummary:
     """What a run of `embed_folder` did.
 
     Attributes:
-        embedded: pictures that have a vector now and had none before.
-        failed: pictures that could not be read; each is listed with its error.
-        skipped: pictures that were written before.
+        embedded: Number of images that have a vector now and had none before.
+        failed: Number of images that could not be read; each is listed with its error.
+        skipped: Number of images that were written before.
     """
 
     embedded: int
@@ -49,23 +51,23 @@ def embed_folder(
     folder, another one is refused; at a URL, which can't be locked, see to it that there is none.
 
     Args:
-        source: the folder; files whose names end as those of the loader's formats do are its pictures.
+        source: The folder; files whose names end as those of the loader's formats do are its images.
             Links are followed. What is left out is told in warnings.
-        destination: folder of Parquet files, as `pyarrow.parquet.read_table` and pandas read them:
+        destination: Folder of Parquet files, as `pyarrow.parquet.read_table` and pandas read them:
             columns `path` (below the source, with `/`), `embedding`, `status`, `error`; those that
             succeeded are in `ok-*.parquet`, the others in `failed-*.parquet`, with NaN.
-        encoder: makes the vectors; its fingerprint is stored with them.
-        batch_size: pictures that pass the model at a time.
-        rows_per_file: pictures a file, which is also what is done again at most after a kill.
-        retry_failed: pictures that failed before are tried again, such as those of a network disk that
+        encoder: Makes the vectors; its fingerprint is stored with them.
+        batch_size: Number of images that pass the model at a time.
+        rows_per_file: Number of images in a file; at most so many are done again after a kill.
+        retry_failed: Whether images that failed before are tried again, such as those of a network disk that
             was away; False leaves them as they are.
-        show_progress: a bar with images a second and failures; None shows it in a terminal or notebook.
+        show_progress: Whether a bar shows images per second and failures; None shows it in a terminal or notebook.
 
     Raises:
-        ConfigurationError: there is no such folder, or the destination holds other vectors or a damaged
+        ConfigurationError: There is no such folder, or the destination holds other vectors or a damaged
             file, can't be written to, or is another job's at the moment.
-        OSError: a file can't be written, on a full disk, say; what was written stays.
-        BackendError: the device failed; what was written stays.
+        OSError: A file can't be written, on a full disk, say; what was written stays.
+        BackendError: The device failed; what was written stays.
 
     Example:
         >>> import tempfile
@@ -129,3 +131,46 @@ def _embed(
             if kept:
                 write()
     return failed
+
+
+def list_images(source: str | os.PathLike[str], formats: Sequence[str], *, without: Path | None = None) -> list[str]:
+    r"""Return the names of the images in a folder and the folders in it, as they are below it, with `/`.
+
+    An image is a file whose name ends as those of a format do. What is left out is told in warnings.
+
+    Args:
+        source: A folder, or a URL of one, as `parquet.open_folder` takes it.
+        formats: Pillow's names of the formats, such as `ImageLoader().formats`.
+        without: A folder on this machine that is not searched; None searches all of them.
+
+    Returns:
+        Sorted names. A byte of a name that is no text is `\xNN`.
+
+    Raises:
+        ConfigurationError: There is no such folder.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from clip_image_encoder import ImageLoader
+        >>> from clip_image_encoder.folder import list_images
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("red.png", "blue.jpg"):
+        ...     (folder / name).touch()
+        >>> list_images(folder, ImageLoader().formats)
+        ['blue.jpg', 'red.png']
+    """
+    from pyarrow import fs  # here, so that where it is missing parquet.py says what to install
+
+    filesystem, root = open_folder(source)
+    if filesystem.get_file_info(root).type != fs.FileType.Directory:
+        raise ConfigurationError(f"{source} is not a folder")
+    if isinstance(filesystem, fs.LocalFileSystem):
+        # pyarrow lists nothing where a single name is no text.
+        return [name for name, _ in pictures_below(Path(root), formats, without=without)]
+    endings = file_endings(formats)
+    found = fs.SubTreeFileSystem(root, filesystem).get_file_info(fs.FileSelector("", recursive=True))
+    names = [info.path for info in found if info.is_file]
+    images = {name for name in names if PurePosixPath(name).suffix.lower() in endings}
+    warn_of_other_files([name for name in names if name not in images], place=str(source), stacklevel=3)
+    return sorted(images)

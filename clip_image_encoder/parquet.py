@@ -38,11 +38,11 @@ def open_folder(place: str | os.PathLike[str]) -> tuple[pa.fs.FileSystem, str]:
     """Return the file system of a folder, and the folder's path in it.
 
     Args:
-        place: a path, a URL of pyarrow's file systems, such as `s3://bucket/photos`, or any other URL that
+        place: A path, a URL of pyarrow's file systems, such as `s3://bucket/photos`, or any other URL that
             fsspec opens.
 
     Raises:
-        ConfigurationError: neither knows such a URL, or what it takes is not installed.
+        ConfigurationError: Neither pyarrow nor fsspec knows such a URL, or what it takes is not installed.
 
     Example:
         >>> from clip_image_encoder.parquet import open_folder
@@ -68,13 +68,13 @@ def open_folder(place: str | os.PathLike[str]) -> tuple[pa.fs.FileSystem, str]:
 def embeddings_table(
     columns: Mapping[str, Any], embeddings: Vectors, failures: Sequence[ImageError | None], *, fingerprint: str
 ) -> pa.Table:
-    """Return a table of pictures and their embeddings.
+    """Return a table of images and their embeddings.
 
     Args:
-        columns: what is known of the pictures, such as `{"path": [...]}`; n values each.
-        embeddings: `(n, d)` float32; the rows of failures are NaN.
-        failures: the error of each picture, or None.
-        fingerprint: of the encoder; kept in the schema's metadata.
+        columns: What is known of the images, such as `{"path": [...]}`; n values in each column.
+        embeddings: `(n, d)` float32; the rows of images that failed are NaN.
+        failures: The error of each image, or None where there is none.
+        fingerprint: Fingerprint of the encoder; kept in the schema's metadata.
 
     Returns:
         The columns, and after them `embedding`, a list of d float32 that is never null, since databases
@@ -111,8 +111,8 @@ class EmbeddingFiles:
     """A folder of Parquet files, on a disk or an object store: `ok-*.parquet` and `failed-*.parquet`.
 
     Attributes:
-        filesystem: of pyarrow.
-        path: of the folder in it.
+        filesystem: File system of pyarrow that the folder is in.
+        path: Path of the folder in the file system.
     """
 
     filesystem: pa.fs.FileSystem
@@ -123,7 +123,7 @@ class EmbeddingFiles:
         """Return the files at a path, or at a URL such as `s3://bucket/vectors.parquet`.
 
         Raises:
-            ConfigurationError: there is no such kind of URL.
+            ConfigurationError: There is no such kind of URL.
         """
         return cls(*open_folder(destination))
 
@@ -139,7 +139,7 @@ class EmbeddingFiles:
         Only folders on disks can be locked: elsewhere the block runs without a lock, and nothing is removed.
 
         Raises:
-            ConfigurationError: another job writes to the folder, or it can't be written to.
+            ConfigurationError: Another job writes to the folder, or it can't be written to.
         """
         if self.local is None:
             yield
@@ -156,11 +156,11 @@ class EmbeddingFiles:
         The names of the files follow from the rows' keys: the same rows once more replace the first ones.
 
         Args:
-            table: from `embeddings_table`.
-            key: name of the column that tells rows apart.
+            table: Rows, as `embeddings_table` makes them.
+            key: Name of the column that tells rows apart.
 
         Raises:
-            OSError: a file can't be written, on a full disk, say.
+            OSError: A file can't be written, on a full disk, say.
         """
         self.filesystem.create_dir(self.path, recursive=True)
         for status in ("ok", "failed"):
@@ -173,11 +173,11 @@ class EmbeddingFiles:
         """Return the keys of all rows; none where there is no folder.
 
         Args:
-            key: name of the column that tells rows apart.
-            fingerprint: of the encoder that the vectors must be of.
+            key: Name of the column that tells rows apart.
+            fingerprint: Fingerprint of the encoder that the vectors must be of.
 
         Raises:
-            ConfigurationError: there are vectors of another encoder, files of something else, or damaged ones.
+            ConfigurationError: There are vectors of another encoder, files of something else, or damaged ones.
         """
         keys: set[str] = set()
         for name in self._results():
@@ -196,12 +196,12 @@ class EmbeddingFiles:
         """Remove the rows of pictures that failed, so that they can be written anew, and return their keys.
 
         Args:
-            key: name of the column that tells rows apart.
-            keys: rows with others stay.
+            key: Name of the column that tells rows apart.
+            keys: Keys of the rows that are removed, if their images failed.
 
         Raises:
-            ConfigurationError: a file is damaged.
-            OSError: a file can't be written, on a full disk, say.
+            ConfigurationError: A file is damaged.
+            OSError: A file can't be written, on a full disk, say.
         """
         removed: set[str] = set()
         for name in self._results():

@@ -10,8 +10,9 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from clip_image_encoder._arguments import available_cores
+from clip_image_encoder._arguments import available_cores, check_batch_size, check_num_workers, check_on_error
 from clip_image_encoder._computing import check_rows, compute_rows, finish_rows
+from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._gate import Gate
 from clip_image_encoder._threads import in_order, in_parts
 from clip_image_encoder.arrays import Pixels, Tokens, Vectors
@@ -30,36 +31,82 @@ def run(
     *,
     backend: Backend,
     pooling: Pooling,
-    devices: Sequence[str],
-    batch_size: int,
-    num_workers: int,
-    normalize: bool,
-    on_error: Literal["raise", "nan"],
+    device: Devices = None,
+    batch_size: int = 32,
+    num_workers: int | None = None,
+    normalize: bool = True,
+    on_error: Literal["raise", "nan"] = "raise",
 ) -> Generator[EncodedBatch]:
     """Encode inputs batch by batch, in their order: what `ImageEncoder` does with its components.
 
-    Inputs are drawn on the caller's thread; if that raises, what was drawn before is handed on
-    first. The threads are gone once the generator is finished or closed, but for one whose read does
-    not end within a second.
+    The arguments are checked at the call, not at the first batch. Inputs are drawn on the caller's
+    thread; if that raises, what was drawn before is handed on first. The threads are gone once the
+    generator is finished or closed, but for one whose read does not end within a second.
 
     Args:
         images: Any iterable, endless ones too.
         load: Makes pixels of one input, or raises ImageError; called on the loading threads.
         backend: Computes features.
         pooling: Makes vectors of the features.
-        devices: Names of the devices that the backend computes on; several take batches in turn.
+        device: Name of a device of the backend, a list of them that take batches in turn, or None for its best.
         batch_size: Number of inputs in a batch.
-        num_workers: Number of loading threads; 0 loads on the caller's thread.
+        num_workers: Number of loading threads; 0 loads on the caller's thread, None means one per core.
         normalize: Whether each vector is scaled to length 1.
         on_error: "raise" raises the first ImageError before its batch passes the model; "nan" hands it on
             in its batch.
 
+    Yields:
+        EncodedBatch: The vectors and the failures of a batch.
+
     Raises:
+        ConfigurationError: An argument is wrong.
         ImageError: An input can't be loaded, with `on_error="raise"`.
         BackendError: The device failed, ran out of memory with a single image, or gave NaN, an
             infinity or a zero vector.
         ContractError: The backend or the pooling returned what its protocol does not allow.
+
+    Example:
+        >>> import numpy as np
+        >>> from clip_image_encoder import PretrainedPooling
+        >>> from clip_image_encoder.pipeline import run
+        >>> from clip_image_encoder.testing import ToyBackend
+        >>> shades = range(3)
+        >>> batches = run(
+        ...     shades,
+        ...     lambda shade: np.full((32, 32, 3), shade, np.uint8),
+        ...     backend=ToyBackend(),
+        ...     pooling=PretrainedPooling(),
+        ...     batch_size=2,
+        ... )
+        >>> [len(batch.embeddings) for batch in batches]
+        [2, 1]
     """
+    check_on_error(on_error)
+    return _run(
+        images,
+        load,
+        backend=backend,
+        pooling=pooling,
+        devices=resolve_devices(device, backend.devices),
+        batch_size=check_batch_size(batch_size),
+        num_workers=check_num_workers(num_workers),
+        normalize=normalize,
+        on_error=on_error,
+    )
+
+
+def _run(
+    images: Iterable[object],
+    load: Callable[[object], Pixels],
+    *,
+    backend: Backend,
+    pooling: Pooling,
+    devices: Sequence[str],
+    batch_size: int,
+    num_workers: int,
+    normalize: bool,
+    on_error: Literal["raise", "nan"],
+) -> Generator[EncodedBatch]:
     # More threads than cores are there to wait for a network or a disk, and go on beside the model.
     gate = Gate() if num_workers <= available_cores() else None
 

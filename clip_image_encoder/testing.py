@@ -38,12 +38,12 @@ class ToyBackend:
     backend. Similar pictures get similar vectors; there is no text tower that goes with it.
 
     Args:
-        dimension: length of a vector.
-        image_size: `(height, width)` that it takes.
-        grid: patches on each side.
+        dimension: Length of a vector.
+        image_size: `(height, width)` of the pixels that it takes.
+        grid: Number of patches on each side.
 
     Raises:
-        ConfigurationError: an argument is out of its range.
+        ConfigurationError: An argument is out of its range.
 
     Example:
         >>> from PIL import Image
@@ -102,7 +102,7 @@ def check_preprocess(preprocess: Preprocess) -> None:
     """Check that a preprocess keeps its protocol, on pictures of several shapes.
 
     Raises:
-        AssertionError: it does not; the message says where.
+        AssertionError: The contract is broken; the message says where.
     """
     pixel_format: object = preprocess.pixel_format
     assert isinstance(pixel_format, PixelFormat), f"pixel_format must be a PixelFormat, not {pixel_format!r}"
@@ -122,7 +122,7 @@ def check_backend(backend: Backend) -> None:
     """Check that a backend keeps its protocol, on each output and on its best device.
 
     Raises:
-        AssertionError: it does not; the message says where.
+        AssertionError: The contract is broken; the message says where.
     """
     height, width = backend.image_size
     assert backend.dimension > 0, f"dimension must be positive, not {backend.dimension}"
@@ -157,7 +157,7 @@ def check_pooling(pooling: Pooling) -> None:
     """Check that a pooling keeps its protocol.
 
     Raises:
-        AssertionError: it does not; the message says where.
+        AssertionError: The contract is broken; the message says where.
     """
     rows = {"pooled": (), "tokens": (1 + 16,), "prefix": (1,), "patches": (16,)}
     assert pooling.reads in rows, f"reads must be one of {', '.join(map(repr, rows))}, not {pooling.reads!r}"
@@ -178,7 +178,7 @@ def check_text_backend(backend: TextBackend) -> None:
     """Check that a text backend keeps its protocol, on its best device.
 
     Raises:
-        AssertionError: it does not; the message says where.
+        AssertionError: The contract is broken; the message says where.
     """
     assert backend.dimension > 0, f"dimension must be positive, not {backend.dimension}"
     assert backend.max_length > 0, f"max_length must be positive, not {backend.max_length}"

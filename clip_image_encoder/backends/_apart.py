@@ -20,8 +20,9 @@ from typing import TypeVar
 
 from huggingface_hub import constants
 
+from clip_image_encoder._messages import first_line
 from clip_image_encoder.backends._telemetry import ONNX_RUNTIME_SWITCH
-from clip_image_encoder.errors import BackendError, ConfigurationError, EncoderError, first_line
+from clip_image_encoder.errors import BackendError, ConfigurationError, EncoderError
 
 __all__ = ["run_apart"]
 

@@ -38,16 +38,16 @@ _COSINE_ELSEWHERE = 0.7
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Pictures that int8 is fitted to: a few hundred of those that it will see.
+    """Images that int8 is fitted to: a few hundred of those that it will see.
 
     Args:
-        pixels: what the preprocess makes of them: `(n, H, W, 3)` uint8, or `(n, 3, H, W)` float32.
+        pixels: What the preprocess makes of the images: `(n, H, W, 3)` uint8, or `(n, 3, H, W)` float32.
 
     Raises:
-        ConfigurationError: there are none.
+        ConfigurationError: There are no images.
 
     Attributes:
-        sha256: the start of the pixels' digest, by which graphs are told apart.
+        sha256: The start of the pixels' digest, by which graphs are told apart.
 
     Example:
         >>> import numpy as np

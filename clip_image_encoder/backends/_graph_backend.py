@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._forks import in_forks, never_destroy, no_fork
+from clip_image_encoder._messages import first_line
 from clip_image_encoder.arrays import PixelFormat, Pixels, Tokens, Vectors
 from clip_image_encoder.backends._apart import run_apart
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_store import find_or_make
 from clip_image_encoder.checkpoint import Checkpoint
-from clip_image_encoder.errors import BackendError, EncoderError, first_line
+from clip_image_encoder.errors import BackendError, EncoderError
 from clip_image_encoder.protocols import Output
 
 __all__ = ["GraphBackend", "Runtime"]
@@ -124,7 +125,7 @@ class GraphBackend:
 
     @property
     def fingerprint(self) -> str:
-        """Same string, same features: the weights, the normalisation, the size, the runtime and its dtype."""
+        """Same string, same features: the weights, the normalization, the size, the runtime and its dtype."""
         pixels = self._graph.pixel_format
         parts = (self._graph.checkpoint.fingerprint, pixels.size, pixels.mean, pixels.std)
         return f"{self._runtime.fingerprint}({', '.join(map(str, parts))})"
@@ -133,9 +134,9 @@ class GraphBackend:
         """Encode a batch.
 
         Args:
-            pixels: `(n, H, W, 3)` uint8 RGB, or `(n, 3, H, W)` float32 that is normalised already.
+            pixels: `(n, H, W, 3)` uint8 RGB, or `(n, 3, H, W)` float32 that is normalized already.
             output: "pooled" for `(n, d)`; "tokens" for `(n, prefix_tokens + patches, d)`.
-            device: one of `devices`.
+            device: One of `devices`.
 
         Returns:
             float32 features.

@@ -106,8 +106,8 @@ class OnnxBackend(GraphBackend):
         checkpoint: From `clip_image_encoder.checkpoint.open_checkpoint`.
         pixel_format: Size of the pixels that will come, and how uint8 pixels are normalized.
         dtype: "float32" or "int8"; "auto" is float32.
-        device: Name of an execution provider, as in `OnnxRuntime.devices`; None is cuda, coreml or cpu,
-            whichever the installed build has first.
+        device: Name of an execution provider in small letters, such as "cuda" or "tensorrt"; None is cuda,
+            coreml or cpu, whichever the installed build has first.
         calibration: Images that int8 is fitted to; None draws some.
 
     Raises:

@@ -123,7 +123,7 @@ class OpenVinoBackend(GraphBackend):
         checkpoint: From `clip_image_encoder.checkpoint.open_checkpoint`.
         pixel_format: Size of the pixels that will come, and how uint8 pixels are normalized.
         dtype: "float32", "bfloat16" or "int8"; "auto" is float32.
-        device: Name of a device, as in `OpenVino.devices`; None is the first of them.
+        device: Name of a device in small letters, such as "cpu" or "gpu.0"; None is the CPU.
         calibration: Images that int8 is fitted to; None draws some.
 
     Raises:

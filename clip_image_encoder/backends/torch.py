@@ -34,17 +34,17 @@ class TorchBackend:
     several threads. Pickled, it carries the checkpoint's name and commit, not the weights.
 
     Args:
-        checkpoint: from `clip_image_encoder.checkpoint.open_checkpoint`.
-        pixel_format: size of the pixels that will come, and how uint8 pixels are normalized.
+        checkpoint: From `clip_image_encoder.checkpoint.open_checkpoint`.
+        pixel_format: Size of the pixels that will come, and how uint8 pixels are normalized.
         dtype: "float32", "float16", "bfloat16"; "auto" is float16 if `device` is a CUDA device, and float32
             if it is another; it holds for all devices that are named later.
-        device: where to load the weights now; None is the best there is.
-        compile: let torch.compile make kernels of the tower: quicker on most GPUs, after a minute at
+        device: Where to load the weights now; None is the best there is.
+        compile: Whether torch.compile makes kernels of the tower: quicker on most GPUs, after a minute at
             the first batch; needs what torch's compiler needs.
 
     Raises:
-        ConfigurationError: the device, the dtype or the size can't be had.
-        CheckpointError: the weights are missing, damaged or of another model.
+        ConfigurationError: The device, the dtype or the size can't be had.
+        CheckpointError: The weights are missing, damaged or of another model.
 
     Example:
         >>> import numpy as np
@@ -109,7 +109,7 @@ class TorchBackend:
 
     @property
     def fingerprint(self) -> str:
-        """Same string, same features: the weights, the normalisation, the size and the dtype."""
+        """Same string, same features: the weights, the normalization, the size and the dtype."""
         dtype = str(self._computed_in).removeprefix("torch.")
         pixels = self._pixel_format
         return f"torch({self._checkpoint.fingerprint}, {pixels.size}, {pixels.mean}, {pixels.std}, {dtype})"
@@ -118,9 +118,9 @@ class TorchBackend:
         """Encode a batch.
 
         Args:
-            pixels: `(n, H, W, 3)` uint8 RGB, or `(n, 3, H, W)` float32 that is normalised already.
+            pixels: `(n, H, W, 3)` uint8 RGB, or `(n, 3, H, W)` float32 that is normalized already.
             output: "pooled" for `(n, d)`; "tokens" for `(n, prefix_tokens + patches, d)`.
-            device: one of `devices`.
+            device: One of `devices`.
 
         Returns:
             float32 features on the CPU.

@@ -7,7 +7,8 @@ where the files lie, and how tensors are read.
 
 from __future__ import annotations
 
+from clip_image_encoder._defaults import DEFAULT_MODEL
 from clip_image_encoder.checkpoint._checkpoint import Checkpoint, open_checkpoint
 from clip_image_encoder.checkpoint._tokenizer import CheckpointTokenizer
 
-__all__ = ["Checkpoint", "CheckpointTokenizer", "open_checkpoint"]
+__all__ = ["DEFAULT_MODEL", "Checkpoint", "CheckpointTokenizer", "open_checkpoint"]

@@ -33,9 +33,9 @@ class Checkpoint:
     weights are refused there; to know them, a folder's weights are read once more.
 
     Attributes:
-        files: where they lie.
-        format: how they are laid out.
-        config: the parsed file that describes the model, such as `config.json`.
+        files: Where the files of the checkpoint lie.
+        format: How the files are laid out.
+        config: The parsed file that describes the model, such as `config.json`.
     """
 
     files: PinnedFiles
@@ -52,7 +52,7 @@ class Checkpoint:
         """The vision tower.
 
         Raises:
-            CheckpointError: there is none, or its architecture is not supported.
+            CheckpointError: The checkpoint has none, or its architecture is not supported.
         """
         return self.format.vision(self.config, self.name)
 
@@ -61,7 +61,7 @@ class Checkpoint:
         """The text tower.
 
         Raises:
-            CheckpointError: there is none, or its architecture is not supported.
+            CheckpointError: The checkpoint has none, or its architecture is not supported.
         """
         return self.format.text(self.config, self.name)
 
@@ -70,7 +70,7 @@ class Checkpoint:
         """The image processor's configuration.
 
         Raises:
-            CheckpointError: the checkpoint doesn't say how its pictures were prepared.
+            CheckpointError: The checkpoint doesn't say how its images were prepared.
         """
         return self.format.preprocessor_config(self.files)
 
@@ -91,7 +91,7 @@ class Checkpoint:
         """Return a folder that holds the tokenizer's files.
 
         Raises:
-            CheckpointError: the checkpoint has no tokenizer, or it can't be had.
+            CheckpointError: The checkpoint has no tokenizer, or it can't be had.
         """
         names = self.format.tokenizer_files(self.files)
         if not {"tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model", "vocab.txt"} & set(names):
@@ -165,15 +165,15 @@ def open_checkpoint(
     environment variables (HF_HOME, HF_HUB_OFFLINE, HF_TOKEN) are honoured.
 
     Args:
-        model: a hub id, a folder, or "tiny-shapes", which is bundled.
-        revision: branch, tag or commit on the hub.
-        token: for private and gated repositories.
-        cache_dir: where downloaded files are kept instead of the hub's own cache.
-        local_files_only: never ask the network.
+        model: A hub id, a folder, or "tiny-shapes", which is bundled.
+        revision: Branch, tag or commit on the hub; None is the newest.
+        token: Token of the hub, for private and gated repositories.
+        cache_dir: Folder where downloaded files are kept instead of the hub's own cache.
+        local_files_only: Whether the network is never asked.
 
     Raises:
         ConfigurationError: `model` is neither a name nor a path.
-        CheckpointError: it doesn't exist, can't be reached, or has no readable config.
+        CheckpointError: The checkpoint doesn't exist, can't be reached, or has no readable config.
     """
     files: Files | None = _find_folder(model, revision)
     if files is None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from clip_image_encoder.errors import CheckpointError, first_line
+from clip_image_encoder._messages import first_line
+from clip_image_encoder.errors import CheckpointError
 
 __all__ = [
     "BUNDLED",

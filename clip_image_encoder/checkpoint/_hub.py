@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clip_image_encoder._messages import first_line
 from clip_image_encoder.checkpoint._files import BUNDLED, has_safetensors
-from clip_image_encoder.errors import CheckpointError, first_line
+from clip_image_encoder.errors import CheckpointError
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any, Literal, Protocol
 
+from clip_image_encoder._arguments import check_count
 from clip_image_encoder._forks import in_forks, no_fork
+from clip_image_encoder._messages import first_line
 from clip_image_encoder.arrays import TokenIds
 from clip_image_encoder.checkpoint._checkpoint import Checkpoint
-from clip_image_encoder.errors import CheckpointError, first_line
+from clip_image_encoder.errors import CheckpointError
 
 __all__ = ["CheckpointTokenizer", "Tokenizer", "enough_of"]
 
@@ -57,6 +59,7 @@ class CheckpointTokenizer:
         clean: Changes a text before it becomes tokens; None leaves it alone.
 
     Raises:
+        ConfigurationError: `max_length` is not a positive integer.
         CheckpointError: The tokenizer's files are missing, or can't be loaded.
     """
 
@@ -70,7 +73,7 @@ class CheckpointTokenizer:
         clean: Callable[[str], str] | None = None,
     ) -> None:
         self._checkpoint = checkpoint
-        self._max_length = max_length
+        self._max_length = check_count(max_length, name="max_length")
         self._padding = padding
         self._clean = clean
         self._tokenizer = _load(checkpoint)

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from clip_image_encoder._messages import first_line
 from clip_image_encoder.checkpoint._files import DEQUANTISE, Files, has_safetensors, read_json
 from clip_image_encoder.checkpoint._format import Format
 from clip_image_encoder.checkpoint._safetensors import tensor_names
-from clip_image_encoder.errors import CheckpointError, ConfigurationError, first_line
+from clip_image_encoder.errors import CheckpointError, ConfigurationError
 from clip_image_encoder.models import Family, TextSpec, VisionSpec, available_families, find_family
 
 __all__ = ["FORMAT"]

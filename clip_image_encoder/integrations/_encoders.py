@@ -1,4 +1,4 @@
-"""Both towers of a checkpoint, by settings that a database can store as JSON."""
+"""Images and texts with one checkpoint, by settings that a database can store as JSON."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from functools import cached_property
 from typing import Literal
 
 from clip_image_encoder import ImageEncoder, ImageInput, ImageLoader, TextEncoder
-from clip_image_encoder._arguments import check_batch_size
-from clip_image_encoder._defaults import DEFAULT_MODEL
+from clip_image_encoder.arguments import check_count
 from clip_image_encoder.arrays import Vectors
+from clip_image_encoder.checkpoint import DEFAULT_MODEL
 
 __all__ = ["Encoders"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoders:
-    """The encoder of pictures and the encoder of texts, each loaded when it is first needed.
+    """The image encoder and the text encoder of one checkpoint, each loaded when it is first needed.
 
     Attributes:
-        model: a hub id, a folder, or "tiny-shapes".
-        revision: branch, tag or commit on the hub.
-        backend: of the pictures, as in `ImageEncoder`; texts are encoded by torch.
-        device: of both.
-        dtype: of the pictures.
-        loader: of the pictures.
-        batch_size: of both.
+        model: A hub id, a folder, or "tiny-shapes".
+        revision: Branch, tag or commit on the hub.
+        backend: Name of the runtime that encodes images; torch encodes texts.
+        device: Name of the device that both encoders run on; None means the best there is.
+        dtype: Type that the image encoder computes in, as in `ImageEncoder`; the text encoder's is "auto".
+        loader: Reads the images; None means `ImageLoader()`.
+        batch_size: Number of images or texts that pass a model at a time.
 
     Raises:
-        ConfigurationError: the batch size is no positive integer.
+        ConfigurationError: The batch size is not a positive integer.
     """
 
     model: str | os.PathLike[str] = DEFAULT_MODEL
@@ -43,14 +43,14 @@ class Encoders:
 
     def __post_init__(self) -> None:
         # As Python's int, which databases can store.
-        object.__setattr__(self, "batch_size", check_batch_size(self.batch_size))
+        object.__setattr__(self, "batch_size", check_count(self.batch_size, name="batch_size"))
 
     def encode_images(self, images: Iterable[ImageInput], *, on_error: Literal["raise", "nan"] = "raise") -> Vectors:
-        """Return `(n, d)` vectors of pictures."""
+        """Return the vectors `(n, d)` of images, in their order."""
         return self._images.encode(images, self.batch_size, on_error=on_error, show_progress=False)
 
     def encode_texts(self, texts: Iterable[str]) -> Vectors:
-        """Return `(n, d)` vectors of texts."""
+        """Return the vectors `(n, d)` of texts, in their order."""
         return self._texts.encode(list(texts), self.batch_size)
 
     @property

@@ -13,8 +13,8 @@ from chromadb.utils.embedding_functions import register_embedding_function
 from numpy.typing import NDArray
 
 from clip_image_encoder import ConfigurationError, ImageError, ImageLoader
-from clip_image_encoder._arguments import check_count
-from clip_image_encoder._defaults import DEFAULT_MODEL
+from clip_image_encoder.arguments import check_count
+from clip_image_encoder.checkpoint import DEFAULT_MODEL
 from clip_image_encoder.integrations._encoders import Encoders
 
 __all__ = ["ClipEmbeddingFunction", "UprightImages"]
@@ -33,12 +33,12 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
     module before. A bad picture stops the call before anything of it is added, with an error that names it.
 
     Args:
-        model: a hub id, a folder, or "tiny-shapes".
-        revision: branch, tag or commit on the hub; name one, and the vectors stay comparable.
-        backend: of the pictures, as in `ImageEncoder`.
-        device: as in `ImageEncoder`.
-        dtype: of the pictures, as in `ImageEncoder`.
-        batch_size: pictures that pass the model at a time.
+        model: A hub id, a folder, or "tiny-shapes".
+        revision: Branch, tag or commit on the hub; with one, the vectors stay comparable. None is the newest.
+        backend: Name of the runtime that encodes images, as in `ImageEncoder`; torch encodes texts.
+        device: Name of a device, as in `ImageEncoder`; None is the best there is.
+        dtype: Type that images are encoded in, as in `ImageEncoder`.
+        batch_size: Number of images that pass the model at a time.
 
     Example:
         >>> import chromadb
@@ -79,7 +79,7 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
         """Return a vector for each text or picture, in their order.
 
         Raises:
-            ImageError: a picture can't be read; names its place in the call.
+            ImageError: An image can't be read; names its place in the call.
         """
         if all(isinstance(item, str) for item in input):
             return list(self._encoders.encode_texts(input))
@@ -115,7 +115,7 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
         """Check stored settings.
 
         Raises:
-            ConfigurationError: a setting has a name that is not known.
+            ConfigurationError: A setting has a name that is not known.
         """
         unknown = sorted(set(config) - set(_SETTINGS))
         if unknown:
@@ -125,7 +125,7 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
         """Check that a collection keeps its model; device, dtype and the like may change.
 
         Raises:
-            ConfigurationError: it has vectors of another model.
+            ConfigurationError: The collection has vectors of another model.
         """
         for name in _FIXED:
             if name in new_config and new_config[name] != old_config.get(name):
@@ -142,8 +142,8 @@ class UprightImages(DataLoader[list["NDArray[np.uint8] | None"]]):  # type: igno
     Chroma's own loader ignores EXIF orientation, and hands palettes on as if they were grey pictures.
 
     Args:
-        loader: which files are read, and how.
-        num_workers: files that are read at a time.
+        loader: Reads the files.
+        num_workers: Number of files that are read at a time.
 
     Example:
         >>> from clip_image_encoder.integrations.chroma import UprightImages
@@ -163,7 +163,7 @@ class UprightImages(DataLoader[list["NDArray[np.uint8] | None"]]):  # type: igno
         """Return `(height, width, 3)` uint8 RGB for each path; None stays None.
 
         Raises:
-            ImageError: a picture can't be read; names its place and path.
+            ImageError: An image can't be read; names its place and path.
         """
         with ThreadPoolExecutor(self.num_workers) as pool:
             return list(pool.map(self._load, range(len(uris)), uris))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clip_image_encoder import ConfigurationError, ImageEncoder
-from clip_image_encoder._arguments import check_batch_size
+from clip_image_encoder.arguments import check_count
 from clip_image_encoder.batches import join
 
 __all__ = ["EmbedImages"]
@@ -24,9 +24,9 @@ class EmbedImages:
     themselves.
 
     Args:
-        encoder: encodes the pictures.
-        column: name of the column with pictures, paths or the content of image files.
-        batch_size: pictures that pass the model at a time.
+        encoder: Encodes the images.
+        column: Name of the column with images, paths or the content of image files.
+        batch_size: Number of images that pass the model at a time.
 
     Example:
         >>> from datasets import Dataset
@@ -41,7 +41,7 @@ class EmbedImages:
     def __init__(self, encoder: ImageEncoder, *, column: str = "image", batch_size: int = 32) -> None:
         self._encoder = encoder
         self._column = column
-        self._batch_size = check_batch_size(batch_size)
+        self._batch_size = check_count(batch_size, name="batch_size")
         # datasets' hash covers what is pickled, and the encoder's pickle has no weights in it.
         self._fingerprint = encoder.fingerprint
 
@@ -49,7 +49,7 @@ class EmbedImages:
         """Return an embedding and an error for each row of the batch.
 
         Raises:
-            ConfigurationError: the batch has no such column.
+            ConfigurationError: The batch has no such column.
         """
         if self._column not in batch:
             raise ConfigurationError(f"the dataset has no column {self._column!r}, but {list(batch)}")

@@ -5,6 +5,7 @@ Documents come in, and go out with their embeddings. Works with docarray 0.30 an
 
 # No annotations as strings here: Jina reads an executor's schemas off its annotations.
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -25,10 +26,8 @@ from clip_image_encoder import (
     UnsupportedImageError,
     UrlPolicy,
 )
-from clip_image_encoder._arguments import check_batch_size
-from clip_image_encoder._defaults import DEFAULT_MODEL
-from clip_image_encoder._devices import resolve_devices
-from clip_image_encoder.checkpoint import open_checkpoint
+from clip_image_encoder.arguments import check_count
+from clip_image_encoder.checkpoint import DEFAULT_MODEL, open_checkpoint
 from clip_image_encoder.pipeline import run
 
 __all__ = ["CLIPImageEncoder", "CLIPTextEncoder", "ClipChunk", "ClipDocument"]
@@ -42,14 +41,14 @@ class ClipChunk(BaseDoc):  # type: ignore[misc]
     The first of `tensor`, `blob`, `bytes_`, `uri`, `url` that is there is the picture.
 
     Attributes:
-        tensor: an array `(H, W, C)` or `(C, H, W)`, uint8, or float in 0..1.
-        blob: the content of an image file.
-        bytes_: the same, as docarray's ImageDoc calls it.
-        uri: a path on the executor's machine, a data: URI, or a URL where those are allowed.
-        url: the same.
-        text: for CLIPTextEncoder.
-        embedding: float32 `(d,)`, filled in by the executors.
-        tags: anything; `error` says why a picture has no embedding.
+        tensor: An array `(H, W, C)` or `(C, H, W)`, uint8, or float in 0..1.
+        blob: The content of an image file.
+        bytes_: The content of an image file, under the name of docarray's ImageDoc.
+        uri: A path on the executor's machine, a data: URI, or a URL where those are allowed.
+        url: A path, a data: URI or a URL, as in `uri`.
+        text: A text for CLIPTextEncoder.
+        embedding: Vector `(d,)`, float32, filled in by the executors.
+        tags: Anything; its `error` says why an image has no embedding.
     """
 
     tensor: AnyTensor | None = None
@@ -66,8 +65,8 @@ class ClipDocument(ClipChunk):
     """What both executors take and return: a picture or a text, and what belongs to it.
 
     Attributes:
-        chunks: parts of it, reached by the access path `@c`.
-        matches: what was found for it, reached by `@m`.
+        chunks: Parts of the document, reached by the access path `@c`.
+        matches: What was found for the document, reached by `@m`.
     """
 
     # Never None: a Flow of several executors can't describe optional lists to its clients.
@@ -79,23 +78,23 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
     """Fills in the embeddings of pictures.
 
     Args:
-        pretrained_model_name_or_path: a hub id, a folder, or "tiny-shapes".
-        base_feature_extractor: hub id or folder whose preprocessor config is used instead.
+        pretrained_model_name_or_path: A hub id, a folder, or "tiny-shapes".
+        base_feature_extractor: Hub id or folder whose preprocessor config is used instead.
         use_default_preprocessing: False takes tensors, finite float32 `(3, H, W)`, as they are.
         device: "cpu", "cuda", "cuda:1" and so on.
-        batch_size: pictures that pass the model at a time.
+        batch_size: Number of images that pass the model at a time.
         access_paths: "@r" for the documents, "@c" for their chunks, "@m" for their matches, "@r,c" for several.
-        traversal_paths: the older spelling, such as "r" or ["r", "c"].
+        traversal_paths: The older spelling of `access_paths`, such as "r" or ["r", "c"].
         overwrite_embeddings: False leaves documents alone that have an embedding.
         normalize: False gives the model's own numbers, as the executor on Jina Hub did.
         on_error: "tag" puts a bad picture's error into its tags and serves the others; "raise" fails the request.
-        allow_urls: fetch pictures from http(s) URLs, with the safeguards of `UrlPolicy`.
-        backend: name of the runtime, as in `ImageEncoder`.
-        dtype: as in `ImageEncoder`.
+        allow_urls: Whether images are fetched from http(s) URLs, with the safeguards of `UrlPolicy`.
+        backend: Name of the runtime, as in `ImageEncoder`.
+        dtype: Type that the model computes in, as in `ImageEncoder`.
 
     Raises:
-        ConfigurationError: an argument can't be had.
-        CheckpointError: the checkpoint is missing, unreachable, damaged or unsafe.
+        ConfigurationError: An argument can't be had.
+        CheckpointError: The checkpoint is missing, unreachable, damaged or unsafe.
     """
 
     def __init__(
@@ -131,12 +130,8 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
             dtype=dtype,
         )
         self._preprocessing = use_default_preprocessing
-        self._device = resolve_devices(device, self._encoder.backend.devices)[0]
-        self._defaults: dict[str, Any] = {
-            "batch_size": check_batch_size(batch_size),
-            "access_paths": traversal_paths or access_paths,
-            "overwrite_embeddings": overwrite_embeddings,
-        }
+        self._device = device
+        self._defaults = _defaults(batch_size, traversal_paths or access_paths, overwrite_embeddings)
         self._normalize = normalize
         self._on_error = on_error
 
@@ -152,48 +147,58 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
         Args:
             docs: None and empty requests are left as they are.
             parameters: `batch_size`, `access_paths` or `traversal_paths`, and `overwrite_embeddings`, for this request.
-            kwargs: what else Jina hands over.
+            kwargs: What else Jina hands over.
         """
         wanted = self._defaults | _requested(parameters)
         pictured = [(doc, image) for doc in _selected(docs, wanted) if (image := _image_of(doc)) is not None]
         images = [image for _, image in pictured]
         for batch in self._batches(images, wanted["batch_size"]):
-            failures = {failure.index: failure for failure in batch.failures}
-            for index, embedding in enumerate(batch.embeddings, start=batch.start):
-                doc, failure = pictured[index][0], failures.get(index)
-                if failure is None:
-                    doc.embedding = embedding
+            for index, outcome in batch.outcomes():
+                doc = pictured[index][0]
+                if not isinstance(outcome, ImageError):
+                    doc.embedding = outcome
                 elif self._on_error == "raise":
-                    raise ImageError(str(failure), source=f"document {doc.id}") from failure
+                    raise ImageError(str(outcome), source=f"document {doc.id}") from outcome
                 else:
                     doc.embedding = None
-                    doc.tags["error"] = str(failure)
+                    doc.tags["error"] = str(outcome)
         return docs
 
     def _batches(self, images: list[Any], size: int) -> Iterable[EncodedBatch]:
+        encoder = self._encoder
         if self._preprocessing:
-            return self._encoder.stream(images, size, normalize=self._normalize, show_progress=False)
-        return _encode_ready(self._encoder, images, size, device=self._device, normalize=self._normalize)
+            return encoder.stream(images, size, normalize=self._normalize, show_progress=False)
+        return run(
+            images,
+            partial(_ready, shape=(3, *encoder.backend.image_size)),
+            backend=encoder.backend,
+            pooling=encoder.pooling,
+            device=self._device,
+            batch_size=size,
+            num_workers=0,
+            normalize=self._normalize,
+            on_error="nan",
+        )
 
 
 class CLIPTextEncoder(Executor):  # type: ignore[misc]
     """Fills in the embeddings of texts, in the space of CLIPImageEncoder's with the same checkpoint.
 
     Args:
-        pretrained_model_name_or_path: a hub id, a folder, or "tiny-shapes".
-        base_tokenizer_model: hub id or folder whose tokenizer is used instead.
-        max_length: of a text in tokens; what is longer is cut.
+        pretrained_model_name_or_path: A hub id, a folder, or "tiny-shapes".
+        base_tokenizer_model: Hub id or folder whose tokenizer is used instead.
+        max_length: Number of tokens at which texts are cut.
         device: "cpu", "cuda", "cuda:1" and so on.
-        batch_size: texts that pass the model at a time.
-        access_paths: as in CLIPImageEncoder.
-        traversal_paths: as in CLIPImageEncoder.
+        batch_size: Number of texts that pass the model at a time.
+        access_paths: Which documents are encoded, as in CLIPImageEncoder.
+        traversal_paths: The older spelling of `access_paths`.
         overwrite_embeddings: False leaves documents alone that have an embedding.
         normalize: False gives the model's own numbers, as the executor on Jina Hub did.
-        dtype: as in `TextEncoder`.
+        dtype: Type that the model computes in, as in `TextEncoder`.
 
     Raises:
-        ConfigurationError: an argument can't be had.
-        CheckpointError: the checkpoint is missing, unreachable, damaged, or has no text tower.
+        ConfigurationError: An argument can't be had.
+        CheckpointError: The checkpoint is missing, unreachable, damaged, or has no text tower.
     """
 
     def __init__(
@@ -219,11 +224,7 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
             device=device,
             dtype=dtype,
         )
-        self._defaults: dict[str, Any] = {
-            "batch_size": check_batch_size(batch_size),
-            "access_paths": traversal_paths or access_paths,
-            "overwrite_embeddings": overwrite_embeddings,
-        }
+        self._defaults = _defaults(batch_size, traversal_paths or access_paths, overwrite_embeddings)
         self._normalize = normalize
 
     @requests  # type: ignore[untyped-decorator]  # Jina has no types
@@ -237,8 +238,8 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
 
         Args:
             docs: None and empty requests are left as they are.
-            parameters: as in CLIPImageEncoder.
-            kwargs: what else Jina hands over.
+            parameters: Settings for this request, as in CLIPImageEncoder.
+            kwargs: What else Jina hands over.
         """
         wanted = self._defaults | _requested(parameters)
         written = [(doc, doc.text) for doc in _selected(docs, wanted) if doc.text]
@@ -247,6 +248,12 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
         for (doc, _), embedding in zip(written, embeddings, strict=True):
             doc.embedding = embedding
         return docs
+
+
+def _defaults(batch_size: int, access_paths: Paths, overwrite_embeddings: bool) -> dict[str, Any]:
+    """Return what holds for requests that don't say otherwise."""
+    size = check_count(batch_size, name="batch_size")
+    return {"batch_size": size, "access_paths": access_paths, "overwrite_embeddings": overwrite_embeddings}
 
 
 def _requested(parameters: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -281,29 +288,12 @@ def _image_of(doc: ClipChunk) -> Any:
     return doc.blob or doc.bytes_ or doc.uri or doc.url or None
 
 
-def _encode_ready(
-    encoder: ImageEncoder, images: Sequence[Any], size: int, *, device: str, normalize: bool
-) -> Iterable[EncodedBatch]:
-    """Encode tensors that are preprocessed already: finite float32 `(3, H, W)` at the model's size."""
-    shape = (3, *encoder.backend.image_size)
-
-    def ready(image: object) -> NDArray[np.float32]:
-        array = np.asarray(image)
-        if array.dtype != np.float32 or array.shape != shape:
-            reason = f"{array.dtype} {array.shape}; without preprocessing it must be float32 {shape}"
-            raise UnsupportedImageError(reason, source="tensor")
-        if not np.isfinite(array).all():
-            raise UnsupportedImageError("there are NaN or infinity in it", source="tensor")
-        return array
-
-    return run(
-        images,
-        ready,
-        backend=encoder.backend,
-        pooling=encoder.pooling,
-        devices=[device],
-        batch_size=check_batch_size(size),
-        num_workers=0,
-        normalize=normalize,
-        on_error="nan",
-    )
+def _ready(tensor: object, *, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    """Return a tensor that is preprocessed already: finite float32 of a shape."""
+    array = np.asarray(tensor)
+    if array.dtype != np.float32 or array.shape != shape:
+        reason = f"{array.dtype} {array.shape}; without preprocessing it must be float32 {shape}"
+        raise UnsupportedImageError(reason, source="tensor")
+    if not np.isfinite(array).all():
+        raise UnsupportedImageError("there are NaN or infinity in it", source="tensor")
+    return array

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, PrivateAttr
 
 from clip_image_encoder import ImageInput
-from clip_image_encoder._arguments import check_batch_size
-from clip_image_encoder._defaults import DEFAULT_MODEL
+from clip_image_encoder.arguments import check_count
+from clip_image_encoder.checkpoint import DEFAULT_MODEL
 from clip_image_encoder.integrations._encoders import Encoders
 
 __all__ = ["ClipEmbeddings"]
@@ -27,12 +28,12 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
     it is opened again with the same model; import this module before.
 
     Attributes:
-        model: a hub id, a folder, or "tiny-shapes".
-        revision: branch, tag or commit on the hub; name one, and the vectors stay comparable.
-        backend: of the pictures, as in `ImageEncoder`.
-        device: as in `ImageEncoder`; `"$var:device:cpu"` lets each machine say its own.
-        dtype: of the pictures, as in `ImageEncoder`.
-        batch_size: pictures that pass the model at a time.
+        model: A hub id, a folder, or "tiny-shapes".
+        revision: Branch, tag or commit on the hub; with one, the vectors stay comparable. None is the newest.
+        backend: Name of the runtime that encodes images, as in `ImageEncoder`; torch encodes texts.
+        device: Name of a device, as in `ImageEncoder`; `"$var:device:cpu"` lets each machine say its own.
+        dtype: Type that images are encoded in, as in `ImageEncoder`.
+        batch_size: Number of images that pass the model at a time.
         on_error: "raise" adds nothing when a picture is bad; LanceDB's RuntimeError has our message, which
             names it. "nan" warns, and leaves it to the `on_bad_vectors` of `Table.add`, which may drop the
             row or keep it with a null.
@@ -60,7 +61,7 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
     device: str | None = None
     dtype: str = "auto"
     # Before pydantic, which takes texts and True for numbers; what it raises quotes our message.
-    batch_size: Annotated[int, BeforeValidator(check_batch_size)] = 32
+    batch_size: Annotated[int, BeforeValidator(partial(check_count, name="batch_size"))] = 32
     on_error: Literal["raise", "nan"] = "raise"
 
     _encoders: Encoders = PrivateAttr()
@@ -77,7 +78,7 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
         """Return a vector for each picture of a column, or of a list.
 
         Raises:
-            ImageError: a picture can't be read, with `on_error="raise"`.
+            ImageError: An image can't be read, with `on_error="raise"`.
         """
         several = images.to_pylist() if isinstance(images, (pa.Array, pa.ChunkedArray)) else images
         return list(self._encoders.encode_images(several, on_error=self.on_error))
@@ -86,7 +87,7 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
         """Return the vector of a text or a picture, alone in a list.
 
         Raises:
-            ImageError: the picture can't be read.
+            ImageError: The image can't be read.
         """
         encoded = (
             self._encoders.encode_texts([query]) if isinstance(query, str) else self._encoders.encode_images([query])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from langchain_core.embeddings import Embeddings
 
 from clip_image_encoder import ImageInput, ImageLoader
-from clip_image_encoder._defaults import DEFAULT_MODEL
+from clip_image_encoder.checkpoint import DEFAULT_MODEL
 from clip_image_encoder.integrations._encoders import Encoders
 
 __all__ = ["ClipEmbeddings"]
@@ -21,13 +21,13 @@ class ClipEmbeddings(Embeddings):  # type: ignore[misc]  # LangChain is not seen
     missing vector.
 
     Args:
-        model: a hub id, a folder, or "tiny-shapes".
-        revision: branch, tag or commit on the hub; name one, and the vectors stay comparable.
-        backend: of the pictures, as in `ImageEncoder`.
-        device: as in `ImageEncoder`.
-        dtype: of the pictures, as in `ImageEncoder`.
-        loader: as in `ImageEncoder`; with `ImageLoader(urls=UrlPolicy())` the uris may be URLs.
-        batch_size: texts or pictures that pass the model at a time.
+        model: A hub id, a folder, or "tiny-shapes".
+        revision: Branch, tag or commit on the hub; with one, the vectors stay comparable. None is the newest.
+        backend: Name of the runtime that encodes images, as in `ImageEncoder`; torch encodes texts.
+        device: Name of a device, as in `ImageEncoder`; None is the best there is.
+        dtype: Type that images are encoded in, as in `ImageEncoder`.
+        loader: Reads the images; None is `ImageLoader()`. With `ImageLoader(urls=UrlPolicy())` the uris may be URLs.
+        batch_size: Number of texts or images that pass the model at a time.
 
     Example:
         >>> from PIL import Image
@@ -73,7 +73,7 @@ class ClipEmbeddings(Embeddings):  # type: ignore[misc]  # LangChain is not seen
         """Return the vectors `(n, d)` of n pictures, of length 1: paths, or what else `ImageEncoder` takes.
 
         Raises:
-            ImageError: a picture can't be read; names its place and path.
+            ImageError: An image can't be read; names its place and path.
         """
         vectors: list[list[float]] = self._encoders.encode_images(uris).tolist()
         return vectors

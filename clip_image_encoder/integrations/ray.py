@@ -16,12 +16,10 @@ from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
 from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
-from clip_image_encoder._arguments import check_batch_size, check_count, check_number
-from clip_image_encoder._defaults import DEFAULT_MODEL
+from clip_image_encoder.arguments import check_count, check_number
 from clip_image_encoder.batches import join
-from clip_image_encoder.checkpoint._files import BUNDLED
-from clip_image_encoder.images.formats import file_endings
-from clip_image_encoder.images.listing import pictures_below, warn_of_other_files
+from clip_image_encoder.checkpoint import DEFAULT_MODEL
+from clip_image_encoder.folder import list_images
 from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, open_folder
 
 __all__ = ["EmbedImages", "embed_images"]
@@ -38,18 +36,18 @@ class EmbedImages:
     never a failed block.
 
     Args:
-        model: a hub id, a folder that every machine has, or "tiny-shapes".
-        backend: as in `ImageEncoder`.
-        device: as in `ImageEncoder`.
-        dtype: as in `ImageEncoder`.
-        loader: as in `ImageEncoder`.
-        filesystem: of pyarrow, in which the paths are; None is the actor's machine.
-        batch_size: pictures that pass the model at a time.
-        without: columns that are not handed on, such as `("bytes",)`.
-        fingerprint: of the encoder that the job expects; None takes any.
+        model: A hub id, a folder that every machine has, or "tiny-shapes".
+        backend: Name of the runtime, as in `ImageEncoder`.
+        device: Name of a device, as in `ImageEncoder`; None is the best there is.
+        dtype: Type that the model computes in, as in `ImageEncoder`.
+        loader: Reads the images; None is `ImageLoader()`.
+        filesystem: File system of pyarrow that the paths are in; None is the disk of the actor's machine.
+        batch_size: Number of images that pass the model at a time.
+        without: Names of columns that are not handed on, such as `("bytes",)`.
+        fingerprint: Fingerprint of the encoder that the job expects; None takes any encoder.
 
     Raises:
-        ConfigurationError: in the actor: something can't be had, the encoder is another than expected, or a
+        ConfigurationError: In the actor: something can't be had, the encoder is another than expected, or a
             batch has neither column.
 
     Example:
@@ -76,7 +74,7 @@ class EmbedImages:
     ) -> None:
         self._encoder = ImageEncoder(model, backend=backend, device=device, dtype=dtype, loader=loader)
         self._filesystem = filesystem
-        self._batch_size = check_batch_size(batch_size)
+        self._batch_size = check_count(batch_size, name="batch_size")
         self._without = tuple(without)
         self._fingerprint = self._encoder.fingerprint
         if fingerprint not in (None, self._fingerprint):
@@ -145,31 +143,31 @@ def embed_images(
     when there are more pictures. While a call writes to a folder, another one is refused, as by `embed_folder`.
 
     Args:
-        source: a folder that every machine has, a URL such as `s3://bucket/photos` or of another file system
+        source: A folder that every machine has, a URL such as `s3://bucket/photos` or of another file system
             that fsspec opens, or a Dataset with the column `path`, and `bytes` where the actors can't open
             the paths.
-        destination: folder or URL for `ok-*.parquet` and `failed-*.parquet`, as `embed_folder` writes them.
-        model: a hub id, a folder that every machine has, or "tiny-shapes".
-        backend: as in `ImageEncoder`.
-        dtype: as in `ImageEncoder`.
-        loader: as in `ImageEncoder`.
-        num_gpus: of an actor; 0 computes on CPUs.
-        num_cpus: of an actor, and the threads that it computes with; None shares out what the cluster
+        destination: Folder or URL for `ok-*.parquet` and `failed-*.parquet`, as `embed_folder` writes them.
+        model: A hub id, a folder that every machine has, or "tiny-shapes".
+        backend: Name of the runtime, as in `ImageEncoder`.
+        dtype: Type that the model computes in, as in `ImageEncoder`.
+        loader: Reads the images; None is `ImageLoader()`.
+        num_gpus: Number of GPUs of each actor; 0 computes on CPUs.
+        num_cpus: Number of CPUs, and of computing threads, of each actor; None shares out what the cluster
             has evenly.
-        concurrency: number of actors.
-        batch_size: pictures that an actor gets at a time.
+        concurrency: Number of actors.
+        batch_size: Number of images that an actor gets at a time.
 
     Raises:
-        ConfigurationError: there is no such folder, or the destination holds vectors of another encoder or a
+        ConfigurationError: There is no such folder, or the destination holds vectors of another encoder or a
             damaged file, can't be written to, or is another job's at the moment.
     """
-    concurrency, batch_size = check_count(concurrency, name="concurrency"), check_batch_size(batch_size)
+    concurrency, batch_size = check_count(concurrency, name="concurrency"), check_count(batch_size, name="batch_size")
     num_gpus = check_number(num_gpus, name="num_gpus", kind="a number from 0", least=0)
     if num_cpus is not None:
         num_cpus = check_number(num_cpus, name="num_cpus", kind="a number from 0", least=0)
     settings = {
         # An actor has another current folder.
-        "model": Path(model).absolute() if model != BUNDLED and Path(model).is_dir() else model,
+        "model": Path(model).absolute() if model != "tiny-shapes" and Path(model).is_dir() else model,
         "backend": backend,
         "device": "cuda" if num_gpus else "cpu",
         "dtype": dtype,
@@ -184,11 +182,13 @@ def embed_images(
         if isinstance(source, Dataset):
             todo = source.filter(_NotIn(done))
         else:
-            folder = _folder(source)
             formats = (loader or ImageLoader()).formats
-            paths = [path for path in _pictures(folder, formats, without=files.local) if path not in done]
+            paths = [path for path in list_images(source, formats, without=files.local) if path not in done]
             if not paths:
                 return
+            filesystem, root = open_folder(source)
+            # In a file system of its own, a path is what the folder's rows are known by.
+            folder = pa.fs.SubTreeFileSystem(root, filesystem)
             # The actors read the files: what comes through Ray's own reading is copied twice on its way.
             rows = max(batch_size, min(_ROWS_A_BLOCK, len(paths) // (4 * concurrency)))
             blocks = [pa.table({"path": paths[start : start + rows]}) for start in range(0, len(paths), rows)]
@@ -219,26 +219,6 @@ def _share(actors: int, *, spare: int) -> int:
 
 def _fingerprint(settings: dict[str, Any]) -> str:
     return ImageEncoder(**settings).fingerprint
-
-
-def _folder(source: str | os.PathLike[str]) -> pa.fs.SubTreeFileSystem:
-    """Return a folder as a file system of its own, in which a path is what the folder's rows are known by."""
-    filesystem, root = open_folder(source)
-    if filesystem.get_file_info(root).type != pa.fs.FileType.Directory:
-        raise ConfigurationError(f"{source} is not a folder")
-    return pa.fs.SubTreeFileSystem(root, filesystem)
-
-
-def _pictures(folder: pa.fs.SubTreeFileSystem, formats: Sequence[str], *, without: Path | None) -> list[str]:
-    if isinstance(folder.base_fs, pa.fs.LocalFileSystem):
-        # pyarrow lists nothing where a single name is no text.
-        return [name for name, _ in pictures_below(Path(folder.base_path), formats, without=without)]
-    endings = file_endings(formats)
-    files = [info for info in folder.get_file_info(pa.fs.FileSelector("", recursive=True)) if info.is_file]
-    pictures = {info.path for info in files if f".{info.extension.lower()}" in endings}
-    others = [info.path for info in files if info.path not in pictures]
-    warn_of_other_files(others, place=folder.base_path, stacklevel=4)
-    return sorted(pictures)
 
 
 class _NotIn:

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from clip_image_encoder import ImageEncoder, ImageInput
-from clip_image_encoder._defaults import DEFAULT_MODEL
+from clip_image_encoder.checkpoint import DEFAULT_MODEL
 
 __all__ = ["ImageVectorizer"]
 
@@ -21,11 +21,11 @@ class ImageVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
     """A transformer from pictures to CLIP vectors; it learns nothing, and loads its model when it is fitted.
 
     Args:
-        model: a hub id, a folder, or "tiny-shapes".
-        backend: as in `ImageEncoder`.
-        device: as in `ImageEncoder`.
-        dtype: as in `ImageEncoder`.
-        batch_size: pictures that pass the model at a time.
+        model: A hub id, a folder, or "tiny-shapes".
+        backend: Name of the runtime, as in `ImageEncoder`.
+        device: Name of a device, as in `ImageEncoder`; None is the best there is.
+        dtype: Type that the model computes in, as in `ImageEncoder`.
+        batch_size: Number of images that pass the model at a time.
         on_error: "raise" stops at the first bad picture and names it; "nan" gives it a row of NaN, which
             most estimators refuse: put an imputer, or a filter, behind it.
 
@@ -62,8 +62,8 @@ class ImageVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
         """Load the model; pictures and labels are not looked at.
 
         Raises:
-            ConfigurationError: a parameter can't be had.
-            CheckpointError: the checkpoint is missing, unreachable, damaged or unsafe.
+            ConfigurationError: A parameter can't be had.
+            CheckpointError: The checkpoint is missing, unreachable, damaged or unsafe.
         """
         self.encoder_ = ImageEncoder(self.model, backend=self.backend, device=self.device, dtype=self.dtype)
         return self
@@ -72,8 +72,8 @@ class ImageVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
         """Return the vectors `(n, d)`, float32 and of length 1, of n pictures.
 
         Raises:
-            ImageError: a picture can't be read, with `on_error="raise"`.
-            NotFittedError: it has not been fitted.
+            ImageError: An image can't be read, with `on_error="raise"`.
+            NotFittedError: The transformer has not been fitted.
         """
         check_is_fitted(self)
         return self.encoder_.encode(X, self.batch_size, on_error=self.on_error)

@@ -8,7 +8,34 @@ point group "clip_image_encoder.models". Files whose name starts with an undersc
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from clip_image_encoder.models._family import Family, TextSpec, VisionSpec, Weights
 from clip_image_encoder.models._registry import available_families, find_family
 
-__all__ = ["Family", "TextSpec", "VisionSpec", "Weights", "available_families", "find_family"]
+if TYPE_CHECKING:
+    from clip_image_encoder.models._towers import TextTower, VisionTower, build
+
+__all__ = [
+    "Family",
+    "TextSpec",
+    "TextTower",
+    "VisionSpec",
+    "VisionTower",
+    "Weights",
+    "available_families",
+    "build",
+    "find_family",
+]
+
+
+def _import(name: str) -> object:
+    # Torch comes with the first name that needs it.
+    if name not in ("TextTower", "VisionTower", "build"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}._towers"), name)
+
+
+if not TYPE_CHECKING:  # which would take any misspelt name for an object
+    __getattr__ = _import

@@ -63,6 +63,12 @@ def build(module: Callable[[], _Module]) -> _Module:
 
     Args:
         module: Makes the module; called under torch's meta device, which holds for this thread only.
+
+    Example:
+        >>> from torch import nn
+        >>> from clip_image_encoder.models import build
+        >>> build(lambda: nn.Linear(8, 4)).weight.device
+        device(type='meta')
     """
     with torch.device("meta"):
         return module().eval()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from clip_image_encoder.errors import CheckpointError, first_line
+from clip_image_encoder._messages import first_line
+from clip_image_encoder.errors import CheckpointError
 from clip_image_encoder.models._cut import cut_to_image
 from clip_image_encoder.protocols import Output
 

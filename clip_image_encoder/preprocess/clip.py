@@ -37,8 +37,8 @@ class ClipPreprocess:
         crop: `(height, width)` of the centre crop after resizing; None keeps everything, and then
             `resize` must be `(height, width)`.
         resample: Pillow's filter.
-        mean: of each channel, for pixels in 0..1.
-        std: of each channel, for pixels in 0..1.
+        mean: Mean of each channel, for pixels in 0..1.
+        std: Standard deviation of each channel, for pixels in 0..1.
 
     Raises:
         ConfigurationError: the sizes don't lead to one fixed size, or an argument is out of its range.

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from clip_image_encoder._messages import without_tracebacks
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.batches import EncodedBatch
 from clip_image_encoder.errors import (
@@ -18,7 +19,6 @@ from clip_image_encoder.errors import (
     ConfigurationError,
     ContractError,
     ImageError,
-    without_tracebacks,
 )
 from clip_image_encoder.images import ImageInput
 from clip_image_encoder.images.describe import short_text

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from . import backdrops
-from .colours import COLOURS, RGB, SHADES, as_rgb, contrasting, distance, shade
-from .shapes import SHAPES, Contours, contours
+from . import _backdrops
+from ._colours import COLOURS, RGB, SHADES, as_rgb, contrasting, distance, shade
+from ._shapes import SHAPES, Contours, contours
 
 __all__ = ["COLOURS", "HELD_OUT", "SHAPES", "Scene", "draw", "random_scene", "random_scenes", "silhouette"]
 
@@ -150,11 +150,11 @@ def draw(scene: Scene) -> Image.Image:
     paint, ground = _paints(scene, generator)
     width, height = scene.canvas
     if scene.background is None:
-        canvas = backdrops.varied(paint, ground, width, height, generator)
+        canvas = _backdrops.varied(paint, ground, width, height, generator)
         if generator.random() < 0.25:
             canvas = _with_marks(canvas, generator)
     else:
-        canvas = backdrops.plain(ground, width, height)
+        canvas = _backdrops.plain(ground, width, height)
     placed = _placed(_form(scene), scene)
     mask = _mask(placed, scene, generator)
     if generator.random() < 0.2:
@@ -185,9 +185,9 @@ def _form(scene: Scene) -> Contours:
 def _textbook(scene: Scene) -> Image.Image:
     """Draw a scene with pure colours, upright, with smooth edges."""
     assert scene.background is not None
-    canvas = backdrops.plain(SHADES[scene.background][0], *scene.canvas)
+    canvas = _backdrops.plain(SHADES[scene.background][0], *scene.canvas)
     mask = _filled(_placed(_form(scene), scene), scene.canvas, 4)
-    canvas += (backdrops.plain(SHADES[scene.colour][0], *scene.canvas) - canvas) * mask[..., None]
+    canvas += (_backdrops.plain(SHADES[scene.colour][0], *scene.canvas) - canvas) * mask[..., None]
     return Image.fromarray(np.rint(canvas).astype(np.uint8))
 
 
@@ -240,14 +240,16 @@ def _fill(paint: RGB, scene: Scene, generator: np.random.Generator) -> np.ndarra
     width, height = scene.canvas
     kind = generator.random()
     if kind < 0.5:
-        return backdrops.plain(paint, width, height)
+        return _backdrops.plain(paint, width, height)
     darker, lighter = generator.uniform(0.8, 1.0), generator.uniform(0.0, 0.12)
     dark, light = as_rgb(np.array(paint) * darker), as_rgb(paint + (255 - np.array(paint)) * lighter)
     if kind < 0.75:
-        return backdrops.mixed(dark, light, backdrops.ramp(width, height, generator.uniform(0, 2 * np.pi)))
+        return _backdrops.mixed(dark, light, _backdrops.ramp(width, height, generator.uniform(0, 2 * np.pi)))
     if kind < 0.88:
-        return backdrops.mixed(dark, light, backdrops.clouds(width, height, int(generator.integers(4, 24)), generator))
-    return backdrops.mixed(dark, light, generator.random((height, width)))
+        return _backdrops.mixed(
+            dark, light, _backdrops.clouds(width, height, int(generator.integers(4, 24)), generator)
+        )
+    return _backdrops.mixed(dark, light, generator.random((height, width)))
 
 
 def _with_marks(canvas: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -298,7 +300,7 @@ def _photographed(canvas: np.ndarray, generator: np.random.Generator) -> Image.I
         canvas = (canvas - 128) * contrast + 128 + light + tint
     if generator.random() < 0.15:
         height, width = canvas.shape[:2]
-        side_light = backdrops.ramp(width, height, generator.uniform(0, 2 * np.pi)) - 0.5
+        side_light = _backdrops.ramp(width, height, generator.uniform(0, 2 * np.pi)) - 0.5
         canvas = canvas * (1 + generator.uniform(0.05, 0.25) * side_light[..., None])
     if generator.random() < 0.25:
         canvas = canvas + generator.normal(0.0, generator.uniform(2, 14), canvas.shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
 import re
@@ -15,15 +14,27 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_image_encoder import ClipPreprocess, ConfigurationError, ImageEncoder, ImageLoader, TextEncoder, UrlPolicy
+from clip_image_encoder import (
+    ClipPreprocess,
+    ConfigurationError,
+    ImageEncoder,
+    ImageLoader,
+    PixelFormat,
+    PretrainedPooling,
+    TextEncoder,
+    UrlPolicy,
+)
 from clip_image_encoder._arguments import quota_of
 from clip_image_encoder._fingerprint import describe_component
+from clip_image_encoder.batches import join
 from clip_image_encoder.cache import CachedEncoder, DiskCache, MemoryCache
+from clip_image_encoder.checkpoint import CheckpointTokenizer, open_checkpoint
 from clip_image_encoder.compact import BinaryQuantizer, Int8Quantizer, truncate
 from clip_image_encoder.folder import embed_folder
+from clip_image_encoder.pipeline import run
 from clip_image_encoder.serving import MicroBatcher
 from clip_image_encoder.testing import ToyBackend
-from tests.architecture.test_public_api import MODULES
+from tests.public import public_names
 
 ENCODER = ImageEncoder(backend=ToyBackend(), num_workers=1)
 CACHED = CachedEncoder(ENCODER, MemoryCache())
@@ -34,6 +45,18 @@ FOUR = np.ones(4, np.float32)
 @cache
 def text_encoder() -> TextEncoder:
     return TextEncoder("tiny-shapes", device="cpu")
+
+
+def tokenize(number: Any) -> None:
+    CheckpointTokenizer(open_checkpoint("tiny-shapes"), max_length=number, padding="longest")
+
+
+def pixel_format(*, size: Any = (8, 8), mean: Any = 0.5, std: Any = 0.5) -> PixelFormat:
+    return PixelFormat(size=size, mean=(0.5, mean, 0.5), std=(0.5, std, 0.5))
+
+
+def start(**settings: Any) -> None:
+    run([], lambda item: FOUR, backend=ToyBackend(), pooling=PretrainedPooling(), **settings)
 
 
 def serve(**settings: Any) -> None:
@@ -51,6 +74,7 @@ Taker = Callable[[Any, Path], object]
 COUNTS: dict[str, Taker] = {
     "CachedEncoder.encode(batch_size)": lambda number, _: CACHED.encode([], number),
     "CachedEncoder.stream(batch_size)": lambda number, _: list(CACHED.stream([], number)),
+    "CheckpointTokenizer(max_length)": lambda number, _: tokenize(number),
     "ClipPreprocess(crop)": lambda number, _: ClipPreprocess(crop=(8, number)),
     "ClipPreprocess(resize)": lambda number, _: ClipPreprocess(resize=number),
     "DiskCache(max_bytes)": lambda number, folder: DiskCache(folder / "vectors.sqlite", number),
@@ -64,14 +88,19 @@ COUNTS: dict[str, Taker] = {
     "MemoryCache(max_bytes)": lambda number, _: MemoryCache(number),
     "MicroBatcher(max_batch_size)": lambda number, _: serve(max_batch_size=number),
     "MicroBatcher(max_queue)": lambda number, _: serve(max_queue=number),
+    "PixelFormat(size)": lambda number, _: pixel_format(size=(8, number)),
     "TextEncoder(max_length)": lambda number, _: TextEncoder("tiny-shapes", device="cpu", max_length=number),
     "TextEncoder.encode(batch_size)": lambda number, _: text_encoder().encode([], number),
+    "TextEncoder.stream(batch_size)": lambda number, _: list(text_encoder().stream([], number)),
     "ToyBackend(dimension)": lambda number, _: ToyBackend(dimension=number),
     "ToyBackend(grid)": lambda number, _: ToyBackend(grid=number),
     "ToyBackend(image_size)": lambda number, _: ToyBackend(image_size=(number, 8)),
     "UrlPolicy(max_redirects)": lambda number, _: UrlPolicy(max_redirects=number),
     "embed_folder(batch_size)": lambda number, folder: embed(folder, batch_size=number),
     "embed_folder(rows_per_file)": lambda number, folder: embed(folder, rows_per_file=number),
+    "join(dimension)": lambda number, _: join([], dimension=number),
+    "run(batch_size)": lambda number, _: start(batch_size=number),
+    "run(num_workers)": lambda number, _: start(num_workers=number),
     "truncate(dimension)": lambda number, _: truncate(FOUR, number),
 }
 
@@ -82,6 +111,8 @@ NUMBERS: dict[str, Taker] = {
     "ClipPreprocess(std)": lambda number, _: ClipPreprocess(std=(0.5, number, 0.5)),
     "Int8Quantizer(bound)": lambda number, _: Int8Quantizer(bound=number),
     "MicroBatcher(max_wait_ms)": lambda number, _: serve(max_wait_ms=number),
+    "PixelFormat(mean)": lambda number, _: pixel_format(mean=number),
+    "PixelFormat(std)": lambda number, _: pixel_format(std=number),
     "UrlPolicy(connect_timeout)": lambda number, _: UrlPolicy(connect_timeout=number),
     "UrlPolicy(read_timeout)": lambda number, _: UrlPolicy(read_timeout=number),
     "UrlPolicy(total_timeout)": lambda number, _: UrlPolicy(total_timeout=number),
@@ -93,10 +124,17 @@ MAY_BE_NONE = {
     "ImageEncoder(num_workers)",
     "MicroBatcher(max_queue)",
     "TextEncoder(max_length)",
+    "run(num_workers)",
 }
 
 # What comes out of a call, and is not given to one.
 RESULTS = {"BatcherStats", "EncodedBatch", "FolderSummary"}
+
+# The checks themselves.
+THE_RULE = {"check_count", "check_number"}
+
+# What a family's code says of its towers: the numbers are a config.json's, which is checked as it is read.
+FAMILIES = {"TextSpec", "TextTower", "VisionSpec", "VisionTower"}
 
 NO_NUMBERS = [True, np.True_, "5", "5" * 10_000, math.nan, np.float32("nan"), math.inf, np.ones(1000), 3j]
 NO_COUNTS = [*NO_NUMBERS, -1, 2.5, 2.0, np.float32(2), np.timedelta64(3, "s"), np.array([3])]
@@ -158,19 +196,17 @@ def test_a_component_is_described_the_same_whether_numpy_has_made_its_numbers(ma
 
 def names_of_numbers() -> Iterator[str]:
     """Every argument of the public face whose annotation names a number."""
-    for module in MODULES:
-        home = importlib.import_module(module)
-        for name in home.__all__:
-            value = getattr(home, name)
-            if inspect.isfunction(value):
-                yield from numbers_in(value, name)
-            elif inspect.isclass(value) and name not in RESULTS and not issubclass(value, Exception):
-                if getattr(value, "_is_protocol", False):
-                    continue
-                yield from numbers_in(value.__init__, name)
-                for member, function in vars(value).items():
-                    if inspect.isfunction(function) and (not member.startswith("_") or member == "__call__"):
-                        yield from numbers_in(function, f"{name}.{member}")
+    for path, value in public_names().items():
+        name = path.rpartition(".")[2]
+        if name in {*RESULTS, *THE_RULE, *FAMILIES}:
+            continue
+        if inspect.isfunction(value):
+            yield from numbers_in(value, name)
+        elif isinstance(value, type) and not issubclass(value, Exception) and not getattr(value, "_is_protocol", False):
+            yield from numbers_in(value.__init__, name)
+            for member, function in vars(value).items():
+                if inspect.isfunction(function) and (not member.startswith("_") or member == "__call__"):
+                    yield from numbers_in(function, f"{name}.{member}")
 
 
 def numbers_in(function: Callable[..., object], called: str) -> Iterator[str]:

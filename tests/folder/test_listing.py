@@ -6,11 +6,12 @@ import os
 import sys
 from pathlib import Path
 
+import fsspec
 import pytest
 from PIL import Image
 
-from clip_image_encoder import ImageEncoder
-from clip_image_encoder.folder import FolderSummary, embed_folder
+from clip_image_encoder import ConfigurationError, ImageEncoder
+from clip_image_encoder.folder import FolderSummary, embed_folder, list_images
 from clip_image_encoder.images.formats import DEFAULT_FORMATS
 from clip_image_encoder.images.listing import pictures_below
 from clip_image_encoder.testing import ToyBackend
@@ -103,3 +104,17 @@ def test_every_name_is_one_of_its_own(root: Path) -> None:
 def test_a_name_that_is_text_is_kept_as_it_is(name: str, root: Path) -> None:
     picture(root / name)
     assert names_below(root) == [name]
+
+
+def test_the_images_of_another_file_system_are_listed_below_its_folder() -> None:
+    filesystem = fsspec.filesystem("memory")
+    for name in ("b.png", "deep/a.jpg", "notes.txt"):
+        filesystem.pipe(f"/listing/{name}", b"")
+    with pytest.warns(UserWarning, match=r"1 file is left out in memory://listing.*1 \.txt"):
+        assert list_images("memory://listing", DEFAULT_FORMATS) == ["b.png", "deep/a.jpg"]
+
+
+@pytest.mark.parametrize("place", ["", "local://"])
+def test_a_file_is_no_folder_of_images(place: str, root: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"a\.png is not a folder"):
+        list_images(f"{place}{picture(root / 'a.png')}", DEFAULT_FORMATS)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_image_encoder.tiny_shapes.colours import SHADES, contrasting, distance, shade
+from clip_image_encoder.tiny_shapes._colours import SHADES, contrasting, distance, shade
+from clip_image_encoder.tiny_shapes._shapes import contours
 from clip_image_encoder.tiny_shapes.draw import COLOURS, HELD_OUT, SHAPES, Scene, draw, random_scene, random_scenes
-from clip_image_encoder.tiny_shapes.shapes import contours
 
 PAIRS = [(colour, shape) for colour in COLOURS for shape in SHAPES]
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .colours import RGB, as_rgb, contrasting, distance
+from ._colours import RGB, as_rgb, contrasting, distance
 
 Canvas = np.ndarray
 Generator = np.random.Generator

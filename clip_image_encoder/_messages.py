@@ -1,0 +1,36 @@
+"""What is told of an error, and what is not kept of it."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+__all__ = ["first_line", "without_tracebacks"]
+
+_Error = TypeVar("_Error", bound=Exception)
+
+
+def without_tracebacks(error: _Error) -> _Error:
+    """Return an error whose traceback, and those of its causes, are taken off: their frames hold the inputs.
+
+    Example:
+        >>> try:
+        ...     raise ValueError("the backend returned nothing")
+        ... except ValueError as error:
+        ...     print(without_tracebacks(error).__traceback__)
+        None
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        cause.__traceback__ = None
+        cause = cause.__cause__ or cause.__context__
+    return error
+
+
+def first_line(error: BaseException) -> str:
+    r"""Return the first line of an error's message, or the name of its class if it has none.
+
+    Example:
+        >>> first_line(OSError("the disk is full\nsee the log"))
+        'the disk is full'
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
