@@ -8,7 +8,39 @@ point group "clip_image_encoder.models". Files whose name starts with an undersc
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from clip_image_encoder.models._cut import cut, cut_to_image
 from clip_image_encoder.models._family import Family, TextSpec, VisionSpec, Weights
 from clip_image_encoder.models._registry import available_families, find_family
 
-__all__ = ["Family", "TextSpec", "VisionSpec", "Weights", "available_families", "find_family"]
+if TYPE_CHECKING:
+    from clip_image_encoder.models._towers import TextTower, VisionTower, build
+
+__all__ = [
+    "Family",
+    "TextSpec",
+    "TextTower",
+    "VisionSpec",
+    "VisionTower",
+    "Weights",
+    "available_families",
+    "build",
+    "cut",
+    "cut_to_image",
+    "find_family",
+]
+
+
+def _import(name: str) -> object:
+    # What towers are made of comes with torch, which a checkpoint's description does without.
+    if name not in ("TextTower", "VisionTower", "build"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}._towers"), name)
+    globals()[name] = value
+    return value
+
+
+if not TYPE_CHECKING:  # which would take any misspelt name for an object
+    __getattr__ = _import
