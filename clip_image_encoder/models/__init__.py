@@ -34,12 +34,10 @@ __all__ = [
 
 
 def _import(name: str) -> object:
-    # What towers are made of comes with torch, which a checkpoint's description does without.
+    # Torch comes with the first name that needs it.
     if name not in ("TextTower", "VisionTower", "build"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}._towers"), name)
-    globals()[name] = value
-    return value
+    return getattr(import_module(f"{__name__}._towers"), name)
 
 
 if not TYPE_CHECKING:  # which would take any misspelt name for an object
