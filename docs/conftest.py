@@ -1,6 +1,7 @@
 """Every Python block of the pages runs, from top to bottom, in a folder of its own with a few pictures in it.
 
-Where a line says `print(...)  # text`, that text must be what is printed.
+Where a line says `print(...)  # text`, that text must be what is printed. A block that starts with a file's name, as
+in `# name.py`, is saved there before it runs, as a reader would do.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ collect_ignore += ["integrations/jina.md"]
 collect_ignore_glob = ["*.py", "notebooks/*"]
 
 _PROMISE = re.compile(r"^print\(.*\)  # (.+)$", re.MULTILINE)
-_START = "the folder where it started"
+_FILE = re.compile(r"# (\w+\.py)\n")
+_START = "the folder where it started, and what it changed"
 
 
 class Promises(PythonEvaluator):
@@ -59,6 +61,8 @@ class Promises(PythonEvaluator):
         Raises:
             AssertionError: it prints something else.
         """
+        if file := _FILE.match(example.parsed):
+            Path(file[1]).write_text(example.parsed, "utf-8")
         with redirect_stdout(StringIO()) as printed:
             super().__call__(example)
         for promised in _PROMISE.findall(example.parsed):
@@ -77,7 +81,7 @@ def _pictures() -> tuple[tuple[str, Any], ...]:
 def _enter(namespace: dict[str, Any]) -> None:
     """Start a page in a new folder with `photos/` in it, as a module, since classes pickle by their module's name."""
     folder = tempfile.TemporaryDirectory()
-    namespace[_START] = (Path.cwd(), folder)
+    namespace[_START] = (Path.cwd(), folder, list(sys.path))
     os.chdir(folder.name)
     tempfile.tempdir = folder.name
     Path("photos").mkdir()
@@ -96,10 +100,13 @@ def _enter(namespace: dict[str, Any]) -> None:
 
 
 def _leave(namespace: dict[str, Any]) -> None:
-    start, folder = namespace[_START]
+    start, folder, path = namespace[_START]
     os.chdir(start)
     tempfile.tempdir = None
+    for file in Path(folder.name).glob("*.py"):
+        sys.modules.pop(file.stem, None)
     folder.cleanup()
+    sys.path[:] = path
     del sys.modules["page"]
 
 

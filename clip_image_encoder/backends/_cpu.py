@@ -73,7 +73,8 @@ def make_quick(tower: nn.Module, *, tokens: int) -> None:
     largest = max(linears, key=lambda linear: (linear.weight.numel(), linear.out_features))
     if largest.weight.dtype is torch.bfloat16 and tokens <= _FEW_TOKENS:
         model: Any = tower.model
-        model.set_attn_implementation("eager")
+        if hasattr(model, "set_attn_implementation"):  # a network of transformers
+            model.set_attn_implementation("eager")
     if largest.weight.dtype in _TOLERANCE and largest.weight.numel() >= _WORTH_IT and _is_faster(largest):
         pack(tower)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from clip_image_encoder.models._cut import cut, cut_to_image
 from clip_image_encoder.models._family import Family, TextSpec, VisionSpec, Weights
 from clip_image_encoder.models._registry import available_families, find_family
 
@@ -26,6 +27,8 @@ __all__ = [
     "Weights",
     "available_families",
     "build",
+    "cut",
+    "cut_to_image",
     "find_family",
 ]
 

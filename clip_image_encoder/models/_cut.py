@@ -14,6 +14,12 @@ def cut(pixels: Tensor, size: int) -> Tensor:
     """Return the patches `(n, rows * columns, size * size * 3)` of pixels `(n, H, W, 3)`.
 
     Pixels beyond the last whole patch are left out, as by a convolution.
+
+    Example:
+        >>> import torch
+        >>> from clip_image_encoder.models import cut
+        >>> cut(torch.zeros(2, 32, 32, 3, dtype=torch.uint8), 8).shape
+        torch.Size([2, 16, 192])
     """
     count, height, width, channels = pixels.shape
     rows, columns = height // size, width // size
@@ -25,7 +31,14 @@ def cut(pixels: Tensor, size: int) -> Tensor:
 def cut_to_image(pixels: Tensor, size: int) -> Tensor:
     """Return the values of `cut`, then zeros, in the shape `(n, 3, H, W)`, which transformers checks.
 
-    So they are cut while they are bytes, not when they are four times as large.
+    So they are cut while they are bytes, not when they are four times as large. It is what a patch embedding that is
+    a convolution is given.
+
+    Example:
+        >>> import torch
+        >>> from clip_image_encoder.models import cut_to_image
+        >>> cut_to_image(torch.zeros(2, 32, 32, 3, dtype=torch.uint8), 8).shape
+        torch.Size([2, 3, 32, 32])
     """
     count, height, width, channels = pixels.shape
     values = cut(pixels, size).flatten(1)

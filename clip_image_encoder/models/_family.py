@@ -62,7 +62,9 @@ class VisionSpec:
         any_size: Whether its position embeddings are made to be resized to other sizes.
         outputs: What it can give: "pooled", "tokens", or both.
         prefix_tokens: Number of class and register tokens before the patches.
-        load: Builds the tower and fills it with weights; called once for each device.
+        load: Builds the tower and fills it with weights; called once for each device. One layer of the tower, its
+            only `nn.Conv2d` or an `nn.Linear` named `patch_embedding`, sees the patches first: it is changed so
+            that it takes bytes, and normalizes them.
     """
 
     image_size: tuple[int, int]

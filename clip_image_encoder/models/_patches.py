@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from clip_image_encoder.arrays import PixelFormat
+from clip_image_encoder.errors import ContractError
 
 __all__ = ["denormalized", "take_bytes"]
 
@@ -81,11 +82,31 @@ def take_bytes(model: nn.Module, pixel_format: PixelFormat) -> None:
     Args:
         model: on the CPU, with its weights.
         pixel_format: How the model was trained to see its pixels normalized.
+
+    Raises:
+        ContractError: Which layer sees the patches first is not known, or it is no layer of separate patches.
     """
-    for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            layer: Any = child
-            if isinstance(child, nn.Conv2d):
-                setattr(module, name, PatchEmbedding(layer, pixel_format))
-            elif name == "patch_embedding" and isinstance(child, nn.Linear):
-                setattr(module, name, PatchLinear(layer.weight.unflatten(1, (-1, 3)), layer.bias, pixel_format))
+    found = [
+        (module, name, child)
+        for module in model.modules()
+        for name, child in module.named_children()
+        if isinstance(child, nn.Conv2d) or (name == "patch_embedding" and isinstance(child, nn.Linear))
+    ]
+    if len(found) != 1:
+        count = f"{len(found)} layers" if found else "no patch embedding"
+        raise ContractError(
+            f"the vision tower has {count}, to normalize the pixels; exactly one layer has to be an nn.Conv2d, or an "
+            "nn.Linear named patch_embedding"
+        )
+    ((module, name, layer),) = found
+    setattr(module, name, _of_bytes(layer, pixel_format))
+
+
+def _of_bytes(layer: Any, pixel_format: PixelFormat) -> nn.Module:
+    """Return a patch embedding that takes values in 0..255 for one that takes normalized ones."""
+    if isinstance(layer, nn.Linear):
+        return PatchLinear(layer.weight.unflatten(1, (-1, 3)), layer.bias, pixel_format)
+    height, width = layer.kernel_size
+    if height != width or layer.stride != layer.kernel_size or layer.padding not in ((0, 0), "valid"):
+        raise ContractError(f"the vision tower's patches must be squares that don't overlap, without padding: {layer}")
+    return PatchEmbedding(layer, pixel_format)

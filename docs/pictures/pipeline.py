@@ -36,7 +36,7 @@ def main() -> None:
         show(places[0], stored, title="a file", below="sideways, with a note\nin its EXIF data")
         show(places[1], upright, title="upright RGB", below="8 bits, nothing\ntransparent")
         show(places[2], Image.fromarray(pixels), title="pixels", below=f"{pixels.shape} uint8")
-        places[3].imshow(_as_colours(tokens[1:]))
+        places[3].imshow(_as_colours(tokens[encoder.backend.prefix_tokens :]))
         places[3].set(xticks=[], yticks=[])
         places[3].set_title("features", fontsize=11)
         places[3].set_xlabel(f"{tokens.shape} float32:\none for each patch,\nand one for all", fontsize=10)

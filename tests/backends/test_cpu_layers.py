@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from clip_image_encoder.backends import _cpu
 from clip_image_encoder.backends._cpu import PackedLinear, make_quick, pack
 from clip_image_encoder.checkpoint import open_checkpoint
+from clip_image_encoder.models import VisionTower
 from clip_image_encoder.models._patches import take_bytes
 
 from .conftest import Saved
@@ -55,6 +56,13 @@ def test_every_family_points_the_same_way_in_bfloat16(each: Saved, pixels: NDArr
     for output in exact.outputs:
         one, two = (torch.from_numpy(backend(pixels, output=output, device="cpu")) for backend in (exact, half))
         assert nn.functional.cosine_similarity(one, two, dim=-1).min() > 0.995
+
+
+def test_a_network_that_is_not_of_transformers_is_made_quick_in_bfloat16() -> None:
+    network = nn.Linear(4, 4, dtype=torch.bfloat16)
+    tower = VisionTower(network, lambda model, pixels, output: model(pixels), dimension=4)
+    make_quick(tower, tokens=16)
+    assert tower(torch.ones(1, 4, dtype=torch.bfloat16), "pooled").shape == (1, 4)
 
 
 @needs_onednn
