@@ -198,6 +198,13 @@ def bench_ray(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def vectors(session: nox.Session) -> None:
+    """Record vectors and fingerprints before a change and after it: nox -s vectors -- FOLDER after.json --against FILE."""
+    install(session, "tests")
+    session.run("python", "-W", "ignore", "-m", "tests.vectors.record", *session.posargs)
+
+
+@nox.session(default=False)
 def compare(session: nox.Session) -> None:
     """Encode twelve awkward files with this and other packages, and write docs/comparison.md: five minutes."""
     install(session, "bench", besides=("onnxscript",))

@@ -2,8 +2,8 @@
 
 Run it before a change and after it, on one machine, with the same folder:
 
-    python -m tests.vectors.record FOLDER before.json
-    python -m tests.vectors.record FOLDER after.json --against before.json
+    nox -s vectors -- FOLDER before.json
+    nox -s vectors -- FOLDER after.json --against before.json
 
 The checkpoints are made once, in the folder, and read again later. The exit status is 1 where something differs.
 """
