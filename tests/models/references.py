@@ -93,7 +93,9 @@ def _siglip2(model: Any, pixels: Tensor) -> Tensor:
     count, rows, columns = grid.shape[:3]
     mask = torch.ones(count, rows * columns, dtype=torch.int64)
     # The two major versions of transformers call the arguments differently.
-    tokens: Tensor = tower(grid.flatten(3).flatten(1, 2), mask, torch.tensor([[rows, columns]] * count)).last_hidden_state
+    tokens: Tensor = tower(
+        grid.flatten(3).flatten(1, 2), mask, torch.tensor([[rows, columns]] * count)
+    ).last_hidden_state
     return tokens
 
 

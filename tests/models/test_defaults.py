@@ -14,7 +14,6 @@ from transformers import CLIPConfig, CLIPModel
 
 from clip_image_encoder.checkpoint.transformers import FORMAT
 from clip_image_encoder.models import VisionSpec
-from clip_image_encoder.models._configs import tower_config
 from tests.backends.conftest import Saved as SavedTower
 from tests.backends.families import IMAGE_SIZE, normalise
 

@@ -19,8 +19,9 @@ from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.models import Family, available_families, find_family
 from tests.backends.families import IMAGE_SIZE, PIXEL_FORMAT, normalise
 from tests.text.conftest import LENGTH
+from tests.text.conftest import Saved as SavedText
 
-from .conftest import SavedText, SavedVision
+from .conftest import SavedVision
 from .references import TEXT, VISION
 
 NAMES = [

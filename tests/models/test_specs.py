@@ -43,7 +43,9 @@ def test_a_tower_for_any_size_refuses_what_patches_do_not_fill(size: tuple[int, 
 
 @pytest.mark.parametrize("size", [(448, 448), (224, 448), (336, 224), (224, 223)])
 def test_a_tower_for_one_size_refuses_every_other(size: tuple[int, int]) -> None:
-    with pytest.raises(ConfigurationError, match=rf"^name .* \(224, 336\), the preprocess makes \({size[0]}, {size[1]}\)"):
+    with pytest.raises(
+        ConfigurationError, match=rf"^name .* \(224, 336\), the preprocess makes \({size[0]}, {size[1]}\)"
+    ):
         spec((224, 336)).check_size(size, name="name")
 
 
