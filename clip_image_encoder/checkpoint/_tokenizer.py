@@ -142,7 +142,7 @@ def enough_of(text: str, tokenizer: Tokenizer, max_length: int) -> str:
 
 def _described(clean: Callable[[str], str]) -> str:
     """Return where a function is defined, or the fields of a rule with settings, which is a frozen dataclass."""
-    if isinstance(clean, FunctionType):
+    if isinstance(clean, FunctionType) and "<" not in clean.__qualname__:  # as in <lambda>, which two may be called
         return f"{clean.__module__}.{clean.__qualname__}"
     return describe_component(clean)
 

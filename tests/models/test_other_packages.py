@@ -181,6 +181,9 @@ def test_the_rule_that_cleans_texts_is_in_the_fingerprint(toy: Toy) -> None:
     rules = (None, toy_family.lowered, shouted, Cut(length=3), Cut(length=4))
     assert len({fingerprint(rule) for rule in rules}) == len(rules)
     assert fingerprint(Cut(length=3)) == fingerprint(Cut(length=3))
+    for nameless in (lambda text: text[:1], str.upper):
+        with pytest.raises(ConfigurationError, match="can't be fingerprinted"):
+            fingerprint(nameless)
 
 
 def test_another_process_that_finds_the_family_makes_the_same_vectors_of_pickled_encoders(
