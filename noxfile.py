@@ -199,7 +199,7 @@ def bench_ray(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def vectors(session: nox.Session) -> None:
-    """Record vectors and fingerprints before a change and after it: nox -s vectors -- FOLDER after.json --against FILE."""
+    """Record vectors and fingerprints: nox -s vectors -- FOLDER after.json --against before.json; three minutes."""
     install(session, "tests")
     session.run("python", "-W", "ignore", "-m", "tests.vectors.record", *session.posargs)
 

@@ -69,6 +69,8 @@ def make_quick(tower: nn.Module, *, tokens: int) -> None:
         tokens: that a picture has in it.
     """
     linears = [module for module in tower.modules() if type(module) is nn.Linear]
+    if not linears:
+        return
     # Of two as large the one whose activation can be fused.
     largest = max(linears, key=lambda linear: (linear.weight.numel(), linear.out_features))
     if largest.weight.dtype is torch.bfloat16 and tokens <= _FEW_TOKENS:

@@ -6,9 +6,11 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
+from types import FunctionType
 from typing import Any, Literal, Protocol
 
 from clip_image_encoder._arguments import check_count
+from clip_image_encoder._fingerprint import describe_component
 from clip_image_encoder._forks import in_forks, no_fork
 from clip_image_encoder._messages import first_line
 from clip_image_encoder.arrays import TokenIds
@@ -82,9 +84,10 @@ class CheckpointTokenizer:
 
     @property
     def fingerprint(self) -> str:
-        """Same string, same token ids: the tokenizer's files, and how texts are cut and padded."""
+        """Same string, same token ids: the tokenizer's files, and how texts are cleaned, cut and padded."""
         parts = (self._checkpoint.tokenizer_fingerprint, self._max_length, self._padding)
-        return f"tokens{parts}"
+        rule = "" if self._clean is None else f" of {_described(self._clean)}"
+        return f"tokens{parts}{rule}"
 
     def __call__(self, texts: Sequence[str], /) -> tuple[TokenIds, TokenIds | None]:
         """Return token ids `(n, length)`, and their mask or None.
@@ -138,6 +141,13 @@ def enough_of(text: str, tokenizer: Tokenizer, max_length: int) -> str:
             return start
         length *= 4  # there was much that became no token, such as white space
     return text
+
+
+def _described(clean: Callable[[str], str]) -> str:
+    """Return where a function is defined, or the fields of a rule with settings, which is a frozen dataclass."""
+    if isinstance(clean, FunctionType) and "<" not in clean.__qualname__:  # as in <lambda>, which two may be called
+        return f"{clean.__module__}.{clean.__qualname__}"
+    return describe_component(clean)
 
 
 def _load(checkpoint: Checkpoint) -> Tokenizer:

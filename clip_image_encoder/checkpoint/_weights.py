@@ -55,6 +55,10 @@ class SafetensorsWeights:
         self._check_nothing_is_left_out(module, sources)
         loaded: dict[str, Tensor] = {}
         for name, source, tensor in self._read(sources):
+            is_number = expected[name].is_floating_point()  # and no count of batches, or the like
+            if is_number and tensor.dtype not in _DTYPES:
+                kind = str(tensor.dtype).removeprefix("torch.")
+                raise CheckpointError(f"{self.name}: {source!r} is {kind}, of quantised weights; {DEQUANTISE}")
             own = part(name, source, tensor) if part else tensor
             if own.shape != expected[name].shape:
                 raise CheckpointError(
@@ -62,7 +66,7 @@ class SafetensorsWeights:
                     f"the config says {tuple(expected[name].shape)}"
                 )
             # A copy: what was read may be the file itself, mapped into memory.
-            loaded[name] = own.to(self._dtype, copy=True)
+            loaded[name] = own.to(self._dtype if is_number else expected[name].dtype, copy=True)
         module.load_state_dict(loaded, assign=True)
         module.requires_grad_(False)
         _fill_position_ids(module)
@@ -76,11 +80,7 @@ class SafetensorsWeights:
             # Older versions of safetensors make tensors on the caller's default device.
             with torch.device("cpu"), open_safetensors(self._files, filename, "pt") as reader:
                 for name, source in names.items():
-                    tensor = reader.get_tensor(source)
-                    if tensor.dtype not in _DTYPES:
-                        kind = str(tensor.dtype).removeprefix("torch.")
-                        raise CheckpointError(f"{self.name}: {source!r} is {kind}, of quantised weights; {DEQUANTISE}")
-                    yield name, source, tensor
+                    yield name, source, reader.get_tensor(source)
 
     def _source(self, name: str, prefixes: Sequence[str], old_names: Sequence[tuple[str, str]]) -> str:
         """Return what a tensor of a module is called in the file."""
@@ -115,10 +115,9 @@ class SafetensorsWeights:
 
 
 def _fill_position_ids(module: nn.Module) -> None:
-    """Give the buffers that no file stores their values: they count positions from 0."""
+    """Give the buffers of that name, which no file stores, their values: they count positions from 0."""
     for parent in module.modules():
         for name, buffer in parent.named_buffers(recurse=False):
-            if buffer.is_meta:
-                assert name == "position_ids", name
+            if buffer.is_meta and name == "position_ids":
                 positions = torch.arange(buffer.shape[-1], device="cpu")  # whatever the caller's default device is
                 parent.register_buffer(name, positions.expand(1, -1), persistent=False)

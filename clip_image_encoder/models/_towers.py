@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from clip_image_encoder.errors import ContractError
 from clip_image_encoder.protocols import Output
 
 __all__ = ["TextTower", "VisionTower", "bare", "build"]
@@ -27,6 +28,7 @@ class VisionTower(nn.Module):
 
     def __init__(self, model: nn.Module, features: Callable[[Any, Tensor, Output], Tensor], *, dimension: int) -> None:
         super().__init__()
+        _check_filled(model)
         self.model = model
         self.features = features
         self.dimension = dimension
@@ -49,6 +51,7 @@ class TextTower(nn.Module):
         self, model: nn.Module, vectors: Callable[[Any, Tensor, Tensor | None], Tensor], *, dimension: int
     ) -> None:
         super().__init__()
+        _check_filled(model)
         self.model = model
         self.vectors = vectors
         self.dimension = dimension
@@ -72,6 +75,15 @@ def build(module: Callable[[], _Module]) -> _Module:
     """
     with torch.device("meta"):
         return module().eval()
+
+
+def _check_filled(model: nn.Module) -> None:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.is_meta:
+            raise ContractError(
+                f"{name} of a tower has no value: what no file stores, such as a buffer that is computed, has to be "
+                "given its value after Weights.fill"
+            )
 
 
 def bare(model: nn.Module, name: str) -> Any:

@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 __all__ = ["FAMILY"]
 
 
+def _plain(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a config in which the keys of CLIP's first files, which overrule today's as a whole, are today's."""
+    parts = ("vision_config", "text_config")
+    old = {part: config[f"{part}_dict"] for part in parts if config.get(f"{part}_dict") is not None}
+    return {**config, **old}
+
+
 def _vision(config: Mapping[str, Any]) -> VisionSpec:
+    config = _plain(config)
     part = "vision_config" if config["model_type"] == "clip" else None
     values = part_of(config, part)
     # Only a tower that was saved from CLIPVisionModel has no projection; older files don't say where they are from.
@@ -60,6 +68,7 @@ def _features(model: Any, pixels: Tensor, output: Output) -> Tensor:
 
 
 def _text(config: Mapping[str, Any]) -> TextSpec:
+    config = _plain(config)
     part = "text_config" if config["model_type"] == "clip" else None
     length = int(part_of(config, part).get("max_position_embeddings", 77))
     return TextSpec(max_length=length, padding="longest", load=partial(_load_text, config, part))

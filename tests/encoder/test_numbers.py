@@ -134,7 +134,7 @@ RESULTS = {"BatcherStats", "EncodedBatch", "FolderSummary"}
 THE_RULE = {"check_count", "check_number"}
 
 # What a family's code says of its towers: the numbers are a config.json's, which is checked as it is read.
-FAMILIES = {"TextSpec", "TextTower", "VisionSpec", "VisionTower"}
+FAMILIES = {"TextSpec", "TextTower", "VisionSpec", "VisionTower", "cut", "cut_to_image"}
 
 NO_NUMBERS = [True, np.True_, "5", "5" * 10_000, math.nan, np.float32("nan"), math.inf, np.ones(1000), 3j]
 NO_COUNTS = [*NO_NUMBERS, -1, 2.5, 2.0, np.float32(2), np.timedelta64(3, "s"), np.array([3])]

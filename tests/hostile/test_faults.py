@@ -44,7 +44,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to whole consoles only")
-@pytest.mark.parametrize("model", ["ToyBackend()", "'tiny-shapes'"])
+@pytest.mark.parametrize("model", ["backend=ToyBackend()", "'tiny-shapes'"])
 def test_ctrl_c_ends_a_running_encode_within_a_second_and_leaves_no_thread(model: str) -> None:
     child = subprocess.Popen([sys.executable, "-c", ENDLESS.format(model=model)], stdout=subprocess.PIPE, text=True)
     # What doesn't end by itself must not keep the tests from ending.

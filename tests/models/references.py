@@ -1,0 +1,167 @@
+"""transformers' own model for each `model_type` of each family: tiny ones, and such with the default sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    CLIPTextConfig,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+    Dinov2Config,
+    Dinov2Model,
+    Siglip2Config,
+    Siglip2Model,
+    Siglip2TextConfig,
+    Siglip2VisionConfig,
+    Siglip2VisionModel,
+    SiglipConfig,
+    SiglipModel,
+    SiglipTextConfig,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+    ViTConfig,
+    ViTModel,
+)
+
+from tests.backends.families import IMAGE_SIZE, MEAN, PATCH_SIZE, PATCHES, STD
+
+_NARROW: dict[str, Any] = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3}
+_STATISTICS = {"image_mean": list(MEAN), "image_std": list(STD)}
+_SQUARE = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+_CROPPED = _STATISTICS | {"size": {"shortest_edge": IMAGE_SIZE}, "crop_size": _SQUARE}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vision:
+    """The vision tower of transformers that a `model_type` stands for.
+
+    Attributes:
+        names: What `tests.backends.families` calls tiny models that are saved under this `model_type`.
+        tokens: Computes the class token and the patches in the space of the vectors, `(n, tokens, d)`, from
+            normalized pixels `(n, 3, H, W)`.
+        default: Makes a model of which everything but widths and depth is transformers' default.
+        processor: Name of the image processor that such checkpoints come with.
+        settings: Those of the processor at the tiny models' size.
+    """
+
+    names: tuple[str, ...]
+    tokens: Callable[[Any, Tensor], Tensor]
+    default: Callable[[], Any]
+    processor: str
+    settings: dict[str, Any] = field(default_factory=lambda: _CROPPED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """The text tower of transformers that a `model_type` stands for.
+
+    Attributes:
+        name: What `tests.text.conftest` calls a tiny model that is saved under this `model_type`.
+        default: Makes the tower's configuration of transformers' defaults.
+    """
+
+    name: str
+    default: Callable[[], Any]
+
+
+def _clip(model: Any, pixels: Tensor) -> Tensor:
+    tower = model.vision_model
+    tokens: Tensor = model.visual_projection(tower.post_layernorm(tower(pixel_values=pixels).last_hidden_state))
+    return tokens
+
+
+def _plain(model: Any, pixels: Tensor) -> Tensor:
+    tower = next(
+        (getattr(model, name) for name in ("vision_model", "dinov2", "vit") if hasattr(model, name)),
+        model,
+    )
+    tokens: Tensor = tower(pixel_values=pixels).last_hidden_state
+    return tokens
+
+
+def _siglip2(model: Any, pixels: Tensor) -> Tensor:
+    tower = getattr(model, "vision_model", model)
+    size = tower.config.patch_size
+    grid = pixels.unfold(2, size, size).unfold(3, size, size).permute(0, 2, 3, 4, 5, 1)
+    count, rows, columns = grid.shape[:3]
+    mask = torch.ones(count, rows * columns, dtype=torch.int64)
+    # The two major versions of transformers call the arguments differently.
+    tokens: Tensor = tower(
+        grid.flatten(3).flatten(1, 2), mask, torch.tensor([[rows, columns]] * count)
+    ).last_hidden_state
+    return tokens
+
+
+VISION = {
+    "clip": Vision(
+        names=("clip",),
+        tokens=_clip,
+        default=lambda: CLIPModel(CLIPConfig(text_config=_NARROW, vision_config=_NARROW)),
+        processor="CLIPImageProcessor",
+    ),
+    "clip_vision_model": Vision(
+        names=("clip_vision_with_projection",),
+        tokens=_clip,
+        default=lambda: CLIPVisionModelWithProjection(CLIPVisionConfig(**_NARROW)),
+        processor="CLIPImageProcessor",
+    ),
+    "dinov2": Vision(
+        names=("dinov2", "dinov2_swiglu", "dinov2_classifier"),
+        tokens=_plain,
+        default=lambda: Dinov2Model(Dinov2Config(**_NARROW)),
+        processor="BitImageProcessor",
+    ),
+    "siglip": Vision(
+        names=("siglip",),
+        tokens=_plain,
+        default=lambda: SiglipModel(SiglipConfig(text_config=_NARROW, vision_config=_NARROW)),
+        processor="SiglipImageProcessor",
+        settings=_STATISTICS | {"size": _SQUARE},
+    ),
+    "siglip_vision_model": Vision(
+        names=("siglip_vision",),
+        tokens=_plain,
+        default=lambda: SiglipVisionModel(SiglipVisionConfig(**_NARROW)),
+        processor="SiglipImageProcessor",
+        settings=_STATISTICS | {"size": _SQUARE},
+    ),
+    "siglip2": Vision(
+        names=("siglip2",),
+        tokens=_siglip2,
+        default=lambda: Siglip2Model(Siglip2Config(text_config=_NARROW, vision_config=_NARROW)),
+        processor="Siglip2ImageProcessor",
+        settings=_STATISTICS | {"patch_size": PATCH_SIZE, "max_num_patches": PATCHES},
+    ),
+    "siglip2_vision_model": Vision(
+        names=("siglip2_vision",),
+        tokens=_siglip2,
+        default=lambda: Siglip2VisionModel(Siglip2VisionConfig(**_NARROW)),
+        processor="Siglip2ImageProcessor",
+        settings=_STATISTICS | {"patch_size": PATCH_SIZE, "max_num_patches": PATCHES},
+    ),
+    "vit": Vision(
+        names=("vit", "vit_classifier"),
+        tokens=_plain,
+        default=lambda: ViTModel(ViTConfig(**_NARROW)),
+        processor="ViTImageProcessor",
+        settings=_STATISTICS | {"size": _SQUARE},
+    ),
+}
+"""By `model_type`; a family's file whose vision towers are not here fails a test."""
+
+TEXT = {
+    "clip": Text(name="clip", default=lambda: CLIPConfig().text_config),
+    "clip_text_model": Text(name="clip_text", default=CLIPTextConfig),
+    "siglip": Text(name="siglip", default=lambda: SiglipConfig().text_config),
+    "siglip_text_model": Text(name="siglip_text", default=SiglipTextConfig),
+    "siglip2": Text(name="siglip2", default=lambda: Siglip2Config().text_config),
+    "siglip2_text_model": Text(name="siglip2_text", default=Siglip2TextConfig),
+}
+"""By `model_type`; a family's file whose text towers are not here fails a test."""
