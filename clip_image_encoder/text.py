@@ -19,8 +19,9 @@ from clip_image_encoder._threads import in_parts
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.backends import LoadText, find_text_backend
 from clip_image_encoder.batches import EncodedBatch, gather
-from clip_image_encoder.checkpoint import CheckpointTokenizer, open_checkpoint
+from clip_image_encoder.checkpoint import Checkpoint, CheckpointTokenizer, open_checkpoint
 from clip_image_encoder.errors import ConfigurationError
+from clip_image_encoder.models import TextSpec
 from clip_image_encoder.pipeline import on_devices
 from clip_image_encoder.protocols import TextBackend, Tokenizer
 
@@ -96,10 +97,7 @@ class TextEncoder:
             checkpoint = open_checkpoint(
                 model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
             )
-            load = find_text_backend(backend) if isinstance(backend, str) else cast("LoadText", backend)
-            check_is_load(load, LoadText)
-            self._backend = load(checkpoint, dtype=dtype, device=device)
-            check_is_backend(self._backend, TextBackend)
+            # First, since it is read in no time: what is missing of it is found before the weights are loaded.
             if callable(tokenizer):
                 self._tokenizer = tokenizer
             else:
@@ -108,13 +106,11 @@ class TextEncoder:
                     source = open_checkpoint(
                         tokenizer, token=token, cache_dir=cache_dir, local_files_only=local_files_only
                     )
-                longest = self._backend.max_length
-                self._tokenizer = CheckpointTokenizer(
-                    source,
-                    max_length=longest if length is None else min(length, longest),
-                    padding=checkpoint.text.padding,
-                    clean=checkpoint.text.clean,
-                )
+                self._tokenizer = _own_tokenizer(source, checkpoint.text, length)
+            load = find_text_backend(backend) if isinstance(backend, str) else cast("LoadText", backend)
+            check_is_load(load, LoadText)
+            self._backend = load(checkpoint, dtype=dtype, device=device)
+            check_is_backend(self._backend, TextBackend)
         resolve_devices(device, self._backend.devices)
 
     @property
@@ -251,6 +247,17 @@ class TextEncoder:
             shape=(self.dimension,),
         )
         return finish_rows(vectors, normalize=normalize, describe=lambda row: f"text {first + row}")
+
+
+def _own_tokenizer(source: Checkpoint, spec: TextSpec, length: int | None) -> CheckpointTokenizer:
+    """Return the tokenizer of a checkpoint's files, which cuts texts at a length or where the tower ends."""
+    longest = spec.max_length
+    return CheckpointTokenizer(
+        source,
+        max_length=longest if length is None else min(length, longest),
+        padding=spec.padding,
+        clean=spec.clean,
+    )
 
 
 def _strings(texts: str | Iterable[str]) -> Iterator[str]:

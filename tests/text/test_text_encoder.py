@@ -53,9 +53,8 @@ def test_a_checkpoint_without_text_tower_is_refused(save: Callable[..., Saved], 
         TextEncoder(save(name).folder)
 
 
-def test_a_checkpoint_without_tokenizer_is_refused(clip: Saved, tmp_path: Path) -> None:
-    for name in ("config.json", "model.safetensors"):
-        shutil.copy(clip.folder / name, tmp_path)
+def test_a_checkpoint_without_tokenizer_is_refused_before_the_weights_are_read(clip: Saved, tmp_path: Path) -> None:
+    shutil.copy(clip.folder / "config.json", tmp_path)
     with pytest.raises(CheckpointError, match=r"the tokenizer's files are missing"):
         TextEncoder(tmp_path)
 
@@ -120,13 +119,13 @@ def test_a_dtype_that_torch_has_not_is_refused_before_the_weights_are_read(
 ) -> None:
     shutil.copy(clip.folder / "config.json", tmp_path)
     with pytest.raises(ConfigurationError, match="auto, float32, float16, bfloat16"):
-        TextEncoder(tmp_path, dtype=dtype)
+        TextEncoder(tmp_path, tokenizer=clip.folder, dtype=dtype)
 
 
 def test_a_device_that_is_not_there_is_refused_before_the_weights_are_read(clip: Saved, tmp_path: Path) -> None:
     shutil.copy(clip.folder / "config.json", tmp_path)
     with pytest.raises(ConfigurationError, match=r"no device 'gpu7'.*cpu"):
-        TextEncoder(tmp_path, device="gpu7")
+        TextEncoder(tmp_path, tokenizer=clip.folder, device="gpu7")
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
