@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     )
     from clip_image_encoder.images import ImageInput, ImageLoader, UrlPolicy
     from clip_image_encoder.pooling import ClassTokenPooling, MeanPatchesPooling, PretrainedPooling
-    from clip_image_encoder.preprocess import ClipPreprocess
+    from clip_image_encoder.preprocess import ClipPreprocess, NaflexPreprocess
     from clip_image_encoder.protocols import Backend, Output, Pooling, Preprocess, Reads, TextBackend, Tokenizer
     from clip_image_encoder.text import TextEncoder
 
@@ -63,6 +63,7 @@ __all__ = [
     "ImageTooLargeError",
     "MeanPatchesPooling",
     "MissingExtraError",
+    "NaflexPreprocess",
     "Output",
     "PixelFormat",
     "Pooling",
@@ -89,6 +90,7 @@ _HOMES = {
     "ImageInput": "images",
     "ImageLoader": "images",
     "MeanPatchesPooling": "pooling",
+    "NaflexPreprocess": "preprocess",
     "Output": "protocols",
     "PixelFormat": "arrays",
     "Pooling": "protocols",

@@ -9,10 +9,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_image_encoder.arrays import Vectors, unit_rows
+from clip_image_encoder.arrays import Pixels, Vectors, unit_rows
 from clip_image_encoder.errors import BackendError, ContractError, EncoderError
 
-__all__ = ["check_rows", "compute_rows", "finish_rows"]
+__all__ = ["check_pixels", "check_rows", "compute_rows", "finish_rows"]
 
 _logger = logging.getLogger("clip_image_encoder.pipeline")
 
@@ -94,6 +94,27 @@ def check_rows(values: object, *, name: str, shape: tuple[int | None, ...]) -> N
     )
     if values.dtype != np.float32 or not fits:
         raise ContractError(f"{name} returned {values.dtype} {values.shape}, not float32 {wanted}")
+
+
+def check_pixels(pixels: Pixels, size: tuple[int, int] | None, *, name: str) -> None:
+    """Check what a preprocess returned for one image.
+
+    Args:
+        pixels: What it returned.
+        size: `(height, width)` that the backend takes; None is any.
+        name: Of the preprocess.
+
+    Raises:
+        ContractError: It is neither uint8 `(H, W, 3)` nor float32 `(3, H, W)` of that size.
+    """
+    height, width = size or ("H", "W")
+    sides = {"uint8": pixels.shape[:2], "float32": pixels.shape[1:]}.get(pixels.dtype.name)
+    channels = pixels.shape[-1 if pixels.dtype == np.uint8 else 0] if pixels.ndim == 3 else 0
+    if channels != 3 or sides is None or not all(sides) or (size is not None and sides != size):
+        raise ContractError(
+            f"{name} returned {pixels.dtype} {pixels.shape}; the backend takes uint8 ({height}, {width}, 3) or "
+            f"float32 (3, {height}, {width})"
+        )
 
 
 def finish_rows(vectors: Vectors, *, normalize: bool, describe: Callable[[int], str]) -> Vectors:

@@ -15,7 +15,7 @@ from clip_image_encoder.backends import Load
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.images import ImageLoader
-from clip_image_encoder.preprocess import ClipPreprocess
+from clip_image_encoder.preprocess import preprocess_of
 from clip_image_encoder.protocols import Backend, Pooling, Preprocess, Reads
 
 __all__ = [
@@ -153,7 +153,7 @@ def load_backend(
     """
     check_is_load(load, Load)
     if preprocess is None:
-        preprocess = ClipPreprocess.from_config(checkpoint.preprocessor_config)
+        preprocess = preprocess_of(checkpoint.preprocessor_config)
     if isinstance(preprocess, Preprocess):
         pixel_format = preprocess.pixel_format
     else:  # a plain function, whose pixels are normalized already
@@ -169,11 +169,10 @@ def check_backend_fits(preprocess: object, backend: Backend, pooling: Pooling) -
     Raises:
         ConfigurationError: Two of them don't fit.
     """
-    if isinstance(preprocess, Preprocess) and tuple(preprocess.pixel_format.size) != tuple(backend.image_size):
-        raise ConfigurationError(
-            f"the preprocess makes pixels of size {preprocess.pixel_format.size}, the backend takes "
-            f"{backend.image_size}"
-        )
+    if isinstance(preprocess, Preprocess):
+        made, taken = (_in_words(size) for size in (preprocess.pixel_format.size, backend.image_size))
+        if made != taken:
+            raise ConfigurationError(f"the preprocess makes pixels of {made}, the backend takes {taken}")
     name, reads = type(pooling).__name__, pooling.reads
     if ("pooled" if reads == "pooled" else "tokens") not in backend.outputs:
         raise ConfigurationError(
@@ -181,6 +180,10 @@ def check_backend_fits(preprocess: object, backend: Backend, pooling: Pooling) -
         )
     if reads == "prefix" and not backend.prefix_tokens:
         raise ConfigurationError(f"{name} needs a class token, and this model has none; pass another pooling=")
+
+
+def _in_words(size: tuple[int, int] | None) -> str:
+    return "any size" if size is None else f"size {tuple(size)}"
 
 
 def _members(protocol: type) -> set[str]:

@@ -38,7 +38,7 @@ class PixelFormat:
     """What pixels have to be for a model: their size, and how they are normalized.
 
     Args:
-        size: `(height, width)` in pixels.
+        size: `(height, width)` in pixels; None where each image has a size of its own, whose sides patches fill.
         mean: Mean of each color channel, red first, for values in 0..1; it is subtracted from uint8 pixels.
         std: Standard deviation of each color channel, for values in 0..1; uint8 pixels are divided by it then.
 
@@ -51,12 +51,13 @@ class PixelFormat:
         (224, 224)
     """
 
-    size: tuple[int, int]
+    size: tuple[int, int] | None
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", check_size(self.size, name="size"))
+        if self.size is not None:
+            object.__setattr__(self, "size", check_size(self.size, name="size"))
         object.__setattr__(self, "mean", check_each(self.mean, _check_mean, name="mean", parts=_CHANNELS))
         object.__setattr__(self, "std", check_each(self.std, _check_std, name="std", parts=_CHANNELS))
 

@@ -12,6 +12,7 @@ import numpy as np
 from PIL.Image import Image
 
 from clip_image_encoder._arguments import check_num_workers
+from clip_image_encoder._computing import check_pixels
 from clip_image_encoder._defaults import DEFAULT_MODEL
 from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._fingerprint import fingerprint
@@ -279,8 +280,8 @@ class ImageEncoder:
 
     def _load(self, item: object) -> Pixels:
         """Turn one input into pixels; runs on the loading threads."""
-        height, width = self._backend.image_size
-        image = self._loader(item, model_size=(height, width))
+        size = self._backend.image_size
+        image = self._loader(item, model_size=size)
         name = getattr(self._preprocess, "__name__", type(self._preprocess).__name__)
         try:
             pixels = np.asarray(self._preprocess(image))
@@ -288,14 +289,7 @@ class ImageEncoder:
             raise
         except Exception as error:
             raise ContractError(f"preprocess {name} raised {type(error).__name__}: {error}") from error
-        if (pixels.dtype, pixels.shape) not in (
-            (np.dtype(np.uint8), (height, width, 3)),
-            (np.dtype(np.float32), (3, height, width)),
-        ):
-            raise ContractError(
-                f"preprocess {name} returned {pixels.dtype} {pixels.shape}; the backend takes uint8 "
-                f"({height}, {width}, 3) or float32 (3, {height}, {width})"
-            )
+        check_pixels(pixels, size, name=f"preprocess {name}")
         if pixels.dtype == np.uint8 and not isinstance(self._preprocess, Preprocess):
             raise ContractError(
                 f"preprocess {name} returned uint8 and has no pixel_format, which says how these are normalized"

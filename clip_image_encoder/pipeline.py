@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing, nullcontext
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -170,17 +170,22 @@ def _load_batches(
 
 def _embeddings(batch: LoadedBatch, *, backend: Backend, pooling: Pooling, device: str, normalize: bool) -> Vectors:
     embeddings = np.full((len(batch.items), backend.dimension), np.nan, dtype=np.float32)
-    rows = [row for row, item in enumerate(batch.items) if not isinstance(item, ImageError)]
-    pixels = [item for item in batch.items if not isinstance(item, ImageError)]
-    if len({item.dtype for item in pixels}) > 1:
+    # Images of one size pass the model together; most models have one size for all.
+    groups: dict[tuple[int, ...], list[int]] = {}
+    dtypes = set()
+    for row, item in enumerate(batch.items):
+        if not isinstance(item, ImageError):
+            groups.setdefault(item.shape, []).append(row)
+            dtypes.add(item.dtype)
+    if len(dtypes) > 1:
         raise ContractError("the preprocess returned uint8 and float32 pixels in one batch; it must keep to one")
-    if rows:
-        stacked: Pixels = np.stack(pixels)  # type: ignore[assignment]  # of one dtype, which mypy can't follow
+    for rows in groups.values():
+        pixels: Any = [batch.items[row] for row in rows]  # of one shape and dtype, and no errors
+        stacked: Pixels = np.stack(pixels)
         features = _features(stacked, backend=backend, pooling=pooling, device=device)
         vectors = _pooled(features, pooling=pooling, dimension=backend.dimension)
-        embeddings[rows] = finish_rows(
-            vectors, normalize=normalize, describe=lambda row: f"image {batch.start + rows[row]}"
-        )
+        places = [batch.start + row for row in rows]
+        embeddings[rows] = finish_rows(vectors, normalize=normalize, describe=lambda row: f"image {places[row]}")  # noqa: B023
     return embeddings
 
 

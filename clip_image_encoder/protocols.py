@@ -53,8 +53,8 @@ class Backend(Protocol):
         ...
 
     @property
-    def image_size(self) -> tuple[int, int]:
-        """`(height, width)` of the pixels that it takes."""
+    def image_size(self) -> tuple[int, int] | None:
+        """`(height, width)` of the pixels that it takes; None where each batch may have a size of its own."""
         ...
 
     @property

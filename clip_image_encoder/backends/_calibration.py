@@ -140,7 +140,7 @@ def _cosines(one: NDArray[np.float32], two: NDArray[np.float32]) -> NDArray[np.f
 
 def _drawn(graph: Graph) -> Pixels:
     """Drawings of many colours and textures, as the graph takes them."""
-    height, width = graph.pixel_format.size
+    height, width = graph.size
     pixels = np.stack([np.asarray(draw(scene)) for scene in random_scenes(_DRAWN, canvas=(width, height))])
     if graph.pixels == "uint8":
         return pixels

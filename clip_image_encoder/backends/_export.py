@@ -31,7 +31,7 @@ def export(graph: Graph, file: Path) -> tuple[Pixels, NDArray[np.float32]]:
     Raises:
         CheckpointError: the weights are missing, damaged or of another model.
     """
-    height, width = graph.pixel_format.size
+    height, width = graph.size
     module = _Prepared(graph).eval()
     generator = np.random.default_rng(0)
     example: Pixels = generator.integers(0, 256, (3, height, width, 3), dtype=np.uint8)

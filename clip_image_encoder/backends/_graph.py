@@ -39,6 +39,12 @@ class Graph:
     pixels: Literal["uint8", "float32"]
 
     @property
+    def size(self) -> tuple[int, int]:
+        """`(height, width)` of the pixels: a graph takes one size."""
+        assert self.pixel_format.size is not None
+        return self.pixel_format.size
+
+    @property
     def key(self) -> str:
         """Same string, same graph."""
         seen = self.pixel_format

@@ -20,7 +20,7 @@ from clip_image_encoder.backends._apart import run_apart
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_store import find_or_make
 from clip_image_encoder.checkpoint import Checkpoint
-from clip_image_encoder.errors import BackendError, EncoderError
+from clip_image_encoder.errors import BackendError, ConfigurationError, EncoderError
 from clip_image_encoder.protocols import Output
 
 __all__ = ["GraphBackend", "Runtime"]
@@ -82,6 +82,12 @@ class GraphBackend:
         pixel_format: PixelFormat,
         device: Devices,
     ) -> None:
+        if pixel_format.size is None:
+            raise ConfigurationError(
+                f"a graph takes pixels of one size, and the preprocess of {checkpoint.name} keeps each image's aspect "
+                "ratio; use backend='torch', or squash all images to a square: "
+                "preprocess=ClipPreprocess.from_config(open_checkpoint(model).preprocessor_config)"
+            )
         checkpoint.vision.check_size(pixel_format.size, name=checkpoint.name)
         self._graph = Graph(
             checkpoint=checkpoint,
@@ -106,7 +112,7 @@ class GraphBackend:
     @property
     def image_size(self) -> tuple[int, int]:
         """`(height, width)` of the pixels that it takes."""
-        return self._graph.pixel_format.size
+        return self._graph.size
 
     @property
     def devices(self) -> Sequence[str]:

@@ -54,7 +54,7 @@ class TorchBackend:
         >>> half = (0.5, 0.5, 0.5)
         >>> pixel_format = PixelFormat(size=(64, 64), mean=half, std=half)
         >>> backend = TorchBackend(open_checkpoint("tiny-shapes"), pixel_format=pixel_format)
-        >>> pixels = np.zeros((2, *backend.image_size, 3), np.uint8)
+        >>> pixels = np.zeros((2, 64, 64, 3), np.uint8)
         >>> backend(pixels, output="pooled", device="cpu").shape == (2, backend.dimension)
         True
     """
@@ -88,8 +88,8 @@ class TorchBackend:
         return self._dimension
 
     @property
-    def image_size(self) -> tuple[int, int]:
-        """`(height, width)` of the pixels that it takes."""
+    def image_size(self) -> tuple[int, int] | None:
+        """`(height, width)` of the pixels that it takes; None is any size whose sides patches fill."""
         return self._pixel_format.size
 
     @property
@@ -128,7 +128,9 @@ class TorchBackend:
         tower = self._towers.on(device)
         with no_fork(), inference(device), self._stream(device):
             moved = self._as_bytes(pixels, device)
-            parts = moved.split(max(1, TOKENS_AT_ONCE // self._patches)) if device == "cpu" else (moved,)
+            height, width = moved.shape[1:3]
+            patches = self._checkpoint.vision.patches((height, width))
+            parts = moved.split(max(1, TOKENS_AT_ONCE // max(1, patches))) if device == "cpu" else (moved,)
             features = [tower(part, output).to("cpu", torch.float32) for part in parts]
             vectors: Vectors = torch.cat(features).numpy()
         return vectors
@@ -154,11 +156,6 @@ class TorchBackend:
         moved = tensor.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else tensor.to(device)
         return moved if moved.dtype == torch.uint8 else denormalized(moved, self._pixel_format)
 
-    @property
-    def _patches(self) -> int:
-        """Number of patches of an image."""
-        return self._checkpoint.vision.patches(self._pixel_format.size)
-
     def _stream(self, device: str) -> AbstractContextManager[object]:
         """Return this thread's own queue of work on a CUDA device, so that threads don't wait for each other."""
         if not device.startswith("cuda"):
@@ -172,7 +169,8 @@ class TorchBackend:
         tower = self._checkpoint.vision.load(self._checkpoint.weights(self._computed_in))
         take_bytes(tower, self._pixel_format)
         if device == "cpu" and not self._compile:
-            make_quick(tower, tokens=self._patches)
+            spec = self._checkpoint.vision
+            make_quick(tower, tokens=spec.patches(self._pixel_format.size or spec.image_size))
         moved = tower.to(device)
         if device.startswith("cuda"):
             torch.cuda.synchronize(device)  # other threads' streams find the weights there

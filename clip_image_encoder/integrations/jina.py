@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from clip_image_encoder import (
-    ClipPreprocess,
     ConfigurationError,
     EncodedBatch,
     ImageEncoder,
@@ -29,6 +28,7 @@ from clip_image_encoder import (
 from clip_image_encoder.arguments import check_count
 from clip_image_encoder.checkpoint import DEFAULT_MODEL, open_checkpoint
 from clip_image_encoder.pipeline import run
+from clip_image_encoder.preprocess import preprocess_of
 
 __all__ = ["CLIPImageEncoder", "CLIPTextEncoder", "ClipChunk", "ClipDocument"]
 
@@ -120,7 +120,7 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
             raise ConfigurationError(f"on_error must be 'tag' or 'raise', not {on_error!r}")
         preprocess = None
         if base_feature_extractor:
-            preprocess = ClipPreprocess.from_config(open_checkpoint(base_feature_extractor).preprocessor_config)
+            preprocess = preprocess_of(open_checkpoint(base_feature_extractor).preprocessor_config)
         self._encoder = ImageEncoder(
             pretrained_model_name_or_path,
             backend=backend,
@@ -170,7 +170,7 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
             return encoder.stream(images, size, normalize=self._normalize, show_progress=False)
         return run(
             images,
-            partial(_ready, shape=(3, *encoder.backend.image_size)),
+            partial(_ready, size=encoder.backend.image_size),
             backend=encoder.backend,
             pooling=encoder.pooling,
             device=self._device,
@@ -288,11 +288,12 @@ def _image_of(doc: ClipChunk) -> Any:
     return doc.blob or doc.bytes_ or doc.uri or doc.url or None
 
 
-def _ready(tensor: object, *, shape: tuple[int, int, int]) -> NDArray[np.float32]:
-    """Return a tensor that is preprocessed already: finite float32 of a shape."""
+def _ready(tensor: object, *, size: tuple[int, int] | None) -> NDArray[np.float32]:
+    """Return a tensor that is preprocessed already: finite float32 `(3, H, W)`, of a size if there is one."""
     array = np.asarray(tensor)
-    if array.dtype != np.float32 or array.shape != shape:
-        reason = f"{array.dtype} {array.shape}; without preprocessing it must be float32 {shape}"
+    if array.dtype != np.float32 or array.ndim != 3 or len(array) != 3 or size not in (None, array.shape[1:]):
+        wanted = f"(3, {', '.join(map(str, size or 'HW'))})"
+        reason = f"{array.dtype} {array.shape}; without preprocessing it must be float32 {wanted}"
         raise UnsupportedImageError(reason, source="tensor")
     if not np.isfinite(array).all():
         raise UnsupportedImageError("there are NaN or infinity in it", source="tensor")

@@ -74,22 +74,24 @@ class VisionSpec:
     prefix_tokens: int
     load: Callable[[Weights], VisionTower]
 
-    def check_size(self, image_size: tuple[int, int], *, name: str) -> None:
+    def check_size(self, image_size: tuple[int, int] | None, *, name: str) -> None:
         """Check that the tower takes pixels of a size.
 
         Args:
-            image_size: `(height, width)` in pixels.
+            image_size: `(height, width)` in pixels; None is any size whose sides patches fill.
             name: The checkpoint as messages call it.
 
         Raises:
             ConfigurationError: It takes another size.
         """
-        if image_size == self.image_size:
+        if image_size == self.image_size or (image_size is None and self.any_size):
             return
-        if self.any_size and all(side % self.patch_size == 0 for side in image_size):
+        if self.any_size and image_size and all(side % self.patch_size == 0 for side in image_size):
             return
         wanted = f"multiples of {self.patch_size}" if self.any_size else f"{self.image_size}"
-        raise ConfigurationError(f"{name} takes pixels of size {wanted}, the preprocess makes {image_size}")
+        raise ConfigurationError(
+            f"{name} takes pixels of size {wanted}, the preprocess makes {image_size or 'any size'}"
+        )
 
     def patches(self, image_size: tuple[int, int]) -> int:
         """Return the number of patches of an image of `(height, width)` pixels."""

@@ -1,5 +1,9 @@
-"""From an upright RGB picture to pixels at the model's size, one file a way of doing it."""
+"""From an upright RGB image to pixels at the model's size, one file a way of doing it."""
 
+from __future__ import annotations
+
+from clip_image_encoder.preprocess._registry import preprocess_of
 from clip_image_encoder.preprocess.clip import ClipPreprocess
+from clip_image_encoder.preprocess.naflex import NaflexPreprocess
 
-__all__ = ["ClipPreprocess"]
+__all__ = ["ClipPreprocess", "NaflexPreprocess", "preprocess_of"]

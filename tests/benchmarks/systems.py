@@ -82,10 +82,12 @@ def _fastembed(checkpoint: Path) -> System:
 
 def _ours(checkpoint: Path, backend: str, dtype: str, exact: bool = False) -> System:
     encoder = ImageEncoder(checkpoint, backend=backend, dtype=dtype, device="cpu", loader=ImageLoader(exact=exact))
-    noise = np.random.default_rng(0).integers(0, 256, (BATCH, *encoder.backend.image_size, 3), dtype=np.uint8)
+    size = encoder.backend.image_size
+    assert size is not None
+    noise = np.random.default_rng(0).integers(0, 256, (BATCH, *size, 3), dtype=np.uint8)
 
     def load(path: Path) -> object:
-        return encoder.preprocess(encoder.loader(path, model_size=encoder.backend.image_size))
+        return encoder.preprocess(encoder.loader(path, model_size=size))
 
     return System(
         encode=partial(encoder.encode, batch_size=BATCH),

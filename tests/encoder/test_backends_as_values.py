@@ -35,7 +35,7 @@ class Asked:
 
     def load(self, checkpoint: Checkpoint, /, *, pixel_format: PixelFormat, dtype: str, device: Any) -> Backend:
         self.settings = {"model": checkpoint.name, "pixel_format": pixel_format, "dtype": dtype, "device": device}
-        return ToyBackend(image_size=pixel_format.size)
+        return ToyBackend(image_size=pixel_format.size or (64, 64))
 
 
 @dataclass(frozen=True, kw_only=True)

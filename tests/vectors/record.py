@@ -99,7 +99,7 @@ def inputs(case: str, model: str) -> Iterator[tuple[str, str]]:
     yield f"{case} failures", said(lambda: digest(encoder.encode([many, b"", many], on_error="nan")))
     yield f"{case} stream", said(lambda: digest(np.concatenate([b.embeddings for b in encoder.stream(pictures(), 3)])))
     yield f"{case} pickled", said(lambda: digest(pickle.loads(pickle.dumps(encoder)).encode(pictures())))
-    plain = Normalised(encoder.backend.image_size)
+    plain = Normalised(encoder.backend.image_size or (32, 32))
     other = said(lambda: digest(ImageEncoder(model, preprocess=plain, device="cpu").encode(pictures())))
     yield f"{case} plain preprocess", other
     yield f"{case} loader fingerprint", ImageEncoder(model, loader=ImageLoader(exact=True), device="cpu").fingerprint

@@ -1,0 +1,25 @@
+"""Which preprocess a checkpoint was trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from clip_image_encoder.preprocess.clip import ClipPreprocess
+from clip_image_encoder.preprocess.naflex import NaflexPreprocess
+
+__all__ = ["preprocess_of"]
+
+
+def preprocess_of(config: Mapping[str, Any]) -> ClipPreprocess | NaflexPreprocess:
+    """Return the preprocess that a parsed `preprocessor_config.json` describes.
+
+    Raises:
+        ConfigurationError: The file asks for a step that is not known.
+
+    Example:
+        >>> from clip_image_encoder.preprocess import preprocess_of
+        >>> type(preprocess_of({"image_processor_type": "Siglip2ImageProcessor", "max_num_patches": 256})).__name__
+        'NaflexPreprocess'
+    """
+    return NaflexPreprocess.from_config(config) if "max_num_patches" in config else ClipPreprocess.from_config(config)

@@ -1,0 +1,104 @@
+"""The preprocessing of SigLIP 2 "NaFlex": each image keeps its aspect ratio, within a number of patches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image, Resampling
+
+from clip_image_encoder._arguments import check_count
+from clip_image_encoder.arrays import PixelFormat, Pixels
+from clip_image_encoder.preprocess.clip import ClipPreprocess
+
+__all__ = ["NaflexPreprocess"]
+
+# The reference searches for the scale between these bounds, to this precision.
+_SMALLEST, _LARGEST, _PRECISION = 1e-6, 100.0, 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class NaflexPreprocess:
+    """Resizes an RGB image to as many patches as a model reads, with about its own aspect ratio.
+
+    The pixels are those of transformers' `Siglip2ImageProcessorPil`, one by one: both sides are multiples of a patch,
+    and images are scaled up, too, at most a hundredfold. A 4:3 image of 256 patches of 16 pixels becomes 224 x 288.
+
+    Args:
+        patch_size: Side of a patch in pixels.
+        max_num_patches: Number of patches of an image, at most.
+        resample: Pillow's filter.
+        mean: Mean of each channel, for pixels in 0..1.
+        std: Standard deviation of each channel, for pixels in 0..1.
+
+    Raises:
+        ConfigurationError: A number is not positive, or a mean is not finite.
+
+    Example:
+        >>> from PIL import Image
+        >>> NaflexPreprocess()(Image.new("RGB", (640, 480), "teal")).shape
+        (224, 288, 3)
+    """
+
+    patch_size: int = 16
+    max_num_patches: int = 256
+    resample: Resampling = Resampling.BILINEAR
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        for name in ("patch_size", "max_num_patches"):
+            object.__setattr__(self, name, check_count(getattr(self, name), name=name))
+        object.__setattr__(self, "mean", self.pixel_format.mean)
+        object.__setattr__(self, "std", self.pixel_format.std)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> NaflexPreprocess:
+        """Build it from a checkpoint's `preprocessor_config.json`.
+
+        Args:
+            config: The parsed file, with `max_num_patches` in it.
+
+        Raises:
+            ConfigurationError: The file asks for a step that this class does not know.
+        """
+        squashed = ClipPreprocess.from_config(config)
+        return cls(
+            patch_size=config.get("patch_size", 16),
+            max_num_patches=config["max_num_patches"],
+            resample=squashed.resample,
+            mean=squashed.mean,
+            std=squashed.std,
+        )
+
+    @property
+    def pixel_format(self) -> PixelFormat:
+        """How the backend normalizes its pixels; their size is each image's own."""
+        return PixelFormat(size=None, mean=self.mean, std=self.std)
+
+    def __call__(self, image: Image, /) -> Pixels:
+        """Return the image's pixels, `(height, width, 3)` uint8, with sides that patches fill.
+
+        Args:
+            image: An upright RGB image of any size; it is not changed.
+        """
+        height, width = self._size(image.height, image.width)
+        return np.array(image.resize((width, height), self.resample), dtype=np.uint8)
+
+    def _size(self, height: int, width: int) -> tuple[int, int]:
+        """Return `(height, width)` at the largest scale, of those that a bisection meets, with few enough patches."""
+        low, high = _SMALLEST, _LARGEST
+        while high - low >= _PRECISION:
+            middle = (low + high) / 2
+            if self._patches(height, middle) * self._patches(width, middle) <= self.max_num_patches:
+                low = middle
+            else:
+                high = middle
+        return self._patches(height, low) * self.patch_size, self._patches(width, low) * self.patch_size
+
+    def _patches(self, side: int, scale: float) -> int:
+        """Return the number of patches that a scaled side takes, the last one perhaps not whole."""
+        return max(1, math.ceil(side * scale / self.patch_size))
