@@ -161,7 +161,7 @@ def test_auto_means_one_dtype_on_every_device(clip: Saved, monkeypatch: pytest.M
         torch_backends, "dtype_on", lambda device, _: torch.float16 if device == "cpu:0" else torch.float32
     )
     backend = clip.backend(dtype="auto", device="cpu")
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 48, 32, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     first, second = (backend(pixels, output="pooled", device=device) for device in ("cpu", "cpu:0"))
     np.testing.assert_allclose(second, first, rtol=1e-5, atol=1e-6)
 
