@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set, Sized
 from contextlib import closing
+from functools import cached_property
 from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from clip_image_encoder._arguments import check_batch_size, check_count
 from clip_image_encoder._computing import compute_rows, finish_rows
@@ -14,6 +19,7 @@ from clip_image_encoder._defaults import DEFAULT_MODEL
 from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._fingerprint import fingerprint
 from clip_image_encoder._fit import check_is_backend, check_is_load, check_left_out, is_loaded
+from clip_image_encoder._probabilities import probabilities_of
 from clip_image_encoder._progress import progress
 from clip_image_encoder._threads import in_parts
 from clip_image_encoder.arrays import Vectors
@@ -76,6 +82,7 @@ class TextEncoder:
         local_files_only: bool = False,
     ) -> None:
         self._device = device
+        self._checkpoint: Checkpoint | None = None
         length = None if max_length is None else check_count(max_length, name="max_length")
         if is_loaded(backend):
             check_left_out(
@@ -97,6 +104,7 @@ class TextEncoder:
             checkpoint = open_checkpoint(
                 model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
             )
+            self._checkpoint = checkpoint
             # First, since it is read in no time: what is missing of it is found before the weights are loaded.
             if callable(tokenizer):
                 self._tokenizer = tokenizer
@@ -127,6 +135,17 @@ class TextEncoder:
     def dimension(self) -> int:
         """Length of a vector."""
         return self._backend.dimension
+
+    @cached_property
+    def logit_scale(self) -> float | None:
+        """Number that the checkpoint multiplies cosines with to compare them; None where it has none."""
+        logarithm = None if self._checkpoint is None else self._checkpoint.number("logit_scale")
+        return None if logarithm is None else math.exp(logarithm)
+
+    @cached_property
+    def logit_bias(self) -> float | None:
+        """Number that the checkpoint adds to scaled cosines; None where it has none, as CLIP."""
+        return None if self._checkpoint is None else self._checkpoint.number("logit_bias")
 
     @property
     def fingerprint(self) -> str:
@@ -206,6 +225,41 @@ class TextEncoder:
         batches = self._encode(_strings(texts), batch_size, device, normalize)
         total = len(texts) if not isinstance(texts, str) and isinstance(texts, Sized) else None
         return progress(batches, total=total, show=show_progress, unit="text")
+
+    def probabilities(self, image_vectors: Vectors, text_vectors: Vectors) -> NDArray[np.float32]:
+        """Return how likely each text is for each image, as the checkpoint was trained to say.
+
+        CLIP compares the texts of an image with each other, by a softmax: they sum to 1, and a text that is
+        missing is not missed. SigLIP judges each pair by itself, by a sigmoid: none may fit.
+
+        Args:
+            image_vectors: Unit vectors `(n, d)` of an `ImageEncoder` of this checkpoint, or `(d,)` for one image.
+            text_vectors: Unit vectors `(m, d)` of this encoder, or `(d,)` for one text.
+
+        Returns:
+            float32 `(n, m)` in 0..1, or `(m,)` for one image.
+
+        Raises:
+            ConfigurationError: The checkpoint has no `logit_scale`, or the vectors have other shapes.
+
+        Example:
+            >>> from PIL import Image
+            >>> from clip_image_encoder import ImageEncoder, TextEncoder
+            >>> texts = TextEncoder("tiny-shapes")
+            >>> image = ImageEncoder("tiny-shapes").encode(Image.new("RGB", (64, 64), "red"))
+            >>> likely = texts.probabilities(image, texts.encode(["something red", "something blue"]))
+            >>> likely.shape, bool(likely[0] > 0.9)
+            ((2,), True)
+        """
+        if self._checkpoint is None or self.logit_scale is None:
+            raise ConfigurationError("there is no logit_scale here, which says what a cosine means; compare cosines")
+        return probabilities_of(
+            image_vectors,
+            text_vectors,
+            scale=self.logit_scale,
+            bias=self.logit_bias or 0.0,
+            compared_by=self._checkpoint.text.compared_by,
+        )
 
     def _encode(
         self, texts: Iterable[str], batch_size: int, device: Devices, normalize: bool

@@ -14,6 +14,7 @@ from clip_image_encoder.checkpoint._files import BUNDLED, Files, Folder, read_js
 from clip_image_encoder.checkpoint._format import Format, find_format
 from clip_image_encoder.checkpoint._hub import find_snapshot, is_repository_id
 from clip_image_encoder.checkpoint._pinned import PinnedFiles
+from clip_image_encoder.checkpoint._safetensors import open_safetensors
 from clip_image_encoder.errors import CheckpointError, ConfigurationError
 from clip_image_encoder.models import TextSpec, VisionSpec, Weights
 
@@ -86,6 +87,22 @@ class Checkpoint:
         from clip_image_encoder.checkpoint._weights import SafetensorsWeights
 
         return SafetensorsWeights(self.files, self.format.tensors(self.files), dtype)
+
+    def number(self, name: str) -> float | None:
+        """Return a tensor of a single number, or None where the checkpoint has no tensor of that name.
+
+        Args:
+            name: Of the tensor, such as "logit_scale".
+
+        Raises:
+            CheckpointError: There are no weights that can be read, or a file is damaged.
+        """
+        filename = self.format.tensors(self.files).get(name)
+        if filename is None:
+            return None
+        # torch's, since numpy has no bfloat16.
+        with open_safetensors(self.files, filename, "pt") as reader:
+            return float(reader.get_tensor(name))
 
     def tokenizer_folder(self) -> Path:
         """Return a folder that holds the tokenizer's files.

@@ -108,12 +108,15 @@ class TextSpec:
         padding: "longest" fills the texts of a batch up to the longest of them; "max_length" fills them up to
             what the tower reads, for towers that attend to the padding.
         clean: Changes a text as the training did before it became tokens; None leaves it alone.
+        compared_by: What the training made probabilities with: "softmax" over all texts of an image, or "sigmoid"
+            of each pair.
         load: Builds the tower and fills it with weights; called once for each device.
     """
 
     max_length: int
     padding: Literal["longest", "max_length"]
     clean: Callable[[str], str] | None = None
+    compared_by: Literal["softmax", "sigmoid"] = "softmax"
     load: Callable[[Weights], TextTower]
 
 

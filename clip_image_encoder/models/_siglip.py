@@ -41,6 +41,7 @@ def text_spec(kind: str, config: Mapping[str, Any], part: str | None) -> TextSpe
         max_length=int(part_of(config, part).get("max_position_embeddings", 64)),
         # The tower was trained on texts padded to their full length, and attends to the padding.
         padding="max_length",
+        compared_by="sigmoid",
         load=partial(_load_text, kind, config, part),
     )
 
