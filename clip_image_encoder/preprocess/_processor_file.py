@@ -9,8 +9,9 @@ A key of `preprocessor_config.json` is one of four things:
 - It is anything else, such as `return_tensors` or a note of the file's author, and is ignored. transformers ignores
   a key that its class does not know; to refuse it would be to refuse sound files.
 
-A key that is null counts as left out, and a step that is switched off is no step. A key that is left out is what the
-class does by default. Of a class that is not in `_DEFAULTS` nothing is guessed: its file has to say everything.
+A key that is null counts as left out, a key that is left out is what the class does by default, and a step that is
+switched off is no step. A class that is not in `_DEFAULTS` is refused even where its file says everything: some take
+their steps in another order (Perceiver), or to other sizes (LeViT), which no key says.
 """
 
 from __future__ import annotations
@@ -92,7 +93,13 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "resample": Resampling.BICUBIC,
         **_HALVES,
     },
-    "Siglip2": {"max_num_patches": 256, "patch_size": 16, "resample": Resampling.BILINEAR, **_HALVES},
+    "Siglip2": {
+        "max_num_patches": None,
+        "default_to_square": True,
+        "patch_size": 16,
+        "resample": Resampling.BILINEAR,
+        **_HALVES,
+    },
     "ViT": {"size": 224, "default_to_square": True, "resample": Resampling.BILINEAR, **_HALVES},
 }
 
@@ -116,49 +123,45 @@ def read_processor_file(config: Mapping[str, Any]) -> dict[str, Any]:
     if crop is None and not isinstance(resize, tuple):
         what = f"size={values['size']!r}" if resizes else "do_resize=False"
         raise _refusal(f"{what} without do_center_crop gives pixels that are not all of one size")
+    resample = _resample(_needed(values, "resample") if resizes else values.get("resample", Resampling.BICUBIC))
     mean, std = _statistics(values)
-    return {
-        "resize": resize,
-        "crop": crop,
-        "resample": _resample(_needed(values, "resample")) if resizes else Resampling.BICUBIC,
-        "mean": mean,
-        "std": std,
-    }
+    return {"resize": resize, "crop": crop, "resample": resample, "mean": mean, "std": std}
 
 
 def _values(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the file says, and what its class does where the file says nothing."""
     said = {key: value for key, value in config.items() if value is not None}
     name = said.get("image_processor_type") or said.get("feature_extractor_type")
-    defaults = _DEFAULTS.get(re.sub(r"(ImageProcessor|FeatureExtractor)(Fast|Pil)?$", "", str(name or "CLIP")))
-    if "auto_map" in said and (name is None or defaults is None):
-        raise _refusal("the processor needs code of its own (auto_map), which is never executed")
-    known = _READ_STEPS | _HARMLESS_STEPS | set(defaults or {})
+    kind = re.sub(r"(ImageProcessor|FeatureExtractor)(Fast|Pil)?$", "", str(name or "CLIP"))
+    if "auto_map" in said and (name is None or kind not in _DEFAULTS):
+        raise _refusal("its processor needs code of its own (auto_map), which is never executed")
+    if kind not in _DEFAULTS:
+        raise _refusal(f"what {reprlib.repr(name)} does is not known (known are {', '.join(_DEFAULTS)})")
+    known = _READ_STEPS | _HARMLESS_STEPS | set(_DEFAULTS[kind])
     for key, value in said.items():
         if value and key not in known and (key.startswith("do_") or key in _OTHER_STEPS):
             raise _refusal(f"{key}={reprlib.repr(value)} is a step that ClipPreprocess does not know")
-    return {**(defaults or {}), **said}
+    return {**_DEFAULTS[kind], **said}
 
 
 def _needed(values: Mapping[str, Any], key: str) -> Any:
     if key not in values:
-        name = values.get("image_processor_type") or values.get("feature_extractor_type")
-        raise _refusal(
-            f"{key} is missing, and what {name} does without it is not known", remedy="add it, or pass preprocess="
-        )
+        raise _refusal(f"{key} is missing", remedy="add it, or pass preprocess=")
     return values[key]
 
 
 def _resize(values: Mapping[str, Any]) -> int | tuple[int, int]:
-    if values.get("max_num_patches"):  # SigLIP 2 at any aspect ratio: its square grid is what fits one batch
-        side = int(int(values["max_num_patches"]) ** 0.5) * int(values["patch_size"])
+    patches = values.get("max_num_patches")
+    if patches or "size" not in values:
+        # SigLIP 2 at any aspect ratio: its square grid is what fits one batch. transformers writes no `size` here;
+        # one that was added by hand asks for pixels of that size.
+        side = int(int(patches or 256) ** 0.5) * int(values["patch_size"])
         return side, side
-    size = _needed(values, "size")
+    size = values["size"]
     if isinstance(size, Mapping) and _said(size) == {"shortest_edge"}:
         return int(size["shortest_edge"])
-    # Before 2022 the processors wrote one number: the short side for some classes, both sides for others. Of a class
-    # that is not known it is the short side where a crop follows.
-    if isinstance(size, int) and not values.get("default_to_square", not values.get("do_center_crop")):
+    # Before 2022 the processors wrote one number: the short side for some classes, both sides for others.
+    if isinstance(size, int) and not values["default_to_square"]:
         return size
     return _height_width(size, "size")
 
@@ -214,7 +217,7 @@ def _check_early_key(values: Mapping[str, Any], key: str, used: tuple[float, ...
 
 
 def _triple(values: Mapping[str, Any], key: str) -> tuple[float, ...]:
-    value = _needed(values, key)
+    value = values[key]
     if isinstance(value, (list, tuple)) and len(value) == 3:
         return float(value[0]), float(value[1]), float(value[2])
     raise _refusal(f"{key} must be three numbers, not {value!r}")

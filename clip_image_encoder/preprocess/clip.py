@@ -69,11 +69,11 @@ class ClipPreprocess:
         Args:
             config: The parsed file, written by an image processor of transformers of any age: CLIP, Chinese-CLIP,
                 SigLIP, SigLIP2, BiT (DINOv2), DINOv3, ViT, DeiT, BLIP or EfficientNet (ALIGN). A file that names no
-                class is read as CLIP's; one of any other class has to say how images are resized and normalized.
+                class is read as CLIP's.
 
         Raises:
-            ConfigurationError: The file asks for a step that this class does not know, such as do_pad, or says too
-                little. Keys that are no steps and that are not known are ignored, as transformers ignores them.
+            ConfigurationError: The file is of another class, or asks for a step that this class does not know, such
+                as do_pad. A key that is no step and is not known is ignored, as transformers ignores it.
         """
         try:
             return cls(**read_processor_file(config))

@@ -171,6 +171,25 @@ def test_the_defaults_of_a_class_are_known_where_its_file_leaves_them_out(kind: 
     assert (preprocess.mean, preprocess.std) == (tuple(processor.image_mean), tuple(processor.image_std))
 
 
+@pytest.mark.parametrize(
+    ("said", "size"),
+    [
+        ({}, (256, 256)),
+        ({"patch_size": 14}, (224, 224)),
+        ({"max_num_patches": 1024}, (512, 512)),
+        ({"max_num_patches": 1024, "size": {"height": 32, "width": 48}}, (512, 512)),
+        ({"size": {"height": 32, "width": 48}}, (32, 48)),
+        ({"size": 32}, (32, 32)),
+    ],
+    ids=str,
+)
+def test_siglip_2_of_any_aspect_ratio_gets_the_square_of_its_patches_unless_a_size_is_asked_for(
+    said: dict[str, Any], size: tuple[int, int]
+) -> None:
+    config = {"image_processor_type": "Siglip2ImageProcessorFast", "do_convert_rgb": None} | said
+    assert ClipPreprocess.from_config(config).pixel_format.size == size
+
+
 def test_a_dinov3_file_that_is_full_of_nulls_is_read() -> None:
     assert ClipPreprocess.from_config(DINOV3) == ClipPreprocess(
         resize=(224, 224),
@@ -310,30 +329,27 @@ def test_a_filter_that_is_no_number_of_pillow_is_refused(resample: object) -> No
         ClipPreprocess.from_config(CLIP | {"resample": resample})
 
 
-OTHER = {
-    "image_processor_type": "ToyImageProcessor",
-    "image_mean": HALF,
-    "image_std": HALF,
-    "resample": 2,
-    "size": {"height": 32, "width": 32},
-}
+@pytest.mark.parametrize("kind", ["LevitImageProcessor", "PerceiverImageProcessor", "ToyFeatureExtractor"])
+def test_a_class_that_is_not_known_is_refused_even_where_its_file_says_everything(kind: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{kind}.*known are .*CLIP.*pass preprocess="):
+        ClipPreprocess.from_config(CLIP | {"image_processor_type": kind})
 
 
-def test_a_class_that_is_not_known_is_read_where_its_file_says_everything() -> None:
-    expected = ClipPreprocess(
-        resize=(32, 32), crop=None, resample=Resampling.BILINEAR, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
-    )
-    assert ClipPreprocess.from_config(OTHER) == expected
-
-
-@pytest.mark.parametrize("key", ["image_mean", "image_std", "resample", "size"])
-def test_a_class_that_is_not_known_is_refused_where_its_file_leaves_something_out(key: str) -> None:
-    config = {name: value for name, value in OTHER.items() if name != key}
-    with pytest.raises(ConfigurationError, match=rf"{key} is missing.*ToyImageProcessor.*pass preprocess="):
-        ClipPreprocess.from_config(config)
-
-
-@pytest.mark.parametrize("config", [OTHER, {key: OTHER[key] for key in OTHER if key != "image_processor_type"}])
-def test_a_class_whose_code_lies_beside_the_file_is_refused(config: dict[str, Any]) -> None:
+@pytest.mark.parametrize("kind", ["ToyImageProcessor", None])
+def test_a_class_whose_code_lies_beside_the_file_is_refused(kind: str | None) -> None:
+    code = {"auto_map": {"AutoImageProcessor": "image_processing.Toy"}, "image_processor_type": kind}
     with pytest.raises(ConfigurationError, match=r"auto_map.*never executed.*pass preprocess="):
-        ClipPreprocess.from_config(config | {"auto_map": {"AutoImageProcessor": "image_processing.Toy"}})
+        ClipPreprocess.from_config(CLIP | code)
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        ({"image_processor_type": "ViTImageProcessor", "do_center_crop": True}, "crop_size"),
+        ({"image_processor_type": "EfficientNetImageProcessor"}, "resample"),
+    ],
+    ids=str,
+)
+def test_a_file_that_leaves_out_what_its_class_has_no_default_for_is_refused(config: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{key} is missing.*pass preprocess="):
+        ClipPreprocess.from_config(config)
