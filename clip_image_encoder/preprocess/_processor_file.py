@@ -211,7 +211,7 @@ def _check_early_key(values: Mapping[str, Any], key: str, used: tuple[float, ...
     """Refuse a name that SigLIP's first files have, and transformers ignores, where it matters."""
     if key in values and _triple(values, key) != used:
         raise _refusal(
-            f"{key}={values[key]!r} is a key that transformers ignores, and it takes {used}",
+            f"transformers ignores {key}={values[key]!r} and takes {used}",
             remedy=f"name the right one image_{key}, or pass preprocess=",
         )
 

@@ -217,6 +217,7 @@ def test_settings_without_one_fixed_size_are_refused(settings_: dict[str, Any], 
         {"image_std": [0, 0, 0]},
         {"rescale_factor": "1/255"},
         {"rescale_factor": 0},
+        {"size": {"shortest_edge": float("inf")}},
     ],
     ids=str,
 )
