@@ -92,11 +92,19 @@ def _making_sense_of_config(name: str) -> Iterator[None]:
 
 
 def _preprocessor_config(files: Files) -> dict[str, Any]:
-    """Return the image processor's configuration.
+    """Return the image processor's configuration; its class is that of the model's family where the file names none.
 
     Raises:
-        CheckpointError: The checkpoint doesn't say how its images were prepared.
+        CheckpointError: The checkpoint doesn't say how its images were prepared, or no family knows the model.
     """
+    config = _processor_file(files)
+    if not any(config.get(key) for key in ("image_processor_type", "feature_extractor_type", "auto_map")):
+        family = _family(read_json(files, "config.json"), files.name)
+        config["image_processor_type"] = family.image_processor
+    return config
+
+
+def _processor_file(files: Files) -> dict[str, Any]:
     if "preprocessor_config.json" in files.listing:
         return read_json(files, "preprocessor_config.json")
     # transformers 5 keeps the parts of a whole processor in one file.

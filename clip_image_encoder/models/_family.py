@@ -130,6 +130,7 @@ class Family:
             a checkpoint has: "both", "vision" or "text".
         vision: Reads the vision tower off a parsed `config.json`.
         text: Reads the text tower off a parsed `config.json`; None where the family has none.
+        image_processor: The class of transformers that reads an image processor's file which names no class.
 
     Example:
         >>> from clip_image_encoder.models import find_family
@@ -141,3 +142,4 @@ class Family:
     model_types: Mapping[str, Literal["both", "vision", "text"]]
     vision: Callable[[Mapping[str, Any]], VisionSpec]
     text: Callable[[Mapping[str, Any]], TextSpec] | None = None
+    image_processor: str = "CLIPImageProcessor"

@@ -56,4 +56,5 @@ FAMILY = Family(
     model_types={"siglip": "both", "siglip_vision_model": "vision", "siglip_text_model": "text"},
     vision=_vision,
     text=_text,
+    image_processor="SiglipImageProcessor",
 )

@@ -65,4 +65,5 @@ FAMILY = Family(
     model_types={"siglip2": "both", "siglip2_vision_model": "vision", "siglip2_text_model": "text"},
     vision=_vision,
     text=_text,
+    image_processor="Siglip2ImageProcessor",
 )

@@ -40,4 +40,4 @@ def _load(config: Mapping[str, Any], weights: Weights) -> VisionTower:
     return VisionTower(model, class_token_or_all, dimension=model.config.hidden_size)
 
 
-FAMILY = Family(name="ViT", model_types={"vit": "vision"}, vision=_vision)
+FAMILY = Family(name="ViT", model_types={"vit": "vision"}, vision=_vision, image_processor="ViTImageProcessor")

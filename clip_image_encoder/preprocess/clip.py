@@ -12,15 +12,13 @@ from PIL.Image import Image, Resampling
 from clip_image_encoder._arguments import check_count, check_size
 from clip_image_encoder.arrays import PixelFormat, Pixels
 from clip_image_encoder.errors import ConfigurationError
+from clip_image_encoder.preprocess._processor_file import CLIP_MEAN, CLIP_STD, read_processor_file
 
 __all__ = ["ClipPreprocess"]
 
 # Past this aspect ratio the resized picture would be mostly thrown away by the crop, and cost
 # memory without bound, so that only the part which the crop keeps is resized.
 _THIN = 16
-
-_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +51,8 @@ class ClipPreprocess:
     resize: int | tuple[int, int] | None = 224
     crop: tuple[int, int] | None = (224, 224)
     resample: Resampling = Resampling.BICUBIC
-    mean: tuple[float, float, float] = _CLIP_MEAN
-    std: tuple[float, float, float] = _CLIP_STD
+    mean: tuple[float, float, float] = CLIP_MEAN
+    std: tuple[float, float, float] = CLIP_STD
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "resize", _check_resize(self.resize))
@@ -69,17 +67,19 @@ class ClipPreprocess:
         """Build it from a checkpoint's `preprocessor_config.json`.
 
         Args:
-            config: the parsed file, written by any CLIP, SigLIP, SigLIP2, ViT or BiT (DINOv2) image
-                processor of transformers, of any age.
+            config: The parsed file, written by an image processor of transformers of any age: CLIP, Chinese-CLIP,
+                SigLIP, SigLIP2, BiT (DINOv2), DINOv3, ViT, DeiT, BLIP or EfficientNet (ALIGN). A file that names no
+                class is read as CLIP's.
 
         Raises:
-            ConfigurationError: the file asks for a step that this class does not know.
+            ConfigurationError: The file is of another class, or asks for a step that this class does not know, such
+                as do_pad. A key that is no step and is not known is ignored, as transformers ignores it.
         """
         try:
-            return cls(**_settings(config))
+            return cls(**read_processor_file(config))
         except ConfigurationError:
             raise
-        except (TypeError, ValueError, ZeroDivisionError) as error:
+        except (TypeError, ValueError, ArithmeticError) as error:
             raise ConfigurationError(
                 f"preprocessor_config.json makes no sense ({error}); pass preprocess= instead"
             ) from error
@@ -125,6 +125,9 @@ class ClipPreprocess:
         return int(self.resize * width / height), self.resize
 
     def _crop_centre(self, image: Image) -> Image:
+        # Rounded down, and outwards where the crop is larger than the image: so does the reference. torchvision's
+        # CenterCrop, which open_clip uses, rounds half to even instead: where 3, 7, 11, ... pixels are to go, it
+        # starts one later; where the crop is larger, it pads one less on the top and left if the sum is odd.
         height, width = self._size
         left, top = (image.width - width) // 2, (image.height - height) // 2
         return image.crop((left, top, left + width, top + height))
@@ -157,80 +160,3 @@ def _check_resize(resize: int | tuple[int, int] | None) -> int | tuple[int, int]
     if isinstance(resize, (tuple, list)):
         return check_size(resize, name="resize")
     return None if resize is None else check_count(resize, name="resize")
-
-
-def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a `ClipPreprocess` that does what a processor's file says."""
-    crop = None
-    if config.get("do_center_crop", _crops_by_default(config)):
-        crop = _height_width(config.get("crop_size", 224), "crop_size")
-    mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    if config.get("do_normalize", True):
-        default_mean, default_std = _default_statistics(config)
-        mean = _triple(config.get("image_mean") or default_mean, "image_mean")
-        std = _triple(config.get("image_std") or default_std, "image_std")
-    # Rescaling by anything but 1/255 is the same as another mean and std of pixels in 0..1.
-    scale = 255 * float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 255.0
-    plain = abs(scale - 1) < 1e-6
-    return {
-        "resize": _resize(config) if config.get("do_resize", True) else None,
-        "crop": crop,
-        "resample": Resampling(config.get("resample", _default_resample(config))),
-        "mean": mean if plain else _divided(mean, scale),
-        "std": std if plain else _divided(std, scale),
-    }
-
-
-def _resize(config: Mapping[str, Any]) -> int | tuple[int, int]:
-    size = config.get("size")
-    if "max_num_patches" in config:  # SigLIP2 at any aspect ratio: its square grid is what fits one batch
-        side = int(int(config["max_num_patches"]) ** 0.5) * int(config.get("patch_size", 16))
-        return side, side
-    if size is None:
-        return 224 if _crops_by_default(config) else (224, 224)
-    if isinstance(size, Mapping):
-        if "shortest_edge" in size and "longest_edge" not in size:
-            return int(size["shortest_edge"])
-        return _height_width(size, "size")
-    # Before 2022 the processors wrote one number: the short side where a crop follows, else both sides.
-    if isinstance(size, int) and config.get("do_center_crop", _crops_by_default(config)):
-        return size
-    return _height_width(size, "size")
-
-
-def _height_width(size: object, name: str) -> tuple[int, int]:
-    if isinstance(size, int):
-        return size, size
-    if isinstance(size, Mapping) and "height" in size and "width" in size:
-        return int(size["height"]), int(size["width"])
-    if isinstance(size, (list, tuple)) and len(size) == 2:
-        return int(size[0]), int(size[1])
-    raise ConfigurationError(f"preprocessor_config.json: can't read {name}={size!r}; pass preprocess= instead")
-
-
-def _kind(config: Mapping[str, Any]) -> str:
-    return str(config.get("image_processor_type") or config.get("feature_extractor_type") or "CLIP")
-
-
-def _crops_by_default(config: Mapping[str, Any]) -> bool:
-    return _kind(config).startswith(("CLIP", "Bit"))
-
-
-def _default_resample(config: Mapping[str, Any]) -> Resampling:
-    return Resampling.BILINEAR if _kind(config).startswith(("ViT", "Siglip2")) else Resampling.BICUBIC
-
-
-def _default_statistics(config: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    if _kind(config).startswith(("ViT", "Siglip")):
-        return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-    return _CLIP_MEAN, _CLIP_STD
-
-
-def _triple(values: object, name: str) -> tuple[float, float, float]:
-    if isinstance(values, (list, tuple)) and len(values) == 3:
-        return float(values[0]), float(values[1]), float(values[2])
-    raise ConfigurationError(f"preprocessor_config.json: {name} must be three numbers, not {values!r}")
-
-
-def _divided(values: tuple[float, float, float], scale: float) -> tuple[float, float, float]:
-    return values[0] / scale, values[1] / scale, values[2] / scale

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL.Image import Resampling
 
-from clip_image_encoder import PixelFormat
+from clip_image_encoder import ClipPreprocess, PixelFormat
 from clip_image_encoder.backends.torch import TorchBackend
 from clip_image_encoder.checkpoint import Checkpoint, open_checkpoint
 from clip_image_encoder.checkpoint.transformers import FORMAT
@@ -186,15 +187,41 @@ def test_the_whole_file_wins_over_shards(folder: Path) -> None:
 
 
 def test_the_preprocessors_config_is_read(folder: Path) -> None:
-    assert open_checkpoint(folder).preprocessor_config == {"size": {"height": 16, "width": 16}}
+    config = {"size": {"height": 16, "width": 16}, "image_processor_type": "BitImageProcessor"}
+    (folder / "preprocessor_config.json").write_text(json.dumps(config))
+    assert open_checkpoint(folder).preprocessor_config == config
 
 
 def test_the_preprocessors_config_may_be_part_of_the_processors(folder: Path) -> None:
     (folder / "preprocessor_config.json").unlink()
     (folder / "processor_config.json").write_text(
-        '{"image_processor": {"size": 7}, "processor_class": "CLIPProcessor"}'
+        '{"image_processor": {"size": 7, "feature_extractor_type": "CLIPFeatureExtractor"}}'
     )
-    assert open_checkpoint(folder).preprocessor_config == {"size": 7}
+    assert open_checkpoint(folder).preprocessor_config == {"size": 7, "feature_extractor_type": "CLIPFeatureExtractor"}
+
+
+@pytest.mark.parametrize(
+    ("model_type", "resample", "mean"),
+    [
+        ("clip", Resampling.BICUBIC, 0.48145466),
+        ("dinov2", Resampling.BICUBIC, 0.48145466),
+        ("siglip", Resampling.BICUBIC, 0.5),
+        ("siglip2", Resampling.BILINEAR, 0.5),
+        ("vit", Resampling.BILINEAR, 0.5),
+    ],
+)
+def test_a_preprocessors_config_that_names_no_class_is_that_of_the_family(
+    folder: Path, model_type: str, resample: Resampling, mean: float
+) -> None:
+    (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
+    preprocess = ClipPreprocess.from_config(open_checkpoint(folder).preprocessor_config)
+    assert (preprocess.resample, preprocess.mean[0]) == (resample, mean)
+
+
+def test_code_beside_a_preprocessors_config_is_no_class_of_the_family(folder: Path) -> None:
+    (folder / "preprocessor_config.json").write_text('{"auto_map": {"AutoImageProcessor": "processing.Toy"}}')
+    with pytest.raises(ConfigurationError, match="auto_map"):
+        ClipPreprocess.from_config(open_checkpoint(folder).preprocessor_config)
 
 
 @pytest.mark.parametrize("processor", [None, '{"processor_class": "CLIPProcessor"}'])

@@ -120,7 +120,6 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     config |= {"vocabulary": len(WORDS), "length": LENGTH}
     (folder / "config.json").write_text(json.dumps(config))
     processor = {
-        "image_processor_type": "ToyImageProcessor",
         "do_center_crop": False,
         "image_mean": MEAN,
         "image_std": STD,

@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from PIL import Image
 from PIL.Image import Resampling
 
 from clip_image_encoder import ClipPreprocess, ConfigurationError, PixelFormat
+from tests.preprocess.references import noise, reference, reference_pixels
 
 # What the hub's own checkpoints say, by the age of their files.
 OPENAI_CLIP = {
@@ -70,26 +68,6 @@ CONFIGS = {
     "ViTImageProcessor": GOOGLE_VIT,
 }
 SIZES = [(640, 427), (427, 640), (224, 224), (225, 224), (223, 301), (31, 17), (1, 1), (3000, 200), (333, 1000)]
-
-
-def reference(kind: str, **config: Any) -> Any:
-    """Return the processor that works on Pillow: a class of its own since transformers 5."""
-    processor = getattr(transformers, f"{kind}Pil", None) or getattr(transformers, kind)
-    return processor(**config)
-
-
-def reference_pixels(processor: Any, image: Image.Image) -> NDArray[np.uint8]:
-    # transformers 4 would take the 1 x 1 picture, or any three pixels wide, for one whose channels come first.
-    processed = processor(
-        images=image, do_rescale=False, do_normalize=False, return_tensors="np", input_data_format="channels_last"
-    )
-    pixels: NDArray[np.uint8] = processed["pixel_values"][0].transpose(1, 2, 0)
-    return pixels
-
-
-def noise(width: int, height: int) -> Image.Image:
-    values = np.random.default_rng(width * 7919 + height).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return Image.fromarray(values)
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -239,6 +217,7 @@ def test_settings_without_one_fixed_size_are_refused(settings_: dict[str, Any], 
         {"image_std": [0, 0, 0]},
         {"rescale_factor": "1/255"},
         {"rescale_factor": 0},
+        {"size": {"shortest_edge": float("inf")}},
     ],
     ids=str,
 )
