@@ -22,4 +22,6 @@ def preprocess_of(config: Mapping[str, Any]) -> ClipPreprocess | NaflexPreproces
         >>> type(preprocess_of({"image_processor_type": "Siglip2ImageProcessor", "max_num_patches": 256})).__name__
         'NaflexPreprocess'
     """
-    return NaflexPreprocess.from_config(config) if "max_num_patches" in config else ClipPreprocess.from_config(config)
+    # SigLIP 2 at fixed sizes names the class of SigLIP.
+    kind = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
+    return (NaflexPreprocess if kind.startswith("Siglip2") else ClipPreprocess).from_config(config)

@@ -60,15 +60,15 @@ class NaflexPreprocess:
         """Build it from a checkpoint's `preprocessor_config.json`.
 
         Args:
-            config: The parsed file, with `max_num_patches` in it.
+            config: The parsed file of a `Siglip2ImageProcessor`.
 
         Raises:
             ConfigurationError: The file asks for a step that this class does not know.
         """
         squashed = ClipPreprocess.from_config(config)
+        numbers = {name: config[name] for name in ("patch_size", "max_num_patches") if config.get(name) is not None}
         return cls(
-            patch_size=config.get("patch_size", 16),
-            max_num_patches=config["max_num_patches"],
+            **numbers,
             resample=squashed.resample,
             mean=squashed.mean,
             std=squashed.std,

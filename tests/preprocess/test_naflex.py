@@ -82,6 +82,11 @@ def test_a_checkpoints_file_is_read() -> None:
     assert preprocess.pixel_format == PixelFormat(size=None, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
 
 
+def test_a_file_without_numbers_means_those_of_the_reference() -> None:
+    config = {"image_processor_type": "Siglip2ImageProcessorFast", "max_num_patches": None}
+    assert preprocess_of(config) == NaflexPreprocess()
+
+
 def test_squashing_to_a_square_stays_possible_when_it_is_asked_for() -> None:
     config = {"image_processor_type": "Siglip2ImageProcessor", "max_num_patches": 256, "patch_size": 16}
     assert ClipPreprocess.from_config(config).pixel_format.size == (256, 256)
