@@ -65,16 +65,18 @@ class Text:
     Attributes:
         name: What `tests.text.conftest` calls a tiny model that is saved under this `model_type`.
         default: Makes the tower's configuration of transformers' defaults.
+        room: What is missing from its number of positions to the tokens of a text.
     """
 
     name: str
     default: Callable[[], Any]
+    room: int = 0
 
 
 def _clip(model: Any, pixels: Tensor) -> Tensor:
-    tower = model.vision_model
-    tokens: Tensor = model.visual_projection(tower.post_layernorm(tower(pixel_values=pixels).last_hidden_state))
-    return tokens
+    tower = getattr(model, "vision_model", model)
+    tokens: Tensor = tower.post_layernorm(tower(pixel_values=pixels).last_hidden_state)
+    return model.visual_projection(tokens) if hasattr(model, "visual_projection") else tokens
 
 
 def _plain(model: Any, pixels: Tensor) -> Tensor:

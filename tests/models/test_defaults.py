@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,12 @@ import pytest
 import torch
 from transformers import CLIPConfig, CLIPModel
 
+from clip_image_encoder.backends.torch import TorchBackend, TorchTextBackend
+from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.checkpoint.transformers import FORMAT
 from clip_image_encoder.models import VisionSpec
 from tests.backends.conftest import Saved as SavedTower
-from tests.backends.families import IMAGE_SIZE, normalise
+from tests.backends.families import IMAGE_SIZE, PIXEL_FORMAT, normalise, scramble
 
 from .references import TEXT, VISION
 
@@ -56,6 +60,23 @@ def test_the_tokens_of_transformers_default_model_are_the_prefix_and_the_patches
 
 
 @pytest.mark.parametrize("model_type", VISION)
+def test_a_model_of_transformers_defaults_gives_its_tokens(model_type: str, tmp_path: Path) -> None:
+    reference = VISION[model_type]
+    model = reference.default()
+    scramble(model)
+    model.save_pretrained(tmp_path)  # which leaves the defaults out of config.json
+    checkpoint = open_checkpoint(tmp_path)
+    size = checkpoint.vision.image_size
+    pixels = np.random.default_rng(0).integers(0, 256, (1, *size, 3), dtype=np.uint8)
+    backend = TorchBackend(checkpoint, pixel_format=replace(PIXEL_FORMAT, size=size), device="cpu")
+    with torch.inference_mode():
+        expected = reference.tokens(model, normalise(pixels)).numpy()
+    np.testing.assert_allclose(backend(pixels, output="tokens", device="cpu"), expected, atol=2e-5)
+    if model_type in TEXT:
+        assert TorchTextBackend(checkpoint, device="cpu").dimension == backend.dimension
+
+
+@pytest.mark.parametrize("model_type", VISION)
 def test_a_head_is_there_unless_the_config_says_that_it_is_not(model_type: str) -> None:
     config = VISION[model_type].default().config
     config = getattr(config, "vision_config", config)
@@ -65,8 +86,9 @@ def test_a_head_is_there_unless_the_config_says_that_it_is_not(model_type: str) 
 
 @pytest.mark.parametrize("model_type", TEXT)
 def test_the_length_of_texts_is_transformers_default(model_type: str) -> None:
+    reference = TEXT[model_type]
     for config in parts_of(model_type, "text_config"):
-        assert FORMAT.text(config, "name").max_length == TEXT[model_type].default().max_position_embeddings
+        assert FORMAT.text(config, "name").max_length == reference.default().max_position_embeddings - reference.room
 
 
 @pytest.mark.parametrize("part", ["vision", "text"])

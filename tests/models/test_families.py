@@ -108,20 +108,15 @@ def test_the_vectors_of_token_ids_are_those_of_transformers(text: tuple[str, Sav
     saved = text[1]
     backend = TorchTextBackend(open_checkpoint(saved.folder), device="cpu")
     token_ids = np.random.default_rng(0).integers(0, 50, (5, LENGTH))
-    token_ids[:, -1] = saved.model.config.get_text_config().eos_token_id
-    with torch.inference_mode():
-        given = torch.from_numpy(token_ids)
-        model = saved.model
-        if hasattr(model, "text_projection"):
-            expected = model.text_projection(model.text_model(input_ids=given).pooler_output)
-        else:
-            expected = getattr(model, "text_model", model)(input_ids=given).pooler_output
+    if saved.model.config.get_text_config().eos_token_id is not None:
+        token_ids[:, -1] = saved.model.config.get_text_config().eos_token_id
+    expected = saved.vectors({"input_ids": torch.from_numpy(token_ids)})
     assert backend.max_length == LENGTH
     np.testing.assert_allclose(backend(token_ids, None, device="cpu"), expected.numpy(), atol=1e-5)
 
 
 def test_a_text_becomes_the_unit_vector_of_transformers_model_and_tokenizer(text: tuple[str, SavedText]) -> None:
-    saved, texts = text[1], ["a red circle", "the", "", "a blue star on the red circle on a star"]
+    saved, texts = text[1], ["a red circle", "the", "", "红 CIRCLE!", "a blue star on the red circle on a star"]
     encoder = TextEncoder(saved.folder, device="cpu")
     # One by one: beside a long text, the others would be as long as it is whatever the family says.
     vectors = [encoder.encode(text) for text in texts]

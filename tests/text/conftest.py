@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers import (
     AutoTokenizer,
     CLIPConfig,
@@ -84,17 +85,22 @@ class Saved:
         tokens_of = load(self.folder)
         return np.concatenate([self._vector(tokens_of, text) for text in texts])
 
-    def _vector(self, tokens_of: Any, text: str) -> NDArray[np.float32]:
-        padding = False if self.name.startswith("clip") else "max_length"
-        tokens = tokens_of(text, padding=padding, truncation=True, max_length=LENGTH, return_tensors="pt")
+    def vectors(self, tokens: Mapping[str, Tensor]) -> Tensor:
+        """Return what transformers' own model makes of tokens, `(n, d)`, not normalized."""
         with torch.inference_mode():
-            if self.name == "clip":
-                vector = self.model.text_projection(self.model.text_model(**tokens).pooler_output)
-            elif self.name == "clip_text":
-                vector = self.model(**tokens).text_embeds
+            if self.name == "clip_text":
+                vectors: Tensor = self.model(**tokens).text_embeds
+            elif hasattr(self.model, "get_text_features"):
+                features = self.model.get_text_features(**tokens)
+                vectors = getattr(features, "pooler_output", features)  # version 5 has it in an output of several
             else:
-                vector = getattr(self.model, "text_model", self.model)(**tokens).pooler_output
-            unit: NDArray[np.float32] = torch.nn.functional.normalize(vector).numpy()
+                vectors = self.model(**tokens).pooler_output
+        return vectors
+
+    def _vector(self, tokens_of: Any, text: str) -> NDArray[np.float32]:
+        padding = "max_length" if self.name.startswith("siglip") else False
+        tokens = tokens_of(text, padding=padding, truncation=True, max_length=LENGTH, return_tensors="pt")
+        unit: NDArray[np.float32] = torch.nn.functional.normalize(self.vectors(tokens)).numpy()
         return unit
 
 
