@@ -11,6 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import (
+    ChineseCLIPConfig,
+    ChineseCLIPModel,
+    ChineseCLIPVisionConfig,
+    ChineseCLIPVisionModel,
     CLIPConfig,
     CLIPModel,
     CLIPVisionConfig,
@@ -51,6 +55,7 @@ _TEXT = _SHAPE | {
     "eos_token_id": 2,
     "pad_token_id": 0,
 }
+_BERT = _SHAPE | {"vocab_size": 60, "max_position_embeddings": 8}
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,19 @@ FAMILIES = [
         "clip_vision",
         lambda: CLIPVisionModel(_clip_vision()),
         lambda model, pixels: model(pixel_values=pixels).pooler_output,
+    ),
+    Family(
+        "chinese_clip",
+        lambda: ChineseCLIPModel(ChineseCLIPConfig(text_config=_BERT, vision_config=_VISION, projection_dim=16)),
+        _image_features,
+        dimension=16,
+        exported=False,
+    ),
+    Family(
+        "chinese_clip_vision",
+        lambda: ChineseCLIPVisionModel(ChineseCLIPVisionConfig(**_VISION)),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
+        exported=False,
     ),
     Family(
         "siglip",

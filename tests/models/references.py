@@ -9,6 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import (
+    ChineseCLIPConfig,
+    ChineseCLIPModel,
+    ChineseCLIPVisionConfig,
+    ChineseCLIPVisionModel,
     CLIPConfig,
     CLIPModel,
     CLIPTextConfig,
@@ -114,6 +118,20 @@ VISION = {
         default=lambda: CLIPVisionModelWithProjection(CLIPVisionConfig(**_NARROW)),
         processor="CLIPImageProcessor",
     ),
+    "chinese_clip": Vision(
+        names=("chinese_clip",),
+        tokens=_clip,
+        default=lambda: ChineseCLIPModel(ChineseCLIPConfig(text_config=_NARROW, vision_config=_NARROW)),
+        processor="ChineseCLIPImageProcessor",
+        settings=_STATISTICS | {"size": _SQUARE, "do_center_crop": False},
+    ),
+    "chinese_clip_vision_model": Vision(
+        names=("chinese_clip_vision",),
+        tokens=_clip,
+        default=lambda: ChineseCLIPVisionModel(ChineseCLIPVisionConfig(**_NARROW)),
+        processor="ChineseCLIPImageProcessor",
+        settings=_STATISTICS | {"size": _SQUARE, "do_center_crop": False},
+    ),
     "dinov2": Vision(
         names=("dinov2", "dinov2_swiglu", "dinov2_classifier"),
         tokens=_plain,
@@ -161,6 +179,7 @@ VISION = {
 TEXT = {
     "clip": Text(name="clip", default=lambda: CLIPConfig().text_config),
     "clip_text_model": Text(name="clip_text", default=CLIPTextConfig),
+    "chinese_clip": Text(name="chinese_clip", default=lambda: ChineseCLIPConfig().text_config),
     "siglip": Text(name="siglip", default=lambda: SiglipConfig().text_config),
     "siglip_text_model": Text(name="siglip_text", default=SiglipTextConfig),
     "siglip2": Text(name="siglip2", default=lambda: Siglip2Config().text_config),
