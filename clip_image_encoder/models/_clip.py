@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,13 @@ __all__ = ["text_spec", "vision_spec"]
 
 
 def vision_spec(
-    kind: str, config: Mapping[str, Any], part: str | None, *, prefix: str = "", any_size: bool = False
+    kind: str,
+    config: Mapping[str, Any],
+    part: str | None,
+    *,
+    prefix: str = "",
+    old_names: Sequence[tuple[str, str]] = (),
+    any_size: bool = False,
 ) -> VisionSpec:
     """Return a vision tower whose vector is the class token, normalized and projected.
 
@@ -29,6 +35,7 @@ def vision_spec(
         config: The parsed `config.json`.
         part: The key under which a file of both towers keeps this one; None takes the file as a whole.
         prefix: What the names in the file may start with, where the towers are a part of a larger model.
+        old_names: As `Weights.fill` takes them.
         any_size: Whether images may have another size than the config says; the positions are resized to it.
     """
     config = _plain(config)
@@ -40,7 +47,7 @@ def vision_spec(
         patch_size=int(values.get("patch_size", 32)),
         any_size=any_size,
         prefix_tokens=1,
-        load=partial(_load_vision, kind, config, part, is_projected, prefix),
+        load=partial(_load_vision, kind, config, part, is_projected, prefix, old_names),
     )
 
 
@@ -67,14 +74,21 @@ def _plain(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _load_vision(
-    kind: str, config: Mapping[str, Any], part: str | None, is_projected: bool, prefix: str, weights: Weights
+    kind: str,
+    config: Mapping[str, Any],
+    part: str | None,
+    is_projected: bool,
+    prefix: str,
+    old_names: Sequence[tuple[str, str]],
+    weights: Weights,
 ) -> VisionTower:
     from torch import nn
 
     from clip_image_encoder.models._towers import VisionTower
 
     model = build_model(kind, config, part, name=weights.name)
-    weights.fill(model.vision_model, prefixes=("vision_model.", f"{prefix}vision_model.", ""))
+    prefixes = ("vision_model.", f"{prefix}vision_model.", "")
+    weights.fill(model.vision_model, prefixes=prefixes, old_names=old_names)
     if is_projected or "visual_projection.weight" in weights:
         weights.fill(model.visual_projection, prefixes=("visual_projection.", f"{prefix}visual_projection."))
         return VisionTower(model, _features, dimension=model.config.projection_dim)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from clip_image_encoder.models._family import Weights
@@ -23,6 +23,7 @@ def load_text(
     *,
     dimension: int,
     prefix: str = "text_model.",
+    old_names: Sequence[tuple[str, str]] = (),
     projected_by: str = "text_projection.",
     bias: bool = False,
     width: str = "hidden_size",
@@ -35,6 +36,7 @@ def load_text(
         weights: Of the checkpoint.
         dimension: Length of a vector.
         prefix: What the names of the tower's tensors start with in the file.
+        old_names: As `Weights.fill` takes them.
         projected_by: What the names of the projection's tensors start with in the file.
         bias: Whether the projection has one.
         width: Field of the tower's config that says how long a token is.
@@ -44,7 +46,7 @@ def load_text(
     model = build_model(kind, config, "text_config", name=weights.name)
     # BERT's own pooling, a layer on top of the first token, is no part of the vector.
     model.pooler = None
-    weights.fill(model, prefixes=(prefix,))
+    weights.fill(model, prefixes=(prefix,), old_names=old_names)
     layer = projection(weights, projected_by, width=getattr(model.config, width), dimension=dimension, bias=bias)
     model.add_module("projection", layer)
     return TextTower(model, _vectors, dimension=dimension)
