@@ -11,6 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import (
+    AltCLIPConfig,
+    AltCLIPModel,
+    AltCLIPVisionConfig,
+    AltCLIPVisionModel,
     ChineseCLIPConfig,
     ChineseCLIPModel,
     ChineseCLIPVisionConfig,
@@ -56,6 +60,7 @@ _TEXT = _SHAPE | {
     "pad_token_id": 0,
 }
 _BERT = _SHAPE | {"vocab_size": 60, "max_position_embeddings": 8}
+_ROBERTA = _BERT | {"max_position_embeddings": 10, "project_dim": 20}
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,19 @@ FAMILIES = [
     Family(
         "chinese_clip_vision",
         lambda: ChineseCLIPVisionModel(ChineseCLIPVisionConfig(**_VISION)),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
+        exported=False,
+    ),
+    Family(
+        "altclip",
+        lambda: AltCLIPModel(AltCLIPConfig(text_config=_ROBERTA, vision_config=_VISION, projection_dim=16)),
+        _image_features,
+        dimension=16,
+        exported=False,
+    ),
+    Family(
+        "altclip_vision",
+        lambda: AltCLIPVisionModel(AltCLIPVisionConfig(**_VISION)),
         lambda model, pixels: model(pixel_values=pixels).pooler_output,
         exported=False,
     ),

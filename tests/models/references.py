@@ -9,6 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import (
+    AltCLIPConfig,
+    AltCLIPModel,
+    AltCLIPVisionConfig,
+    AltCLIPVisionModel,
     ChineseCLIPConfig,
     ChineseCLIPModel,
     ChineseCLIPVisionConfig,
@@ -132,6 +136,18 @@ VISION = {
         processor="ChineseCLIPImageProcessor",
         settings=_STATISTICS | {"size": _SQUARE, "do_center_crop": False},
     ),
+    "altclip": Vision(
+        names=("altclip",),
+        tokens=_clip,
+        default=lambda: AltCLIPModel(AltCLIPConfig(text_config=_NARROW, vision_config=_NARROW)),
+        processor="CLIPImageProcessor",
+    ),
+    "altclip_vision_model": Vision(
+        names=("altclip_vision",),
+        tokens=_clip,
+        default=lambda: AltCLIPVisionModel(AltCLIPVisionConfig(**_NARROW)),
+        processor="CLIPImageProcessor",
+    ),
     "dinov2": Vision(
         names=("dinov2", "dinov2_swiglu", "dinov2_classifier"),
         tokens=_plain,
@@ -180,6 +196,7 @@ TEXT = {
     "clip": Text(name="clip", default=lambda: CLIPConfig().text_config),
     "clip_text_model": Text(name="clip_text", default=CLIPTextConfig),
     "chinese_clip": Text(name="chinese_clip", default=lambda: ChineseCLIPConfig().text_config),
+    "altclip": Text(name="altclip", default=lambda: AltCLIPConfig().text_config, room=2),
     "siglip": Text(name="siglip", default=lambda: SiglipConfig().text_config),
     "siglip_text_model": Text(name="siglip_text", default=SiglipTextConfig),
     "siglip2": Text(name="siglip2", default=lambda: Siglip2Config().text_config),

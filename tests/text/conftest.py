@@ -12,9 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from numpy.typing import NDArray
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import (
+    AltCLIPConfig,
+    AltCLIPModel,
     AutoTokenizer,
     ChineseCLIPConfig,
     ChineseCLIPModel,
@@ -61,6 +65,19 @@ _TEXT = _SHAPE | {
 _LETTERS = [start + letter for start in ("", "##") for letter in string.ascii_lowercase]
 _VOCABULARY = list(dict.fromkeys(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "红", "!", *WORDS, *_LETTERS]))
 _BERT = _SHAPE | {"vocab_size": len(_VOCABULARY), "max_position_embeddings": LENGTH}
+_PIECES = [
+    "<s>",
+    "<pad>",
+    "</s>",
+    "<unk>",
+    *("▁" + word for word in WORDS),
+    "▁",
+    "红",
+    "!",
+    *string.ascii_letters,
+    "<mask>",
+]
+_ROBERTA = _SHAPE | {"vocab_size": len(_PIECES), "max_position_embeddings": LENGTH + 2, "project_dim": 20}
 
 _MODELS: dict[str, Callable[[], Any]] = {
     "clip": lambda: CLIPModel(CLIPConfig(text_config=_TEXT, vision_config=_VISION, projection_dim=16)),
@@ -68,6 +85,7 @@ _MODELS: dict[str, Callable[[], Any]] = {
     "chinese_clip": lambda: ChineseCLIPModel(
         ChineseCLIPConfig(text_config=_BERT, vision_config=_VISION, projection_dim=16)
     ),
+    "altclip": lambda: AltCLIPModel(AltCLIPConfig(text_config=_ROBERTA, vision_config=_VISION, projection_dim=16)),
     "siglip": lambda: SiglipModel(SiglipConfig(text_config=_TEXT, vision_config=_VISION)),
     "siglip_text": lambda: SiglipTextModel(SiglipTextConfig(**_TEXT)),
     "siglip2": lambda: Siglip2Model(
@@ -116,6 +134,18 @@ class Saved:
         return unit
 
 
+def _xlm_roberta() -> Any:
+    """Return a tokenizer of transformers with the pieces, which needs no sentencepiece to be made, saved or loaded."""
+    unigram = Tokenizer(models.Unigram([(piece, -float(place)) for place, piece in enumerate(_PIECES)], unk_id=3))
+    unigram.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    unigram.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    # The two major versions call the class differently.
+    kind = getattr(transformers, "XLMRobertaTokenizerFast", None) or transformers.XLMRobertaTokenizer
+    return kind(tokenizer_object=unigram)
+
+
 @pytest.fixture(scope="package", autouse=True)
 def _one_thread() -> Iterator[None]:
     """On models as small as these, more threads only wait for each other."""
@@ -134,11 +164,16 @@ def save(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Saved]:
         model = _MODELS[name]().eval()
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
+            for parameter_name, parameter in model.named_parameters():
+                noise = torch.randn(parameter.shape, generator=generator) * 0.5
+                # Norms behind each layer, as BERT has them, would leave little of a text in the first token.
+                parameter.copy_(noise + 1 if parameter_name.endswith(("LayerNorm.weight", "LN.weight")) else noise)
         model.save_pretrained(folder, **options)
         if name == "chinese_clip":  # of which the hub's have nothing else
             (folder / "vocab.txt").write_text("\n".join(_VOCABULARY))
+            return Saved(name=name, model=model, folder=folder)
+        if name == "altclip":
+            _xlm_roberta().save_pretrained(folder)
             return Saved(name=name, model=model, folder=folder)
         tokenizer.save(_TOKENIZER, folder)
         if not name.startswith("clip"):
