@@ -21,6 +21,11 @@ from transformers import (
     ChineseCLIPVisionModel,
     CLIPConfig,
     CLIPModel,
+    CLIPSegConfig,
+    CLIPSegForImageSegmentation,
+    CLIPSegModel,
+    CLIPSegVisionConfig,
+    CLIPSegVisionModel,
     CLIPVisionConfig,
     CLIPVisionModel,
     CLIPVisionModelWithProjection,
@@ -126,6 +131,12 @@ def _clip_vision() -> CLIPVisionConfig:
     return CLIPVisionConfig(**_VISION, projection_dim=16)
 
 
+def _clipseg() -> CLIPSegConfig:
+    return CLIPSegConfig(
+        text_config=_TEXT, vision_config=_VISION, projection_dim=16, extract_layers=[0, 1], reduce_dim=8
+    )
+
+
 def _image_features(model: Any, pixels: Tensor) -> Tensor:
     """Return what transformers compares with texts; its version 5 has it in an output of several."""
     features = model.get_image_features(pixel_values=pixels)
@@ -174,6 +185,20 @@ FAMILIES = [
     Family(
         "altclip_vision",
         lambda: AltCLIPVisionModel(AltCLIPVisionConfig(**_VISION)),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
+        exported=False,
+    ),
+    Family(
+        "clipseg",
+        lambda: CLIPSegForImageSegmentation(_clipseg()),
+        lambda model, pixels: _image_features(model.clip, pixels),
+        dimension=16,
+        exported=False,
+    ),
+    Family("clipseg_clip", lambda: CLIPSegModel(_clipseg()), _image_features, dimension=16, exported=False),
+    Family(
+        "clipseg_vision",
+        lambda: CLIPSegVisionModel(CLIPSegVisionConfig(**_VISION)),
         lambda model, pixels: model(pixel_values=pixels).pooler_output,
         exported=False,
     ),

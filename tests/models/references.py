@@ -19,6 +19,10 @@ from transformers import (
     ChineseCLIPVisionModel,
     CLIPConfig,
     CLIPModel,
+    CLIPSegConfig,
+    CLIPSegModel,
+    CLIPSegVisionConfig,
+    CLIPSegVisionModel,
     CLIPTextConfig,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
@@ -82,6 +86,7 @@ class Text:
 
 
 def _clip(model: Any, pixels: Tensor) -> Tensor:
+    model = getattr(model, "clip", model)
     tower = getattr(model, "vision_model", model)
     tokens: Tensor = tower.post_layernorm(tower(pixel_values=pixels).last_hidden_state)
     return model.visual_projection(tokens) if hasattr(model, "visual_projection") else tokens
@@ -148,6 +153,20 @@ VISION = {
         default=lambda: AltCLIPVisionModel(AltCLIPVisionConfig(**_NARROW)),
         processor="CLIPImageProcessor",
     ),
+    "clipseg": Vision(
+        names=("clipseg", "clipseg_clip"),
+        tokens=_clip,
+        default=lambda: CLIPSegModel(CLIPSegConfig(text_config=_NARROW, vision_config=_NARROW)),
+        processor="ViTImageProcessor",
+        settings=_STATISTICS | {"size": _SQUARE},
+    ),
+    "clipseg_vision_model": Vision(
+        names=("clipseg_vision",),
+        tokens=_clip,
+        default=lambda: CLIPSegVisionModel(CLIPSegVisionConfig(**_NARROW)),
+        processor="ViTImageProcessor",
+        settings=_STATISTICS | {"size": _SQUARE},
+    ),
     "dinov2": Vision(
         names=("dinov2", "dinov2_swiglu", "dinov2_classifier"),
         tokens=_plain,
@@ -197,6 +216,7 @@ TEXT = {
     "clip_text_model": Text(name="clip_text", default=CLIPTextConfig),
     "chinese_clip": Text(name="chinese_clip", default=lambda: ChineseCLIPConfig().text_config),
     "altclip": Text(name="altclip", default=lambda: AltCLIPConfig().text_config, room=2),
+    "clipseg": Text(name="clipseg", default=lambda: CLIPSegConfig().text_config),
     "siglip": Text(name="siglip", default=lambda: SiglipConfig().text_config),
     "siglip_text_model": Text(name="siglip_text", default=SiglipTextConfig),
     "siglip2": Text(name="siglip2", default=lambda: Siglip2Config().text_config),

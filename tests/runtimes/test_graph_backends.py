@@ -53,6 +53,16 @@ def test_every_family_gives_torchs_features(runtime: str, exported: Saved, pixel
             np.testing.assert_allclose(features, expected[: len(batch)], atol=1e-3 * np.abs(expected).max())
 
 
+def test_positions_are_resized_in_a_graph_as_torch_does(runtime: str, save: Callable[..., Saved]) -> None:
+    saved, size = save("clipseg"), (IMAGE_SIZE + 16, IMAGE_SIZE + 16)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *size, 3), dtype=np.uint8)
+    expected = saved.backend(pixel_format=PixelFormat(size=size, mean=MEAN, std=STD))(
+        pixels, output="pooled", device="cpu"
+    )
+    features = opened(runtime, saved.folder, side=size[0])(pixels, output="pooled", device="cpu")
+    np.testing.assert_allclose(features, expected, atol=1e-3 * np.abs(expected).max())
+
+
 def test_normalised_float_pixels_pass_as_they_are(
     runtime: str, save: Callable[..., Saved], pixels: NDArray[np.uint8]
 ) -> None:

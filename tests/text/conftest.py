@@ -24,6 +24,8 @@ from transformers import (
     ChineseCLIPModel,
     CLIPConfig,
     CLIPModel,
+    CLIPSegConfig,
+    CLIPSegForImageSegmentation,
     CLIPTextConfig,
     CLIPTextModelWithProjection,
     Dinov2Config,
@@ -86,6 +88,9 @@ _MODELS: dict[str, Callable[[], Any]] = {
         ChineseCLIPConfig(text_config=_BERT, vision_config=_VISION, projection_dim=16)
     ),
     "altclip": lambda: AltCLIPModel(AltCLIPConfig(text_config=_ROBERTA, vision_config=_VISION, projection_dim=16)),
+    "clipseg": lambda: CLIPSegForImageSegmentation(
+        CLIPSegConfig(text_config=_TEXT, vision_config=_VISION, projection_dim=16, extract_layers=[0, 1], reduce_dim=8)
+    ),
     "siglip": lambda: SiglipModel(SiglipConfig(text_config=_TEXT, vision_config=_VISION)),
     "siglip_text": lambda: SiglipTextModel(SiglipTextConfig(**_TEXT)),
     "siglip2": lambda: Siglip2Model(
@@ -114,14 +119,15 @@ class Saved:
 
     def vectors(self, tokens: Mapping[str, Tensor]) -> Tensor:
         """Return what transformers' own model makes of tokens, `(n, d)`, not normalized."""
+        model = getattr(self.model, "clip", self.model)
         with torch.inference_mode():
             if self.name == "clip_text":
                 vectors: Tensor = self.model(**tokens).text_embeds
             elif self.name == "chinese_clip":  # whose get_text_features fails in version 4
                 tokens_out = self.model.text_model(**tokens).last_hidden_state
                 vectors = self.model.text_projection(tokens_out[:, 0])
-            elif hasattr(self.model, "get_text_features"):
-                features = self.model.get_text_features(**tokens)
+            elif hasattr(model, "get_text_features"):
+                features = model.get_text_features(**tokens)
                 vectors = getattr(features, "pooler_output", features)  # version 5 has it in an output of several
             else:
                 vectors = self.model(**tokens).pooler_output
