@@ -15,6 +15,8 @@ from transformers import (
     AltCLIPModel,
     AltCLIPVisionConfig,
     AltCLIPVisionModel,
+    BlipConfig,
+    BlipForImageTextRetrieval,
     ChineseCLIPConfig,
     ChineseCLIPModel,
     ChineseCLIPVisionConfig,
@@ -201,6 +203,14 @@ FAMILIES = [
         lambda: CLIPSegVisionModel(CLIPSegVisionConfig(**_VISION)),
         lambda model, pixels: model(pixel_values=pixels).pooler_output,
         exported=False,
+    ),
+    Family(
+        "blip",
+        lambda: BlipForImageTextRetrieval(
+            BlipConfig(text_config=_BERT, vision_config=_VISION, image_text_hidden_size=16)
+        ),
+        lambda model, pixels: model.vision_proj(model.vision_model(pixel_values=pixels).last_hidden_state[:, 0]),
+        dimension=16,
     ),
     Family(
         "siglip",

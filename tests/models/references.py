@@ -13,6 +13,8 @@ from transformers import (
     AltCLIPModel,
     AltCLIPVisionConfig,
     AltCLIPVisionModel,
+    BlipConfig,
+    BlipForImageTextRetrieval,
     ChineseCLIPConfig,
     ChineseCLIPModel,
     ChineseCLIPVisionConfig,
@@ -114,6 +116,11 @@ def _siglip2(model: Any, pixels: Tensor) -> Tensor:
     return tokens
 
 
+def _blip(model: Any, pixels: Tensor) -> Tensor:
+    tokens: Tensor = model.vision_proj(model.vision_model(pixel_values=pixels).last_hidden_state)
+    return tokens
+
+
 VISION = {
     "clip": Vision(
         names=("clip",),
@@ -167,6 +174,13 @@ VISION = {
         processor="ViTImageProcessor",
         settings=_STATISTICS | {"size": _SQUARE},
     ),
+    "blip": Vision(
+        names=("blip",),
+        tokens=_blip,
+        default=lambda: BlipForImageTextRetrieval(BlipConfig(text_config=_NARROW, vision_config=_NARROW)),
+        processor="BlipImageProcessor",
+        settings=_STATISTICS | {"size": _SQUARE},
+    ),
     "dinov2": Vision(
         names=("dinov2", "dinov2_swiglu", "dinov2_classifier"),
         tokens=_plain,
@@ -217,6 +231,7 @@ TEXT = {
     "chinese_clip": Text(name="chinese_clip", default=lambda: ChineseCLIPConfig().text_config),
     "altclip": Text(name="altclip", default=lambda: AltCLIPConfig().text_config, room=2),
     "clipseg": Text(name="clipseg", default=lambda: CLIPSegConfig().text_config),
+    "blip": Text(name="blip", default=lambda: BlipConfig().text_config),
     "siglip": Text(name="siglip", default=lambda: SiglipConfig().text_config),
     "siglip_text_model": Text(name="siglip_text", default=SiglipTextConfig),
     "siglip2": Text(name="siglip2", default=lambda: Siglip2Config().text_config),

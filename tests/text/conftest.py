@@ -20,6 +20,8 @@ from transformers import (
     AltCLIPConfig,
     AltCLIPModel,
     AutoTokenizer,
+    BlipConfig,
+    BlipForImageTextRetrieval,
     ChineseCLIPConfig,
     ChineseCLIPModel,
     CLIPConfig,
@@ -91,6 +93,9 @@ _MODELS: dict[str, Callable[[], Any]] = {
     "clipseg": lambda: CLIPSegForImageSegmentation(
         CLIPSegConfig(text_config=_TEXT, vision_config=_VISION, projection_dim=16, extract_layers=[0, 1], reduce_dim=8)
     ),
+    "blip": lambda: BlipForImageTextRetrieval(
+        BlipConfig(text_config=_BERT, vision_config=_VISION, image_text_hidden_size=16)
+    ),
     "siglip": lambda: SiglipModel(SiglipConfig(text_config=_TEXT, vision_config=_VISION)),
     "siglip_text": lambda: SiglipTextModel(SiglipTextConfig(**_TEXT)),
     "siglip2": lambda: Siglip2Model(
@@ -126,6 +131,9 @@ class Saved:
             elif self.name == "chinese_clip":  # whose get_text_features fails in version 4
                 tokens_out = self.model.text_model(**tokens).last_hidden_state
                 vectors = self.model.text_projection(tokens_out[:, 0])
+            elif self.name == "blip":
+                given = {name: tensor for name, tensor in tokens.items() if name != "token_type_ids"}
+                vectors = model.text_proj(model.text_encoder(**given).last_hidden_state[:, 0])
             elif hasattr(model, "get_text_features"):
                 features = model.get_text_features(**tokens)
                 vectors = getattr(features, "pooler_output", features)  # version 5 has it in an output of several
@@ -175,8 +183,11 @@ def save(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Saved]:
                 # Norms behind each layer, as BERT has them, would leave little of a text in the first token.
                 parameter.copy_(noise + 1 if parameter_name.endswith(("LayerNorm.weight", "LN.weight")) else noise)
         model.save_pretrained(folder, **options)
-        if name == "chinese_clip":  # of which the hub's have nothing else
+        if name in ("chinese_clip", "blip"):
             (folder / "vocab.txt").write_text("\n".join(_VOCABULARY))
+            if name == "blip":  # Chinese CLIP's on the hub have that file only
+                load: Callable[..., Any] = AutoTokenizer.from_pretrained
+                load(folder).save_pretrained(folder)
             return Saved(name=name, model=model, folder=folder)
         if name == "altclip":
             _xlm_roberta().save_pretrained(folder)
