@@ -11,6 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import (
+    AlignConfig,
+    AlignModel,
+    AlignVisionConfig,
+    AlignVisionModel,
     AltCLIPConfig,
     AltCLIPModel,
     AltCLIPVisionConfig,
@@ -68,6 +72,18 @@ _TEXT = _SHAPE | {
 }
 _BERT = _SHAPE | {"vocab_size": 60, "max_position_embeddings": 8}
 _ROBERTA = _BERT | {"max_position_embeddings": 10, "project_dim": 20}
+_CONVOLUTIONS: dict[str, Any] = {
+    "image_size": IMAGE_SIZE,
+    "width_coefficient": 1.0,
+    "depth_coefficient": 1.0,
+    "kernel_sizes": [3, 5, 3],
+    "in_channels": [32, 8, 8],
+    "out_channels": [8, 8, 16],
+    "strides": [1, 2, 2],
+    "num_block_repeats": [1, 2, 1],
+    "expand_ratios": [1, 2, 2],
+    "depthwise_padding": [3],
+}
 
 
 @dataclass(frozen=True)
@@ -79,7 +95,7 @@ class Family:
         make: makes the model, with transformers' own random weights.
         pooled: computes its pooled features from normalised pixels `(n, 3, H, W)`.
         dimension: length of a vector.
-        tokens: number of tokens of a picture.
+        tokens: number of tokens of a picture; 0 where it gives none.
         exported: whether each runtime runs it in the tests, at the cost of two exports; one that computes the same
             as another, under other names, needn't be.
     """
@@ -131,6 +147,15 @@ def scramble(model: nn.Module, seed: int = 0) -> None:
 
 def _clip_vision() -> CLIPVisionConfig:
     return CLIPVisionConfig(**_VISION, projection_dim=16)
+
+
+def _with_statistics(model: Any) -> Any:
+    """Return a model whose batch norms have seen something."""
+    generator = torch.Generator().manual_seed(0)
+    for name, buffer in model.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.5)
+    return model
 
 
 def _clipseg() -> CLIPSegConfig:
@@ -211,6 +236,23 @@ FAMILIES = [
         ),
         lambda model, pixels: model.vision_proj(model.vision_model(pixel_values=pixels).last_hidden_state[:, 0]),
         dimension=16,
+    ),
+    Family(
+        "align",
+        lambda: _with_statistics(
+            AlignModel(AlignConfig(text_config=_BERT, vision_config=_CONVOLUTIONS, projection_dim=16))
+        ),
+        _image_features,
+        dimension=16,
+        tokens=0,
+    ),
+    Family(
+        "align_vision",
+        lambda: _with_statistics(AlignVisionModel(AlignVisionConfig(**_CONVOLUTIONS, pooling_type="max"))),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
+        dimension=16,
+        tokens=0,
+        exported=False,
     ),
     Family(
         "siglip",

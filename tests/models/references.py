@@ -9,6 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import (
+    AlignConfig,
+    AlignModel,
+    AlignVisionConfig,
+    AlignVisionModel,
     AltCLIPConfig,
     AltCLIPModel,
     AltCLIPVisionConfig,
@@ -47,6 +51,7 @@ from transformers import (
 from tests.backends.families import IMAGE_SIZE, MEAN, PATCH_SIZE, PATCHES, STD
 
 _NARROW: dict[str, Any] = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3}
+_CONVOLUTIONS: dict[str, Any] = {"width_coefficient": 0.1, "depth_coefficient": 0.1}
 _STATISTICS = {"image_mean": list(MEAN), "image_std": list(STD)}
 _SQUARE = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
 _CROPPED = _STATISTICS | {"size": {"shortest_edge": IMAGE_SIZE}, "crop_size": _SQUARE}
@@ -59,7 +64,7 @@ class Vision:
     Attributes:
         names: What `tests.backends.families` calls tiny models that are saved under this `model_type`.
         tokens: Computes the class token and the patches in the space of the vectors, `(n, tokens, d)`, from
-            normalized pixels `(n, 3, H, W)`.
+            normalized pixels `(n, 3, H, W)`; `no_tokens` where there are none.
         default: Makes a model of which everything but widths and depth is transformers' default.
         processor: Name of the image processor that such checkpoints come with.
         settings: Those of the processor at the tiny models' size.
@@ -85,6 +90,11 @@ class Text:
     name: str
     default: Callable[[], Any]
     room: int = 0
+
+
+def no_tokens(model: Any, pixels: Tensor) -> Tensor:
+    """Stand for the tokens of a network that has none."""
+    raise AssertionError("it was asked for tokens")
 
 
 def _clip(model: Any, pixels: Tensor) -> Tensor:
@@ -181,6 +191,20 @@ VISION = {
         processor="BlipImageProcessor",
         settings=_STATISTICS | {"size": _SQUARE},
     ),
+    "align": Vision(
+        names=("align",),
+        tokens=no_tokens,
+        default=lambda: AlignModel(AlignConfig(text_config=_NARROW, vision_config=_CONVOLUTIONS)),
+        processor="EfficientNetImageProcessor",
+        settings=_STATISTICS | {"size": _SQUARE, "resample": 3, "include_top": False},
+    ),
+    "align_vision_model": Vision(
+        names=("align_vision",),
+        tokens=no_tokens,
+        default=lambda: AlignVisionModel(AlignVisionConfig(**_CONVOLUTIONS)),
+        processor="EfficientNetImageProcessor",
+        settings=_STATISTICS | {"size": _SQUARE, "resample": 3, "include_top": False},
+    ),
     "dinov2": Vision(
         names=("dinov2", "dinov2_swiglu", "dinov2_classifier"),
         tokens=_plain,
@@ -232,6 +256,7 @@ TEXT = {
     "altclip": Text(name="altclip", default=lambda: AltCLIPConfig().text_config, room=2),
     "clipseg": Text(name="clipseg", default=lambda: CLIPSegConfig().text_config),
     "blip": Text(name="blip", default=lambda: BlipConfig().text_config),
+    "align": Text(name="align", default=lambda: AlignConfig().text_config, room=512 - 64),
     "siglip": Text(name="siglip", default=lambda: SiglipConfig().text_config),
     "siglip_text_model": Text(name="siglip_text", default=SiglipTextConfig),
     "siglip2": Text(name="siglip2", default=lambda: Siglip2Config().text_config),

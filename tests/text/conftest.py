@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import (
+    AlignConfig,
+    AlignModel,
     AltCLIPConfig,
     AltCLIPModel,
     AutoTokenizer,
@@ -95,6 +97,9 @@ _MODELS: dict[str, Callable[[], Any]] = {
     ),
     "blip": lambda: BlipForImageTextRetrieval(
         BlipConfig(text_config=_BERT, vision_config=_VISION, image_text_hidden_size=16)
+    ),
+    "align": lambda: AlignModel(
+        AlignConfig(text_config=_BERT, vision_config={"width_coefficient": 0.1}, projection_dim=16)
     ),
     "siglip": lambda: SiglipModel(SiglipConfig(text_config=_TEXT, vision_config=_VISION)),
     "siglip_text": lambda: SiglipTextModel(SiglipTextConfig(**_TEXT)),
@@ -183,9 +188,9 @@ def save(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Saved]:
                 # Norms behind each layer, as BERT has them, would leave little of a text in the first token.
                 parameter.copy_(noise + 1 if parameter_name.endswith(("LayerNorm.weight", "LN.weight")) else noise)
         model.save_pretrained(folder, **options)
-        if name in ("chinese_clip", "blip"):
+        if name in ("chinese_clip", "blip", "align"):
             (folder / "vocab.txt").write_text("\n".join(_VOCABULARY))
-            if name == "blip":  # Chinese CLIP's on the hub have that file only
+            if name != "chinese_clip":  # Chinese CLIP's on the hub have that file only
                 load: Callable[..., Any] = AutoTokenizer.from_pretrained
                 load(folder).save_pretrained(folder)
             return Saved(name=name, model=model, folder=folder)
