@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from clip_image_encoder.models._towers import TextTower, VisionTower
 
-__all__ = ["text_spec", "vision_spec"]
+__all__ = ["plain", "text_spec", "vision_spec"]
 
 
 def vision_spec(
@@ -38,7 +38,7 @@ def vision_spec(
         old_names: As `Weights.fill` takes them.
         any_size: Whether images may have another size than the config says; the positions are resized to it.
     """
-    config = _plain(config)
+    config = plain(config)
     values = part_of(config, part)
     # Only a tower that was saved without its projection has none; older files don't say where they are from.
     is_projected = part is not None or kind in (config.get("architectures") or ())
@@ -60,13 +60,13 @@ def text_spec(kind: str, config: Mapping[str, Any], part: str | None, *, prefix:
         part: As in `vision_spec`.
         prefix: As in `vision_spec`.
     """
-    config = _plain(config)
+    config = plain(config)
     length = int(part_of(config, part).get("max_position_embeddings", 77))
     # No token sees a later one, so that the padding changes nothing.
     return TextSpec(max_length=length, padding="longest", load=partial(_load_text, kind, config, part, prefix))
 
 
-def _plain(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def plain(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a config in which the keys of CLIP's first files, which overrule today's as a whole, are today's."""
     parts = ("vision_config", "text_config")
     old = {part: config[f"{part}_dict"] for part in parts if config.get(f"{part}_dict") is not None}

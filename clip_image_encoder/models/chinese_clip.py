@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from clip_image_encoder.models._clip import vision_spec
+from clip_image_encoder.models._clip import plain, vision_spec
 from clip_image_encoder.models._family import Family, TextSpec, VisionSpec, Weights
 from clip_image_encoder.models._first_token import load_text
 from clip_image_encoder.models._transformers import part_of
@@ -26,6 +26,7 @@ def _vision(config: Mapping[str, Any]) -> VisionSpec:
 
 
 def _text(config: Mapping[str, Any]) -> TextSpec:
+    config = plain(config)
     length = int(part_of(config, "text_config").get("max_position_embeddings", 512))
     return TextSpec(max_length=length, padding="longest", load=partial(_load_text, config))
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import CLIPConfig, CLIPModel
+from transformers import AltCLIPConfig, ChineseCLIPConfig, CLIPConfig, CLIPModel, CLIPSegConfig
 
 from clip_image_encoder.backends.torch import TorchBackend, TorchTextBackend
 from clip_image_encoder.checkpoint import open_checkpoint
@@ -93,15 +93,17 @@ def test_the_length_of_texts_is_transformers_default(model_type: str) -> None:
         assert FORMAT.text(config, "name").max_length == reference.default().max_position_embeddings - reference.room
 
 
+@pytest.mark.parametrize("kind", [CLIPConfig, ChineseCLIPConfig, AltCLIPConfig, CLIPSegConfig])
 @pytest.mark.parametrize("part", ["vision", "text"])
-def test_the_keys_of_clips_first_files_overrule_the_others_as_in_transformers(part: str) -> None:
+def test_the_keys_of_clips_first_files_overrule_the_others_as_in_transformers(part: str, kind: Any) -> None:
     values = {"patch_size": 14, "hidden_act": "gelu", "max_position_embeddings": 20}
-    given = {"model_type": "clip", f"{part}_config": {"hidden_size": 64}, f"{part}_config_dict": values}
-    expected = getattr(CLIPConfig.from_dict(deepcopy(given)), f"{part}_config")  # which changes what it is given
+    model_type = kind.model_type
+    given = {"model_type": model_type, f"{part}_config": {"hidden_size": 64}, f"{part}_config_dict": values}
+    expected = getattr(kind.from_dict(deepcopy(given)), f"{part}_config")  # which changes what it is given
     if part == "vision":
         assert FORMAT.vision(given, "name").patch_size == expected.patch_size == 14
     else:
-        assert FORMAT.text(given, "name").max_length == expected.max_position_embeddings == 20
+        assert FORMAT.text(given, "name").max_length + TEXT[model_type].room == expected.max_position_embeddings == 20
 
 
 def test_an_activation_under_a_key_of_clips_first_files_decides_the_vectors_as_in_transformers(
