@@ -69,7 +69,7 @@ class SafetensorsWeights:
             loaded[name] = own.to(self._dtype if is_number else expected[name].dtype, copy=True)
         module.load_state_dict(loaded, assign=True)
         module.requires_grad_(False)
-        _fill_position_ids(module)
+        _fill_buffers(module)
 
     def _read(self, sources: Mapping[str, str]) -> Iterable[tuple[str, str, Tensor]]:
         """Yield each tensor's name in the module, its name in the file, and the tensor, file by file."""
@@ -114,10 +114,11 @@ class SafetensorsWeights:
                 )
 
 
-def _fill_position_ids(module: nn.Module) -> None:
-    """Give the buffers of that name, which no file stores, their values: they count positions from 0."""
+def _fill_buffers(module: nn.Module) -> None:
+    """Give the buffers that no file stores their values: positions count from 0, and a text is all of one type."""
     for parent in module.modules():
         for name, buffer in parent.named_buffers(recurse=False):
-            if buffer.is_meta and name == "position_ids":
+            if buffer.is_meta and name in ("position_ids", "token_type_ids"):
                 positions = torch.arange(buffer.shape[-1], device="cpu")  # whatever the caller's default device is
-                parent.register_buffer(name, positions.expand(1, -1), persistent=False)
+                values = positions if name == "position_ids" else torch.zeros_like(positions)
+                parent.register_buffer(name, values.expand(1, -1), persistent=False)

@@ -58,13 +58,13 @@ class VisionSpec:
 
     Attributes:
         image_size: `(height, width)` in pixels that it was trained at.
-        patch_size: Side of a patch in pixels.
+        patch_size: Side of a patch in pixels; 1 for a network of convolutions, which has none.
         any_size: Whether its position embeddings are made to be resized to other sizes.
         outputs: What it can give: "pooled", "tokens", or both.
         prefix_tokens: Number of class and register tokens before the patches.
         load: Builds the tower and fills it with weights; called once for each device. One layer of the tower, its
             only `nn.Conv2d` or an `nn.Linear` named `patch_embedding`, sees the patches first: it is changed so
-            that it takes bytes, and normalizes them.
+            that it takes bytes, and normalizes them. A `VisionTower(pixels="normalized")` needs no such layer.
     """
 
     image_size: tuple[int, int]

@@ -1,4 +1,4 @@
-"""uint8 pixels straight into the patch embedding: its weights take over mean and std."""
+"""uint8 pixels straight into the patch embedding, whose weights take over mean and std, or normalized before it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from clip_image_encoder.arrays import PixelFormat
 from clip_image_encoder.errors import ContractError
+from clip_image_encoder.models._towers import VisionTower
 
 __all__ = ["denormalized", "take_bytes"]
 
@@ -75,9 +76,31 @@ class PatchEmbedding(PatchLinear):
         return embedded
 
 
+class Normalized(nn.Module):
+    """Pixels as a network was trained to see them, in front of a network that can't take over mean and std.
+
+    Args:
+        pixel_format: How it was trained to see them normalized.
+        dtype: Of the network's weights.
+    """
+
+    def __init__(self, pixel_format: PixelFormat, dtype: torch.dtype) -> None:
+        super().__init__()
+        means, stds = (torch.tensor(values, dtype=torch.float64) for values in (pixel_format.mean, pixel_format.std))
+        self.scale, self.shift = nn.Buffer((1 / (255 * stds)).float()), nn.Buffer((-means / stds).float())
+        self.dtype = dtype
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return `(n, 3, H, W)` for `(n, H, W, 3)` in 0..255."""
+        normalized = pixels.to(torch.float32) * self.scale + self.shift
+        return normalized.permute(0, 3, 1, 2).to(self.dtype)
+
+
 @torch.no_grad()
 def take_bytes(model: nn.Module, pixel_format: PixelFormat) -> None:
-    """Change a vision model in place, so that its patch embedding takes values in 0..255 from `cut`.
+    """Change a vision model in place, so that it takes values in 0..255.
+
+    Its patch embedding takes them from `cut`, unless the model is a tower that asks for normalized pixels.
 
     Args:
         model: on the CPU, with its weights.
@@ -86,6 +109,9 @@ def take_bytes(model: nn.Module, pixel_format: PixelFormat) -> None:
     Raises:
         ContractError: Which layer sees the patches first is not known, or it is no layer of separate patches.
     """
+    if isinstance(model, VisionTower) and model.pixels == "normalized":
+        model.prepared = Normalized(pixel_format, next(model.parameters()).dtype)
+        return
     found = [
         (module, name, child)
         for module in model.modules()
@@ -96,7 +122,7 @@ def take_bytes(model: nn.Module, pixel_format: PixelFormat) -> None:
         count = f"{len(found)} layers" if found else "no patch embedding"
         raise ContractError(
             f"the vision tower has {count}, to normalize the pixels; exactly one layer has to be an nn.Conv2d, or an "
-            "nn.Linear named patch_embedding"
+            "nn.Linear named patch_embedding, or the VisionTower is made with pixels='normalized'"
         )
     ((module, name, layer),) = found
     setattr(module, name, _of_bytes(layer, pixel_format))
@@ -108,5 +134,8 @@ def _of_bytes(layer: Any, pixel_format: PixelFormat) -> nn.Module:
         return PatchLinear(layer.weight.unflatten(1, (-1, 3)), layer.bias, pixel_format)
     height, width = layer.kernel_size
     if height != width or layer.stride != layer.kernel_size or layer.padding not in ((0, 0), "valid"):
-        raise ContractError(f"the vision tower's patches must be squares that don't overlap, without padding: {layer}")
+        raise ContractError(
+            f"the vision tower's patches must be squares that don't overlap, without padding: {layer}; "
+            "a VisionTower of others is made with pixels='normalized'"
+        )
     return PatchEmbedding(layer, pixel_format)

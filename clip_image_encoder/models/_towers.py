@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,18 +24,30 @@ class VisionTower(nn.Module):
         features: Called with the model, pixels `(n, H, W, 3)` in 0..255 and the output that is wanted; returns
             `(n, d)` for "pooled" and `(n, prefix_tokens + patches, d)` for "tokens".
         dimension: Length of a vector, d.
+        pixels: "bytes" is what is said above, for a network whose patch embedding takes over mean and std;
+            "normalized" gives `features` normalized pixels `(n, 3, H, W)` in the dtype of the weights, for a network
+            that begins with anything else.
     """
 
-    def __init__(self, model: nn.Module, features: Callable[[Any, Tensor, Output], Tensor], *, dimension: int) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        features: Callable[[Any, Tensor, Output], Tensor],
+        *,
+        dimension: int,
+        pixels: Literal["bytes", "normalized"] = "bytes",
+    ) -> None:
         super().__init__()
         _check_filled(model)
         self.model = model
         self.features = features
         self.dimension = dimension
+        self.pixels = pixels
+        self.prepared: nn.Module = nn.Identity()
 
     def forward(self, pixels: Tensor, output: Output) -> Tensor:
         """Return features for pixels `(n, H, W, 3)` in 0..255."""
-        return self.features(self.model, pixels, output)
+        return self.features(self.model, self.prepared(pixels), output)
 
 
 class TextTower(nn.Module):

@@ -11,8 +11,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import (
+    AlignConfig,
+    AlignModel,
+    AlignVisionConfig,
+    AlignVisionModel,
+    AltCLIPConfig,
+    AltCLIPModel,
+    AltCLIPVisionConfig,
+    AltCLIPVisionModel,
+    BlipConfig,
+    BlipForImageTextRetrieval,
+    ChineseCLIPConfig,
+    ChineseCLIPModel,
+    ChineseCLIPVisionConfig,
+    ChineseCLIPVisionModel,
     CLIPConfig,
     CLIPModel,
+    CLIPSegConfig,
+    CLIPSegForImageSegmentation,
+    CLIPSegModel,
+    CLIPSegVisionConfig,
+    CLIPSegVisionModel,
     CLIPVisionConfig,
     CLIPVisionModel,
     CLIPVisionModelWithProjection,
@@ -51,6 +70,20 @@ _TEXT = _SHAPE | {
     "eos_token_id": 2,
     "pad_token_id": 0,
 }
+_BERT = _SHAPE | {"vocab_size": 60, "max_position_embeddings": 8}
+_ROBERTA = _BERT | {"max_position_embeddings": 10, "project_dim": 20}
+_CONVOLUTIONS: dict[str, Any] = {
+    "image_size": IMAGE_SIZE,
+    "width_coefficient": 1.0,
+    "depth_coefficient": 1.0,
+    "kernel_sizes": [3, 5, 3],
+    "in_channels": [32, 8, 8],
+    "out_channels": [8, 8, 16],
+    "strides": [1, 2, 2],
+    "num_block_repeats": [1, 2, 1],
+    "expand_ratios": [1, 2, 2],
+    "depthwise_padding": [3],
+}
 
 
 @dataclass(frozen=True)
@@ -62,7 +95,9 @@ class Family:
         make: makes the model, with transformers' own random weights.
         pooled: computes its pooled features from normalised pixels `(n, 3, H, W)`.
         dimension: length of a vector.
-        tokens: number of tokens of a picture.
+        tokens: number of tokens of a picture; 0 where it gives none.
+        exported: whether each runtime runs it in the tests, at the cost of two exports; one that computes the same
+            as another, under other names, needn't be.
     """
 
     name: str
@@ -70,6 +105,7 @@ class Family:
     pooled: Callable[[Any, Tensor], Tensor]
     dimension: int = 24
     tokens: int = 1 + PATCHES
+    exported: bool = True
 
     def reference(self, model: nn.Module, pixels: Tensor) -> NDArray[np.float32]:
         """Return what transformers' own model makes of normalised pixels."""
@@ -113,6 +149,28 @@ def _clip_vision() -> CLIPVisionConfig:
     return CLIPVisionConfig(**_VISION, projection_dim=16)
 
 
+def _with_statistics(model: Any) -> Any:
+    """Return a model whose batch norms have seen something."""
+    generator = torch.Generator().manual_seed(0)
+    for name, buffer in model.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.5)
+    return model
+
+
+def _clipseg() -> CLIPSegConfig:
+    return CLIPSegConfig(
+        text_config=_TEXT, vision_config=_VISION, projection_dim=16, extract_layers=[0, 1], reduce_dim=8
+    )
+
+
+def _image_features(model: Any, pixels: Tensor) -> Tensor:
+    """Return what transformers compares with texts; its version 5 has it in an output of several."""
+    features = model.get_image_features(pixel_values=pixels)
+    vectors: Tensor = getattr(features, "pooler_output", features)
+    return vectors
+
+
 FAMILIES = [
     Family(
         "clip",
@@ -130,6 +188,71 @@ FAMILIES = [
         "clip_vision",
         lambda: CLIPVisionModel(_clip_vision()),
         lambda model, pixels: model(pixel_values=pixels).pooler_output,
+    ),
+    Family(
+        "chinese_clip",
+        lambda: ChineseCLIPModel(ChineseCLIPConfig(text_config=_BERT, vision_config=_VISION, projection_dim=16)),
+        _image_features,
+        dimension=16,
+        exported=False,
+    ),
+    Family(
+        "chinese_clip_vision",
+        lambda: ChineseCLIPVisionModel(ChineseCLIPVisionConfig(**_VISION)),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
+        exported=False,
+    ),
+    Family(
+        "altclip",
+        lambda: AltCLIPModel(AltCLIPConfig(text_config=_ROBERTA, vision_config=_VISION, projection_dim=16)),
+        _image_features,
+        dimension=16,
+        exported=False,
+    ),
+    Family(
+        "altclip_vision",
+        lambda: AltCLIPVisionModel(AltCLIPVisionConfig(**_VISION)),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
+        exported=False,
+    ),
+    Family(
+        "clipseg",
+        lambda: CLIPSegForImageSegmentation(_clipseg()),
+        lambda model, pixels: _image_features(model.clip, pixels),
+        dimension=16,
+        exported=False,
+    ),
+    Family("clipseg_clip", lambda: CLIPSegModel(_clipseg()), _image_features, dimension=16, exported=False),
+    Family(
+        "clipseg_vision",
+        lambda: CLIPSegVisionModel(CLIPSegVisionConfig(**_VISION)),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
+        exported=False,
+    ),
+    Family(
+        "blip",
+        lambda: BlipForImageTextRetrieval(
+            BlipConfig(text_config=_BERT, vision_config=_VISION, image_text_hidden_size=16)
+        ),
+        lambda model, pixels: model.vision_proj(model.vision_model(pixel_values=pixels).last_hidden_state[:, 0]),
+        dimension=16,
+    ),
+    Family(
+        "align",
+        lambda: _with_statistics(
+            AlignModel(AlignConfig(text_config=_BERT, vision_config=_CONVOLUTIONS, projection_dim=16))
+        ),
+        _image_features,
+        dimension=16,
+        tokens=0,
+    ),
+    Family(
+        "align_vision",
+        lambda: _with_statistics(AlignVisionModel(AlignVisionConfig(**_CONVOLUTIONS, pooling_type="max"))),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
+        dimension=16,
+        tokens=0,
+        exported=False,
     ),
     Family(
         "siglip",

@@ -101,6 +101,15 @@ def test_dinov2_takes_other_sizes_than_its_configs(save: Callable[..., Saved], s
     assert tokens.shape == (2, 1 + size[0] * size[1] // PATCH_SIZE**2, 24)
 
 
+@pytest.mark.parametrize("name", ["clipseg", "clipseg_clip", "clipseg_vision"])
+def test_clipseg_takes_other_sizes_than_its_configs(save: Callable[..., Saved], name: str) -> None:
+    saved = save(name)
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 48, 40, 3), dtype=np.uint8)
+    expected = saved.family.reference(saved.model, normalise(pixels))
+    backend = saved.backend(pixel_format=replace(PIXEL_FORMAT, size=(48, 40)))
+    np.testing.assert_allclose(backend(pixels, output="pooled", device="cpu"), expected, atol=1e-5)
+
+
 def test_siglip2_takes_other_sizes_than_its_configs(save: Callable[..., Saved]) -> None:
     saved = save("siglip2_vision")
     pixels = np.random.default_rng(1).integers(0, 256, (2, 16, 48, 3), dtype=np.uint8)

@@ -9,8 +9,26 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import (
+    AlignConfig,
+    AlignModel,
+    AlignVisionConfig,
+    AlignVisionModel,
+    AltCLIPConfig,
+    AltCLIPModel,
+    AltCLIPVisionConfig,
+    AltCLIPVisionModel,
+    BlipConfig,
+    BlipForImageTextRetrieval,
+    ChineseCLIPConfig,
+    ChineseCLIPModel,
+    ChineseCLIPVisionConfig,
+    ChineseCLIPVisionModel,
     CLIPConfig,
     CLIPModel,
+    CLIPSegConfig,
+    CLIPSegModel,
+    CLIPSegVisionConfig,
+    CLIPSegVisionModel,
     CLIPTextConfig,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
@@ -33,6 +51,7 @@ from transformers import (
 from tests.backends.families import IMAGE_SIZE, MEAN, PATCH_SIZE, PATCHES, STD
 
 _NARROW: dict[str, Any] = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3}
+_CONVOLUTIONS: dict[str, Any] = {"width_coefficient": 0.1, "depth_coefficient": 0.1}
 _STATISTICS = {"image_mean": list(MEAN), "image_std": list(STD)}
 _SQUARE = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
 _CROPPED = _STATISTICS | {"size": {"shortest_edge": IMAGE_SIZE}, "crop_size": _SQUARE}
@@ -45,7 +64,7 @@ class Vision:
     Attributes:
         names: What `tests.backends.families` calls tiny models that are saved under this `model_type`.
         tokens: Computes the class token and the patches in the space of the vectors, `(n, tokens, d)`, from
-            normalized pixels `(n, 3, H, W)`.
+            normalized pixels `(n, 3, H, W)`; `no_tokens` where there are none.
         default: Makes a model of which everything but widths and depth is transformers' default.
         processor: Name of the image processor that such checkpoints come with.
         settings: Those of the processor at the tiny models' size.
@@ -65,16 +84,24 @@ class Text:
     Attributes:
         name: What `tests.text.conftest` calls a tiny model that is saved under this `model_type`.
         default: Makes the tower's configuration of transformers' defaults.
+        room: What is missing from its number of positions to the tokens of a text.
     """
 
     name: str
     default: Callable[[], Any]
+    room: int = 0
+
+
+def no_tokens(model: Any, pixels: Tensor) -> Tensor:
+    """Stand for the tokens of a network that has none."""
+    raise AssertionError("it was asked for tokens")
 
 
 def _clip(model: Any, pixels: Tensor) -> Tensor:
-    tower = model.vision_model
-    tokens: Tensor = model.visual_projection(tower.post_layernorm(tower(pixel_values=pixels).last_hidden_state))
-    return tokens
+    model = getattr(model, "clip", model)
+    tower = getattr(model, "vision_model", model)
+    tokens: Tensor = tower.post_layernorm(tower(pixel_values=pixels).last_hidden_state)
+    return model.visual_projection(tokens) if hasattr(model, "visual_projection") else tokens
 
 
 def _plain(model: Any, pixels: Tensor) -> Tensor:
@@ -99,6 +126,11 @@ def _siglip2(model: Any, pixels: Tensor) -> Tensor:
     return tokens
 
 
+def _blip(model: Any, pixels: Tensor) -> Tensor:
+    tokens: Tensor = model.vision_proj(model.vision_model(pixel_values=pixels).last_hidden_state)
+    return tokens
+
+
 VISION = {
     "clip": Vision(
         names=("clip",),
@@ -111,6 +143,67 @@ VISION = {
         tokens=_clip,
         default=lambda: CLIPVisionModelWithProjection(CLIPVisionConfig(**_NARROW)),
         processor="CLIPImageProcessor",
+    ),
+    "chinese_clip": Vision(
+        names=("chinese_clip",),
+        tokens=_clip,
+        default=lambda: ChineseCLIPModel(ChineseCLIPConfig(text_config=_NARROW, vision_config=_NARROW)),
+        processor="ChineseCLIPImageProcessor",
+        settings=_STATISTICS | {"size": _SQUARE, "do_center_crop": False},
+    ),
+    "chinese_clip_vision_model": Vision(
+        names=("chinese_clip_vision",),
+        tokens=_clip,
+        default=lambda: ChineseCLIPVisionModel(ChineseCLIPVisionConfig(**_NARROW)),
+        processor="ChineseCLIPImageProcessor",
+        settings=_STATISTICS | {"size": _SQUARE, "do_center_crop": False},
+    ),
+    "altclip": Vision(
+        names=("altclip",),
+        tokens=_clip,
+        default=lambda: AltCLIPModel(AltCLIPConfig(text_config=_NARROW, vision_config=_NARROW)),
+        processor="CLIPImageProcessor",
+    ),
+    "altclip_vision_model": Vision(
+        names=("altclip_vision",),
+        tokens=_clip,
+        default=lambda: AltCLIPVisionModel(AltCLIPVisionConfig(**_NARROW)),
+        processor="CLIPImageProcessor",
+    ),
+    "clipseg": Vision(
+        names=("clipseg", "clipseg_clip"),
+        tokens=_clip,
+        default=lambda: CLIPSegModel(CLIPSegConfig(text_config=_NARROW, vision_config=_NARROW)),
+        processor="ViTImageProcessor",
+        settings=_STATISTICS | {"size": _SQUARE},
+    ),
+    "clipseg_vision_model": Vision(
+        names=("clipseg_vision",),
+        tokens=_clip,
+        default=lambda: CLIPSegVisionModel(CLIPSegVisionConfig(**_NARROW)),
+        processor="ViTImageProcessor",
+        settings=_STATISTICS | {"size": _SQUARE},
+    ),
+    "blip": Vision(
+        names=("blip",),
+        tokens=_blip,
+        default=lambda: BlipForImageTextRetrieval(BlipConfig(text_config=_NARROW, vision_config=_NARROW)),
+        processor="BlipImageProcessor",
+        settings=_STATISTICS | {"size": _SQUARE},
+    ),
+    "align": Vision(
+        names=("align",),
+        tokens=no_tokens,
+        default=lambda: AlignModel(AlignConfig(text_config=_NARROW, vision_config=_CONVOLUTIONS)),
+        processor="EfficientNetImageProcessor",
+        settings=_STATISTICS | {"size": _SQUARE, "resample": 3, "include_top": False},
+    ),
+    "align_vision_model": Vision(
+        names=("align_vision",),
+        tokens=no_tokens,
+        default=lambda: AlignVisionModel(AlignVisionConfig(**_CONVOLUTIONS)),
+        processor="EfficientNetImageProcessor",
+        settings=_STATISTICS | {"size": _SQUARE, "resample": 3, "include_top": False},
     ),
     "dinov2": Vision(
         names=("dinov2", "dinov2_swiglu", "dinov2_classifier"),
@@ -159,6 +252,11 @@ VISION = {
 TEXT = {
     "clip": Text(name="clip", default=lambda: CLIPConfig().text_config),
     "clip_text_model": Text(name="clip_text", default=CLIPTextConfig),
+    "chinese_clip": Text(name="chinese_clip", default=lambda: ChineseCLIPConfig().text_config),
+    "altclip": Text(name="altclip", default=lambda: AltCLIPConfig().text_config, room=2),
+    "clipseg": Text(name="clipseg", default=lambda: CLIPSegConfig().text_config),
+    "blip": Text(name="blip", default=lambda: BlipConfig().text_config),
+    "align": Text(name="align", default=lambda: AlignConfig().text_config, room=512 - 64),
     "siglip": Text(name="siglip", default=lambda: SiglipConfig().text_config),
     "siglip_text_model": Text(name="siglip_text", default=SiglipTextConfig),
     "siglip2": Text(name="siglip2", default=lambda: Siglip2Config().text_config),

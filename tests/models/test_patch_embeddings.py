@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from clip_image_encoder import PixelFormat
 from clip_image_encoder.errors import ContractError
-from clip_image_encoder.models._patches import take_bytes
+from clip_image_encoder.models import VisionTower
+from clip_image_encoder.models._patches import denormalized, take_bytes
 
 HALF = (0.5, 0.5, 0.5)
 PIXEL_FORMAT = PixelFormat(size=(32, 32), mean=HALF, std=HALF)
@@ -30,3 +35,28 @@ def test_a_tower_with_a_second_convolution_is_refused() -> None:
 def test_patches_that_overlap_are_refused(stride: int | tuple[int, int]) -> None:
     with pytest.raises(ContractError, match="overlap"):
         take_bytes(nn.Sequential(nn.Conv2d(3, 8, 8, stride)), PIXEL_FORMAT)
+
+
+def as_it_is(model: Any, pixels: Tensor, output: str) -> Tensor:
+    return pixels
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_tower_that_begins_otherwise_is_given_normalized_pixels_in_the_dtype_of_its_weights(
+    dtype: torch.dtype,
+) -> None:
+    """Its convolutions overlap, and are more than one; none of them is changed."""
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.Conv2d(8, 8, 3)).to(dtype)
+    tower = VisionTower(network, as_it_is, dimension=8, pixels="normalized")
+    pixel_format = PixelFormat(size=(4, 6), mean=(0.48, 0.46, 0.41), std=(0.27, 0.26, 0.28))
+    take_bytes(tower, pixel_format)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 6, 3), dtype=np.uint8)
+    exact = (pixels / 255 - np.array(pixel_format.mean)) / np.array(pixel_format.std)
+    expected = torch.from_numpy(exact).permute(0, 3, 1, 2)
+    seen = tower(torch.from_numpy(pixels), "pooled")
+    assert seen.dtype is dtype
+    assert [type(layer) for layer in network] == [nn.Conv2d, nn.Conv2d]
+    tolerance = 1e-6 if dtype is torch.float32 else 1e-2
+    torch.testing.assert_close(seen.double(), expected, rtol=tolerance, atol=tolerance)
+    again = tower(denormalized(seen, pixel_format), "pooled")
+    torch.testing.assert_close(again, seen, rtol=tolerance, atol=tolerance)

@@ -21,9 +21,8 @@ from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.protocols import Backend
 from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
 from tests.backends.conftest import Saved
-from tests.backends.conftest import each as each
 from tests.backends.conftest import save as save
-from tests.backends.families import IMAGE_SIZE, MEAN, STD, normalise
+from tests.backends.families import FAMILIES, IMAGE_SIZE, MEAN, STD, normalise
 from tests.training.captions import all_captions
 
 
@@ -37,15 +36,31 @@ def pixels() -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (5, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
 
 
-def test_every_family_gives_torchs_features(runtime: str, each: Saved, pixels: NDArray[np.uint8]) -> None:
-    backend, torch_backend = opened(runtime, each.folder), each.backend()
+@pytest.fixture(scope="session", params=[family.name for family in FAMILIES if family.exported])
+def exported(request: pytest.FixtureRequest, save: Callable[..., Saved]) -> Saved:
+    """Each family whose graphs are other than another's; the folder is not to be changed."""
+    return save(request.param)
+
+
+def test_every_family_gives_torchs_features(runtime: str, exported: Saved, pixels: NDArray[np.uint8]) -> None:
+    backend, torch_backend = opened(runtime, exported.folder), exported.backend()
     assert backend.outputs == torch_backend.outputs
     assert backend.dimension == torch_backend.dimension
-    for output in ("pooled", "tokens"):
+    for output in torch_backend.outputs:
         expected = torch_backend(pixels, output=output, device="cpu")
         for batch in (pixels, pixels[:1]):
             features = backend(batch, output=output, device="cpu")
             np.testing.assert_allclose(features, expected[: len(batch)], atol=1e-3 * np.abs(expected).max())
+
+
+def test_positions_are_resized_in_a_graph_as_torch_does(runtime: str, save: Callable[..., Saved]) -> None:
+    saved, size = save("clipseg"), (IMAGE_SIZE + 16, IMAGE_SIZE + 16)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *size, 3), dtype=np.uint8)
+    expected = saved.backend(pixel_format=PixelFormat(size=size, mean=MEAN, std=STD))(
+        pixels, output="pooled", device="cpu"
+    )
+    features = opened(runtime, saved.folder, side=size[0])(pixels, output="pooled", device="cpu")
+    np.testing.assert_allclose(features, expected, atol=1e-3 * np.abs(expected).max())
 
 
 def test_normalised_float_pixels_pass_as_they_are(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import string
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from numpy.typing import NDArray
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch import Tensor
 from transformers import (
+    AlignConfig,
+    AlignModel,
+    AltCLIPConfig,
+    AltCLIPModel,
     AutoTokenizer,
+    BlipConfig,
+    BlipForImageTextRetrieval,
+    ChineseCLIPConfig,
+    ChineseCLIPModel,
     CLIPConfig,
     CLIPModel,
+    CLIPSegConfig,
+    CLIPSegForImageSegmentation,
     CLIPTextConfig,
     CLIPTextModelWithProjection,
     Dinov2Config,
@@ -54,10 +68,39 @@ _TEXT = _SHAPE | {
     "eos_token_id": _SIZE - 1,
     "pad_token_id": _SIZE - 1,
 }
+_LETTERS = [start + letter for start in ("", "##") for letter in string.ascii_lowercase]
+_VOCABULARY = list(dict.fromkeys(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "红", "!", *WORDS, *_LETTERS]))
+_BERT = _SHAPE | {"vocab_size": len(_VOCABULARY), "max_position_embeddings": LENGTH}
+_PIECES = [
+    "<s>",
+    "<pad>",
+    "</s>",
+    "<unk>",
+    *("▁" + word for word in WORDS),
+    "▁",
+    "红",
+    "!",
+    *string.ascii_letters,
+    "<mask>",
+]
+_ROBERTA = _SHAPE | {"vocab_size": len(_PIECES), "max_position_embeddings": LENGTH + 2, "project_dim": 20}
 
 _MODELS: dict[str, Callable[[], Any]] = {
     "clip": lambda: CLIPModel(CLIPConfig(text_config=_TEXT, vision_config=_VISION, projection_dim=16)),
     "clip_text": lambda: CLIPTextModelWithProjection(CLIPTextConfig(**_TEXT, projection_dim=16)),
+    "chinese_clip": lambda: ChineseCLIPModel(
+        ChineseCLIPConfig(text_config=_BERT, vision_config=_VISION, projection_dim=16)
+    ),
+    "altclip": lambda: AltCLIPModel(AltCLIPConfig(text_config=_ROBERTA, vision_config=_VISION, projection_dim=16)),
+    "clipseg": lambda: CLIPSegForImageSegmentation(
+        CLIPSegConfig(text_config=_TEXT, vision_config=_VISION, projection_dim=16, extract_layers=[0, 1], reduce_dim=8)
+    ),
+    "blip": lambda: BlipForImageTextRetrieval(
+        BlipConfig(text_config=_BERT, vision_config=_VISION, image_text_hidden_size=16)
+    ),
+    "align": lambda: AlignModel(
+        AlignConfig(text_config=_BERT, vision_config={"width_coefficient": 0.1}, projection_dim=16)
+    ),
     "siglip": lambda: SiglipModel(SiglipConfig(text_config=_TEXT, vision_config=_VISION)),
     "siglip_text": lambda: SiglipTextModel(SiglipTextConfig(**_TEXT)),
     "siglip2": lambda: Siglip2Model(
@@ -84,18 +127,42 @@ class Saved:
         tokens_of = load(self.folder)
         return np.concatenate([self._vector(tokens_of, text) for text in texts])
 
-    def _vector(self, tokens_of: Any, text: str) -> NDArray[np.float32]:
-        padding = False if self.name.startswith("clip") else "max_length"
-        tokens = tokens_of(text, padding=padding, truncation=True, max_length=LENGTH, return_tensors="pt")
+    def vectors(self, tokens: Mapping[str, Tensor]) -> Tensor:
+        """Return what transformers' own model makes of tokens, `(n, d)`, not normalized."""
+        model = getattr(self.model, "clip", self.model)
         with torch.inference_mode():
-            if self.name == "clip":
-                vector = self.model.text_projection(self.model.text_model(**tokens).pooler_output)
-            elif self.name == "clip_text":
-                vector = self.model(**tokens).text_embeds
+            if self.name == "clip_text":
+                vectors: Tensor = self.model(**tokens).text_embeds
+            elif self.name == "chinese_clip":  # whose get_text_features fails in version 4
+                tokens_out = self.model.text_model(**tokens).last_hidden_state
+                vectors = self.model.text_projection(tokens_out[:, 0])
+            elif self.name == "blip":
+                given = {name: tensor for name, tensor in tokens.items() if name != "token_type_ids"}
+                vectors = model.text_proj(model.text_encoder(**given).last_hidden_state[:, 0])
+            elif hasattr(model, "get_text_features"):
+                features = model.get_text_features(**tokens)
+                vectors = getattr(features, "pooler_output", features)  # version 5 has it in an output of several
             else:
-                vector = getattr(self.model, "text_model", self.model)(**tokens).pooler_output
-            unit: NDArray[np.float32] = torch.nn.functional.normalize(vector).numpy()
+                vectors = self.model(**tokens).pooler_output
+        return vectors
+
+    def _vector(self, tokens_of: Any, text: str) -> NDArray[np.float32]:
+        padding = "max_length" if self.name.startswith("siglip") else False
+        tokens = tokens_of(text, padding=padding, truncation=True, max_length=LENGTH, return_tensors="pt")
+        unit: NDArray[np.float32] = torch.nn.functional.normalize(self.vectors(tokens)).numpy()
         return unit
+
+
+def _xlm_roberta() -> Any:
+    """Return a tokenizer of transformers with the pieces, which needs no sentencepiece to be made, saved or loaded."""
+    unigram = Tokenizer(models.Unigram([(piece, -float(place)) for place, piece in enumerate(_PIECES)], unk_id=3))
+    unigram.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    unigram.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    # The two major versions call the class differently.
+    kind = getattr(transformers, "XLMRobertaTokenizerFast", None) or transformers.XLMRobertaTokenizer
+    return kind(tokenizer_object=unigram)
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -116,9 +183,20 @@ def save(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Saved]:
         model = _MODELS[name]().eval()
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
+            for parameter_name, parameter in model.named_parameters():
+                noise = torch.randn(parameter.shape, generator=generator) * 0.5
+                # Norms behind each layer, as BERT has them, would leave little of a text in the first token.
+                parameter.copy_(noise + 1 if parameter_name.endswith(("LayerNorm.weight", "LN.weight")) else noise)
         model.save_pretrained(folder, **options)
+        if name in ("chinese_clip", "blip", "align"):
+            (folder / "vocab.txt").write_text("\n".join(_VOCABULARY))
+            if name != "chinese_clip":  # Chinese CLIP's on the hub have that file only
+                load: Callable[..., Any] = AutoTokenizer.from_pretrained
+                load(folder).save_pretrained(folder)
+            return Saved(name=name, model=model, folder=folder)
+        if name == "altclip":
+            _xlm_roberta().save_pretrained(folder)
+            return Saved(name=name, model=model, folder=folder)
         tokenizer.save(_TOKENIZER, folder)
         if not name.startswith("clip"):
             file = folder / "tokenizer_config.json"
