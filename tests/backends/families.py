@@ -63,6 +63,8 @@ class Family:
         pooled: computes its pooled features from normalised pixels `(n, 3, H, W)`.
         dimension: length of a vector.
         tokens: number of tokens of a picture.
+        exported: whether each runtime runs it in the tests, at the cost of two exports; one that computes the same
+            as another, under other names, needn't be.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Family:
     pooled: Callable[[Any, Tensor], Tensor]
     dimension: int = 24
     tokens: int = 1 + PATCHES
+    exported: bool = True
 
     def reference(self, model: nn.Module, pixels: Tensor) -> NDArray[np.float32]:
         """Return what transformers' own model makes of normalised pixels."""
