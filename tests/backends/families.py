@@ -19,6 +19,9 @@ from transformers import (
     Dinov2Config,
     Dinov2ForImageClassification,
     Dinov2Model,
+    Dinov2WithRegistersConfig,
+    Dinov2WithRegistersForImageClassification,
+    Dinov2WithRegistersModel,
     Siglip2Config,
     Siglip2Model,
     Siglip2VisionConfig,
@@ -172,6 +175,30 @@ FAMILIES = [
         "dinov2_classifier",
         lambda: Dinov2ForImageClassification(Dinov2Config(**_DINO, **_LABELS)),
         lambda model, pixels: model.dinov2(pixel_values=pixels).pooler_output,
+    ),
+    Family(
+        "dinov2_registers",
+        lambda: Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**_DINO, num_register_tokens=2)),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
+        tokens=1 + 2 + PATCHES,
+    ),
+    Family(
+        "dinov2_registers_swiglu",
+        lambda: Dinov2WithRegistersModel(
+            Dinov2WithRegistersConfig(**_DINO, num_register_tokens=2, use_swiglu_ffn=True)
+        ),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
+        tokens=1 + 2 + PATCHES,
+        exported=False,
+    ),
+    Family(
+        "dinov2_registers_classifier",
+        lambda: Dinov2WithRegistersForImageClassification(
+            Dinov2WithRegistersConfig(**_DINO, **_LABELS, num_register_tokens=2)
+        ),
+        lambda model, pixels: model.dinov2_with_registers(pixel_values=pixels).pooler_output,
+        tokens=1 + 2 + PATCHES,
+        exported=False,
     ),
     Family(
         "vit",

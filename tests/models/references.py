@@ -16,6 +16,8 @@ from transformers import (
     CLIPVisionModelWithProjection,
     Dinov2Config,
     Dinov2Model,
+    Dinov2WithRegistersConfig,
+    Dinov2WithRegistersModel,
     Siglip2Config,
     Siglip2Model,
     Siglip2TextConfig,
@@ -35,6 +37,8 @@ from tests.backends.families import IMAGE_SIZE, MEAN, PATCH_SIZE, PATCHES, STD
 _NARROW: dict[str, Any] = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3}
 _STATISTICS = {"image_mean": list(MEAN), "image_std": list(STD)}
 _SQUARE = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+# What transformers calls a vision tower inside of a larger model.
+_TOWERS = ("vision_model", "dinov2", "dinov2_with_registers", "vit")
 _CROPPED = _STATISTICS | {"size": {"shortest_edge": IMAGE_SIZE}, "crop_size": _SQUARE}
 
 
@@ -78,10 +82,7 @@ def _clip(model: Any, pixels: Tensor) -> Tensor:
 
 
 def _plain(model: Any, pixels: Tensor) -> Tensor:
-    tower = next(
-        (getattr(model, name) for name in ("vision_model", "dinov2", "vit") if hasattr(model, name)),
-        model,
-    )
+    tower = next((getattr(model, name) for name in _TOWERS if hasattr(model, name)), model)
     tokens: Tensor = tower(pixel_values=pixels).last_hidden_state
     return tokens
 
@@ -116,6 +117,12 @@ VISION = {
         names=("dinov2", "dinov2_swiglu", "dinov2_classifier"),
         tokens=_plain,
         default=lambda: Dinov2Model(Dinov2Config(**_NARROW)),
+        processor="BitImageProcessor",
+    ),
+    "dinov2_with_registers": Vision(
+        names=("dinov2_registers", "dinov2_registers_swiglu", "dinov2_registers_classifier"),
+        tokens=_plain,
+        default=lambda: Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**_NARROW)),
         processor="BitImageProcessor",
     ),
     "siglip": Vision(
