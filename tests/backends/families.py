@@ -22,6 +22,8 @@ from transformers import (
     Dinov2WithRegistersConfig,
     Dinov2WithRegistersForImageClassification,
     Dinov2WithRegistersModel,
+    DINOv3ViTConfig,
+    DINOv3ViTModel,
     Siglip2Config,
     Siglip2Model,
     Siglip2VisionConfig,
@@ -46,6 +48,7 @@ _SHAPE = _TRANSFORMER | {"intermediate_size": 40}
 _VISION = _SHAPE | {"image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE}
 _VISION2 = _SHAPE | {"num_patches": PATCHES, "patch_size": PATCH_SIZE}
 _DINO = _TRANSFORMER | {"image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE, "mlp_ratio": 2}
+_DINO3 = _VISION | {"num_register_tokens": 2}
 _LABELS: dict[str, Any] = {"num_labels": 3}
 _TEXT = _SHAPE | {
     "vocab_size": 60,
@@ -197,6 +200,19 @@ FAMILIES = [
             Dinov2WithRegistersConfig(**_DINO, **_LABELS, num_register_tokens=2)
         ),
         lambda model, pixels: model.dinov2_with_registers(pixel_values=pixels).pooler_output,
+        tokens=1 + 2 + PATCHES,
+        exported=False,
+    ),
+    Family(
+        "dinov3",
+        lambda: DINOv3ViTModel(DINOv3ViTConfig(**_DINO3)),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
+        tokens=1 + 2 + PATCHES,
+    ),
+    Family(
+        "dinov3_gated",
+        lambda: DINOv3ViTModel(DINOv3ViTConfig(**_DINO3, use_gated_mlp=True, hidden_act="silu")),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
         tokens=1 + 2 + PATCHES,
         exported=False,
     ),

@@ -32,7 +32,7 @@ def test_tokens_are_the_class_token_and_the_patches(each: Saved, pixels: NDArray
     assert tokens.shape == (5, each.family.tokens, each.family.dimension)
 
 
-@pytest.mark.parametrize("name", ["clip", "clip_vision", "dinov2", "dinov2_registers", "vit"])
+@pytest.mark.parametrize("name", ["clip", "clip_vision", "dinov2", "dinov2_registers", "dinov3", "vit"])
 def test_the_first_token_is_the_class_token_that_is_pooled(
     save: Callable[..., Saved], name: str, pixels: NDArray[np.uint8]
 ) -> None:
@@ -89,7 +89,7 @@ def test_a_siglip_without_its_head_gives_tokens_only(
     np.testing.assert_allclose(backend(pixels, output="tokens", device="cpu"), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["dinov2", "dinov2_registers"])
+@pytest.mark.parametrize("name", ["dinov2", "dinov2_registers", "dinov3"])
 @pytest.mark.parametrize("size", [(48, 32), (16, 64), (56, 56)])
 def test_dino_takes_other_sizes_than_its_configs(save: Callable[..., Saved], name: str, size: tuple[int, int]) -> None:
     saved = save(name)
@@ -140,7 +140,7 @@ def test_pixels_beyond_the_last_whole_patch_are_left_out_as_transformers_does(
     np.testing.assert_allclose(backend(pixels, output="pooled", device="cpu"), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["dinov2", "dinov2_swiglu", "dinov2_registers", "dinov2_registers_swiglu"])
+@pytest.mark.parametrize("name", ["dinov2", "dinov2_swiglu", "dinov2_registers_swiglu", "dinov3"])
 def test_weights_under_the_names_of_the_running_transformers_are_read(
     save: Callable[..., Saved], name: str, pixels: NDArray[np.uint8]
 ) -> None:

@@ -18,6 +18,8 @@ from transformers import (
     Dinov2Model,
     Dinov2WithRegistersConfig,
     Dinov2WithRegistersModel,
+    DINOv3ViTConfig,
+    DINOv3ViTModel,
     Siglip2Config,
     Siglip2Model,
     Siglip2TextConfig,
@@ -124,6 +126,13 @@ VISION = {
         tokens=_plain,
         default=lambda: Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**_NARROW)),
         processor="BitImageProcessor",
+    ),
+    "dinov3_vit": Vision(
+        names=("dinov3", "dinov3_gated"),
+        tokens=_plain,
+        default=lambda: DINOv3ViTModel(DINOv3ViTConfig(**_NARROW)),
+        processor="ViTImageProcessor",  # DINOv3's own needs torchvision; it takes the same steps, on floats
+        settings=_STATISTICS | {"size": _SQUARE},
     ),
     "siglip": Vision(
         names=("siglip",),
