@@ -20,6 +20,11 @@ from transformers import (
     Dinov2WithRegistersModel,
     DINOv3ViTConfig,
     DINOv3ViTModel,
+    MetaClip2Config,
+    MetaClip2Model,
+    MetaClip2TextConfig,
+    MetaClip2VisionConfig,
+    MetaClip2VisionModelWithProjection,
     Siglip2Config,
     Siglip2Model,
     Siglip2TextConfig,
@@ -134,6 +139,18 @@ VISION = {
         processor="ViTImageProcessor",  # DINOv3's own needs torchvision; it takes the same steps, on floats
         settings=_STATISTICS | {"size": _SQUARE},
     ),
+    "metaclip_2": Vision(
+        names=("metaclip2",),
+        tokens=_clip,
+        default=lambda: MetaClip2Model(MetaClip2Config(text_config=_NARROW, vision_config=_NARROW)),
+        processor="CLIPImageProcessor",
+    ),
+    "metaclip_2_vision_model": Vision(
+        names=("metaclip2_vision_with_projection",),
+        tokens=_clip,
+        default=lambda: MetaClip2VisionModelWithProjection(MetaClip2VisionConfig(**_NARROW)),
+        processor="CLIPImageProcessor",
+    ),
     "siglip": Vision(
         names=("siglip",),
         tokens=_plain,
@@ -175,6 +192,8 @@ VISION = {
 TEXT = {
     "clip": Text(name="clip", default=lambda: CLIPConfig().text_config),
     "clip_text_model": Text(name="clip_text", default=CLIPTextConfig),
+    "metaclip_2": Text(name="metaclip2", default=lambda: MetaClip2Config().text_config),
+    "metaclip_2_text_model": Text(name="metaclip2_text", default=MetaClip2TextConfig),
     "siglip": Text(name="siglip", default=lambda: SiglipConfig().text_config),
     "siglip_text_model": Text(name="siglip_text", default=SiglipTextConfig),
     "siglip2": Text(name="siglip2", default=lambda: Siglip2Config().text_config),

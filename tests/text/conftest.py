@@ -20,6 +20,10 @@ from transformers import (
     CLIPTextModelWithProjection,
     Dinov2Config,
     Dinov2Model,
+    MetaClip2Config,
+    MetaClip2Model,
+    MetaClip2TextConfig,
+    MetaClip2TextModelWithProjection,
     Siglip2Config,
     Siglip2Model,
     Siglip2TextConfig,
@@ -35,10 +39,13 @@ from transformers import (
 from clip_image_encoder.text import TextEncoder
 from tests.training import tokenizer
 
+from . import xlm_tokenizer
+
 WORDS = ["a", "red", "blue", "circle", "star", "on", "the"]
 LENGTH = 12
 
 _TOKENIZER = tokenizer.build(WORDS)
+_XLM_TOKENIZER = xlm_tokenizer.build(WORDS)
 _SIZE = _TOKENIZER.get_vocab_size()
 _SHAPE: dict[str, Any] = {
     "hidden_size": 24,
@@ -54,10 +61,15 @@ _TEXT = _SHAPE | {
     "eos_token_id": _SIZE - 1,
     "pad_token_id": _SIZE - 1,
 }
+_XLM_TEXT = _TEXT | xlm_tokenizer.SPECIAL
 
 _MODELS: dict[str, Callable[[], Any]] = {
     "clip": lambda: CLIPModel(CLIPConfig(text_config=_TEXT, vision_config=_VISION, projection_dim=16)),
     "clip_text": lambda: CLIPTextModelWithProjection(CLIPTextConfig(**_TEXT, projection_dim=16)),
+    "metaclip2": lambda: MetaClip2Model(
+        MetaClip2Config(text_config=_XLM_TEXT, vision_config=_VISION, projection_dim=16)
+    ),
+    "metaclip2_text": lambda: MetaClip2TextModelWithProjection(MetaClip2TextConfig(**_XLM_TEXT, projection_dim=16)),
     "siglip": lambda: SiglipModel(SiglipConfig(text_config=_TEXT, vision_config=_VISION)),
     "siglip_text": lambda: SiglipTextModel(SiglipTextConfig(**_TEXT)),
     "siglip2": lambda: Siglip2Model(
@@ -85,12 +97,12 @@ class Saved:
         return np.concatenate([self._vector(tokens_of, text) for text in texts])
 
     def _vector(self, tokens_of: Any, text: str) -> NDArray[np.float32]:
-        padding = False if self.name.startswith("clip") else "max_length"
+        padding = "max_length" if self.name.startswith("siglip") else False
         tokens = tokens_of(text, padding=padding, truncation=True, max_length=LENGTH, return_tensors="pt")
         with torch.inference_mode():
-            if self.name == "clip":
+            if self.name in ("clip", "metaclip2"):
                 vector = self.model.text_projection(self.model.text_model(**tokens).pooler_output)
-            elif self.name == "clip_text":
+            elif self.name in ("clip_text", "metaclip2_text"):
                 vector = self.model(**tokens).text_embeds
             else:
                 vector = getattr(self.model, "text_model", self.model)(**tokens).pooler_output
@@ -119,8 +131,11 @@ def save(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Saved]:
             for parameter in model.parameters():
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
         model.save_pretrained(folder, **options)
-        tokenizer.save(_TOKENIZER, folder)
-        if not name.startswith("clip"):
+        if name.startswith("metaclip2"):
+            xlm_tokenizer.save(_XLM_TOKENIZER, folder)
+        else:
+            tokenizer.save(_TOKENIZER, folder)
+        if name.startswith("siglip"):
             file = folder / "tokenizer_config.json"
             settings = json.loads(file.read_text()) | {
                 "tokenizer_class": "PreTrainedTokenizerFast",
