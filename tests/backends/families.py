@@ -146,26 +146,6 @@ FAMILIES = [
         lambda model, pixels: model(pixel_values=pixels).pooler_output,
     ),
     Family(
-        "metaclip2",
-        lambda: MetaClip2Model(MetaClip2Config(text_config=_TEXT, vision_config=_VISION, projection_dim=16)),
-        lambda model, pixels: model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output),
-        dimension=16,
-        exported=False,
-    ),
-    Family(
-        "metaclip2_vision_with_projection",
-        lambda: MetaClip2VisionModelWithProjection(MetaClip2VisionConfig(**_VISION, projection_dim=16)),
-        lambda model, pixels: model(pixel_values=pixels).image_embeds,
-        dimension=16,
-        exported=False,
-    ),
-    Family(
-        "metaclip2_vision",
-        lambda: MetaClip2VisionModel(MetaClip2VisionConfig(**_VISION)),
-        lambda model, pixels: model(pixel_values=pixels).pooler_output,
-        exported=False,
-    ),
-    Family(
         "siglip",
         lambda: SiglipModel(SiglipConfig(text_config=_TEXT, vision_config=_VISION)),
         lambda model, pixels: model.vision_model(pixel_values=pixels).pooler_output,
@@ -239,6 +219,26 @@ FAMILIES = [
         lambda: DINOv3ViTModel(DINOv3ViTConfig(**_DINO3, use_gated_mlp=True, hidden_act="silu")),
         lambda model, pixels: model(pixel_values=pixels).pooler_output,
         tokens=1 + 2 + PATCHES,
+        exported=False,
+    ),
+    Family(
+        "metaclip2",
+        lambda: MetaClip2Model(MetaClip2Config(text_config=_TEXT, vision_config=_VISION, projection_dim=16)),
+        lambda model, pixels: model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output),
+        dimension=16,
+        exported=False,
+    ),
+    Family(
+        "metaclip2_vision_with_projection",
+        lambda: MetaClip2VisionModelWithProjection(MetaClip2VisionConfig(**_VISION, projection_dim=16)),
+        lambda model, pixels: model(pixel_values=pixels).image_embeds,
+        dimension=16,
+        exported=False,
+    ),
+    Family(
+        "metaclip2_vision",
+        lambda: MetaClip2VisionModel(MetaClip2VisionConfig(**_VISION)),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
         exported=False,
     ),
     Family(

@@ -139,18 +139,6 @@ VISION = {
         processor="ViTImageProcessor",  # DINOv3's own needs torchvision; it takes the same steps, on floats
         settings=_STATISTICS | {"size": _SQUARE},
     ),
-    "metaclip_2": Vision(
-        names=("metaclip2",),
-        tokens=_clip,
-        default=lambda: MetaClip2Model(MetaClip2Config(text_config=_NARROW, vision_config=_NARROW)),
-        processor="CLIPImageProcessor",
-    ),
-    "metaclip_2_vision_model": Vision(
-        names=("metaclip2_vision_with_projection",),
-        tokens=_clip,
-        default=lambda: MetaClip2VisionModelWithProjection(MetaClip2VisionConfig(**_NARROW)),
-        processor="CLIPImageProcessor",
-    ),
     "siglip": Vision(
         names=("siglip",),
         tokens=_plain,
@@ -179,6 +167,18 @@ VISION = {
         processor="Siglip2ImageProcessor",
         settings=_STATISTICS | {"patch_size": PATCH_SIZE, "max_num_patches": PATCHES},
     ),
+    "metaclip_2": Vision(
+        names=("metaclip2",),
+        tokens=_clip,
+        default=lambda: MetaClip2Model(MetaClip2Config(text_config=_NARROW, vision_config=_NARROW)),
+        processor="CLIPImageProcessor",
+    ),
+    "metaclip_2_vision_model": Vision(
+        names=("metaclip2_vision_with_projection",),
+        tokens=_clip,
+        default=lambda: MetaClip2VisionModelWithProjection(MetaClip2VisionConfig(**_NARROW)),
+        processor="CLIPImageProcessor",
+    ),
     "vit": Vision(
         names=("vit", "vit_classifier"),
         tokens=_plain,
@@ -192,11 +192,11 @@ VISION = {
 TEXT = {
     "clip": Text(name="clip", default=lambda: CLIPConfig().text_config),
     "clip_text_model": Text(name="clip_text", default=CLIPTextConfig),
-    "metaclip_2": Text(name="metaclip2", default=lambda: MetaClip2Config().text_config),
-    "metaclip_2_text_model": Text(name="metaclip2_text", default=MetaClip2TextConfig),
     "siglip": Text(name="siglip", default=lambda: SiglipConfig().text_config),
     "siglip_text_model": Text(name="siglip_text", default=SiglipTextConfig),
     "siglip2": Text(name="siglip2", default=lambda: Siglip2Config().text_config),
     "siglip2_text_model": Text(name="siglip2_text", default=Siglip2TextConfig),
+    "metaclip_2": Text(name="metaclip2", default=lambda: MetaClip2Config().text_config),
+    "metaclip_2_text_model": Text(name="metaclip2_text", default=MetaClip2TextConfig),
 }
 """By `model_type`; a family's file whose text towers are not here fails a test."""

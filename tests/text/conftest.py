@@ -61,21 +61,22 @@ _TEXT = _SHAPE | {
     "eos_token_id": _SIZE - 1,
     "pad_token_id": _SIZE - 1,
 }
-_XLM_TEXT = _TEXT | xlm_tokenizer.SPECIAL
 
 _MODELS: dict[str, Callable[[], Any]] = {
     "clip": lambda: CLIPModel(CLIPConfig(text_config=_TEXT, vision_config=_VISION, projection_dim=16)),
     "clip_text": lambda: CLIPTextModelWithProjection(CLIPTextConfig(**_TEXT, projection_dim=16)),
-    "metaclip2": lambda: MetaClip2Model(
-        MetaClip2Config(text_config=_XLM_TEXT, vision_config=_VISION, projection_dim=16)
-    ),
-    "metaclip2_text": lambda: MetaClip2TextModelWithProjection(MetaClip2TextConfig(**_XLM_TEXT, projection_dim=16)),
     "siglip": lambda: SiglipModel(SiglipConfig(text_config=_TEXT, vision_config=_VISION)),
     "siglip_text": lambda: SiglipTextModel(SiglipTextConfig(**_TEXT)),
     "siglip2": lambda: Siglip2Model(
         Siglip2Config(text_config=_TEXT, vision_config=_SHAPE | {"num_patches": 4, "patch_size": 8})
     ),
     "siglip2_text": lambda: Siglip2TextModel(Siglip2TextConfig(**_TEXT)),
+    "metaclip2": lambda: MetaClip2Model(
+        MetaClip2Config(text_config=_TEXT | xlm_tokenizer.SPECIAL, vision_config=_VISION, projection_dim=16)
+    ),
+    "metaclip2_text": lambda: MetaClip2TextModelWithProjection(
+        MetaClip2TextConfig(**_TEXT | xlm_tokenizer.SPECIAL, projection_dim=16)
+    ),
     "dinov2": lambda: Dinov2Model(Dinov2Config(hidden_size=24, num_hidden_layers=1, num_attention_heads=3)),
     "vit": lambda: ViTModel(ViTConfig(**_VISION)),
 }
