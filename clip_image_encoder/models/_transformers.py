@@ -75,6 +75,6 @@ def build_model(kind: str, config: Mapping[str, Any], part: str | None, *, name:
 
 
 def class_token_or_all(model: Any, pixels: Tensor, output: Output) -> Tensor:
-    """Return the class token `(n, d)` for "pooled", and all tokens `(n, 1 + patches, d)` for "tokens"."""
+    """Return the class token `(n, d)` for "pooled", and all tokens for "tokens"; the class token is the first."""
     tokens: Tensor = model(pixel_values=cut_to_image(pixels, model.config.patch_size)).last_hidden_state
     return tokens[:, 0] if output == "pooled" else tokens

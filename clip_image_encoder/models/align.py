@@ -71,4 +71,5 @@ FAMILY = Family(
     model_types={"align": "both", "align_vision_model": "vision"},
     vision=_vision,
     text=_text,
+    image_processor="EfficientNetImageProcessor",
 )

@@ -100,4 +100,6 @@ def _dimension(config: Mapping[str, Any]) -> int:
     return int(config.get("image_text_hidden_size", 256))
 
 
-FAMILY = Family(name="BLIP", model_types={"blip": "both"}, vision=_vision, text=_text)
+FAMILY = Family(
+    name="BLIP", model_types={"blip": "both"}, vision=_vision, text=_text, image_processor="BlipImageProcessor"
+)

@@ -41,4 +41,5 @@ FAMILY = Family(
     model_types={"chinese_clip": "both", "chinese_clip_vision_model": "vision"},
     vision=_vision,
     text=_text,
+    image_processor="ChineseCLIPImageProcessor",
 )

@@ -32,4 +32,5 @@ FAMILY = Family(
     model_types={"clipseg": "both", "clipseg_vision_model": "vision"},
     vision=_vision,
     text=_text,
+    image_processor="ViTImageProcessor",
 )

@@ -38,6 +38,16 @@ from transformers import (
     Dinov2Config,
     Dinov2ForImageClassification,
     Dinov2Model,
+    Dinov2WithRegistersConfig,
+    Dinov2WithRegistersForImageClassification,
+    Dinov2WithRegistersModel,
+    DINOv3ViTConfig,
+    DINOv3ViTModel,
+    MetaClip2Config,
+    MetaClip2Model,
+    MetaClip2VisionConfig,
+    MetaClip2VisionModel,
+    MetaClip2VisionModelWithProjection,
     Siglip2Config,
     Siglip2Model,
     Siglip2VisionConfig,
@@ -62,6 +72,7 @@ _SHAPE = _TRANSFORMER | {"intermediate_size": 40}
 _VISION = _SHAPE | {"image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE}
 _VISION2 = _SHAPE | {"num_patches": PATCHES, "patch_size": PATCH_SIZE}
 _DINO = _TRANSFORMER | {"image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE, "mlp_ratio": 2}
+_DINO3 = _VISION | {"num_register_tokens": 2}
 _LABELS: dict[str, Any] = {"num_labels": 3}
 _TEXT = _SHAPE | {
     "vocab_size": 60,
@@ -292,6 +303,63 @@ FAMILIES = [
         "dinov2_classifier",
         lambda: Dinov2ForImageClassification(Dinov2Config(**_DINO, **_LABELS)),
         lambda model, pixels: model.dinov2(pixel_values=pixels).pooler_output,
+    ),
+    Family(
+        "dinov2_registers",
+        lambda: Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**_DINO, num_register_tokens=2)),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
+        tokens=1 + 2 + PATCHES,
+    ),
+    Family(
+        "dinov2_registers_swiglu",
+        lambda: Dinov2WithRegistersModel(
+            Dinov2WithRegistersConfig(**_DINO, num_register_tokens=2, use_swiglu_ffn=True)
+        ),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
+        tokens=1 + 2 + PATCHES,
+        exported=False,
+    ),
+    Family(
+        "dinov2_registers_classifier",
+        lambda: Dinov2WithRegistersForImageClassification(
+            Dinov2WithRegistersConfig(**_DINO, **_LABELS, num_register_tokens=2)
+        ),
+        lambda model, pixels: model.dinov2_with_registers(pixel_values=pixels).pooler_output,
+        tokens=1 + 2 + PATCHES,
+        exported=False,
+    ),
+    Family(
+        "dinov3",
+        lambda: DINOv3ViTModel(DINOv3ViTConfig(**_DINO3)),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
+        tokens=1 + 2 + PATCHES,
+    ),
+    Family(
+        "dinov3_gated",
+        lambda: DINOv3ViTModel(DINOv3ViTConfig(**_DINO3, use_gated_mlp=True, hidden_act="silu")),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
+        tokens=1 + 2 + PATCHES,
+        exported=False,
+    ),
+    Family(
+        "metaclip2",
+        lambda: MetaClip2Model(MetaClip2Config(text_config=_TEXT, vision_config=_VISION, projection_dim=16)),
+        lambda model, pixels: model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output),
+        dimension=16,
+        exported=False,
+    ),
+    Family(
+        "metaclip2_vision_with_projection",
+        lambda: MetaClip2VisionModelWithProjection(MetaClip2VisionConfig(**_VISION, projection_dim=16)),
+        lambda model, pixels: model(pixel_values=pixels).image_embeds,
+        dimension=16,
+        exported=False,
+    ),
+    Family(
+        "metaclip2_vision",
+        lambda: MetaClip2VisionModel(MetaClip2VisionConfig(**_VISION)),
+        lambda model, pixels: model(pixel_values=pixels).pooler_output,
+        exported=False,
     ),
     Family(
         "vit",

@@ -34,6 +34,15 @@ from transformers import (
     CLIPVisionModelWithProjection,
     Dinov2Config,
     Dinov2Model,
+    Dinov2WithRegistersConfig,
+    Dinov2WithRegistersModel,
+    DINOv3ViTConfig,
+    DINOv3ViTModel,
+    MetaClip2Config,
+    MetaClip2Model,
+    MetaClip2TextConfig,
+    MetaClip2VisionConfig,
+    MetaClip2VisionModelWithProjection,
     Siglip2Config,
     Siglip2Model,
     Siglip2TextConfig,
@@ -54,6 +63,8 @@ _NARROW: dict[str, Any] = {"hidden_size": 24, "num_hidden_layers": 1, "num_atten
 _CONVOLUTIONS: dict[str, Any] = {"width_coefficient": 0.1, "depth_coefficient": 0.1}
 _STATISTICS = {"image_mean": list(MEAN), "image_std": list(STD)}
 _SQUARE = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+# What transformers calls a vision tower inside of a larger model.
+_TOWERS = ("vision_model", "dinov2", "dinov2_with_registers", "vit")
 _CROPPED = _STATISTICS | {"size": {"shortest_edge": IMAGE_SIZE}, "crop_size": _SQUARE}
 
 
@@ -105,10 +116,7 @@ def _clip(model: Any, pixels: Tensor) -> Tensor:
 
 
 def _plain(model: Any, pixels: Tensor) -> Tensor:
-    tower = next(
-        (getattr(model, name) for name in ("vision_model", "dinov2", "vit") if hasattr(model, name)),
-        model,
-    )
+    tower = next((getattr(model, name) for name in _TOWERS if hasattr(model, name)), model)
     tokens: Tensor = tower(pixel_values=pixels).last_hidden_state
     return tokens
 
@@ -211,6 +219,19 @@ VISION = {
         default=lambda: Dinov2Model(Dinov2Config(**_NARROW)),
         processor="BitImageProcessor",
     ),
+    "dinov2_with_registers": Vision(
+        names=("dinov2_registers", "dinov2_registers_swiglu", "dinov2_registers_classifier"),
+        tokens=_plain,
+        default=lambda: Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**_NARROW)),
+        processor="BitImageProcessor",
+    ),
+    "dinov3_vit": Vision(
+        names=("dinov3", "dinov3_gated"),
+        tokens=_plain,
+        default=lambda: DINOv3ViTModel(DINOv3ViTConfig(**_NARROW)),
+        processor="ViTImageProcessor",  # DINOv3's own needs torchvision; it takes the same steps, on floats
+        settings=_STATISTICS | {"size": _SQUARE},
+    ),
     "siglip": Vision(
         names=("siglip",),
         tokens=_plain,
@@ -239,6 +260,18 @@ VISION = {
         processor="Siglip2ImageProcessor",
         settings=_STATISTICS | {"patch_size": PATCH_SIZE, "max_num_patches": PATCHES},
     ),
+    "metaclip_2": Vision(
+        names=("metaclip2",),
+        tokens=_clip,
+        default=lambda: MetaClip2Model(MetaClip2Config(text_config=_NARROW, vision_config=_NARROW)),
+        processor="CLIPImageProcessor",
+    ),
+    "metaclip_2_vision_model": Vision(
+        names=("metaclip2_vision_with_projection",),
+        tokens=_clip,
+        default=lambda: MetaClip2VisionModelWithProjection(MetaClip2VisionConfig(**_NARROW)),
+        processor="CLIPImageProcessor",
+    ),
     "vit": Vision(
         names=("vit", "vit_classifier"),
         tokens=_plain,
@@ -261,5 +294,7 @@ TEXT = {
     "siglip_text_model": Text(name="siglip_text", default=SiglipTextConfig),
     "siglip2": Text(name="siglip2", default=lambda: Siglip2Config().text_config),
     "siglip2_text_model": Text(name="siglip2_text", default=Siglip2TextConfig),
+    "metaclip_2": Text(name="metaclip2", default=lambda: MetaClip2Config().text_config),
+    "metaclip_2_text_model": Text(name="metaclip2_text", default=MetaClip2TextConfig),
 }
 """By `model_type`; a family's file whose text towers are not here fails a test."""

@@ -34,6 +34,10 @@ from transformers import (
     CLIPTextModelWithProjection,
     Dinov2Config,
     Dinov2Model,
+    MetaClip2Config,
+    MetaClip2Model,
+    MetaClip2TextConfig,
+    MetaClip2TextModelWithProjection,
     Siglip2Config,
     Siglip2Model,
     Siglip2TextConfig,
@@ -49,10 +53,13 @@ from transformers import (
 from clip_image_encoder.text import TextEncoder
 from tests.training import tokenizer
 
+from . import xlm_tokenizer
+
 WORDS = ["a", "red", "blue", "circle", "star", "on", "the"]
 LENGTH = 12
 
 _TOKENIZER = tokenizer.build(WORDS)
+_XLM_TOKENIZER = xlm_tokenizer.build(WORDS)
 _SIZE = _TOKENIZER.get_vocab_size()
 _SHAPE: dict[str, Any] = {
     "hidden_size": 24,
@@ -107,6 +114,12 @@ _MODELS: dict[str, Callable[[], Any]] = {
         Siglip2Config(text_config=_TEXT, vision_config=_SHAPE | {"num_patches": 4, "patch_size": 8})
     ),
     "siglip2_text": lambda: Siglip2TextModel(Siglip2TextConfig(**_TEXT)),
+    "metaclip2": lambda: MetaClip2Model(
+        MetaClip2Config(text_config=_TEXT | xlm_tokenizer.SPECIAL, vision_config=_VISION, projection_dim=16)
+    ),
+    "metaclip2_text": lambda: MetaClip2TextModelWithProjection(
+        MetaClip2TextConfig(**_TEXT | xlm_tokenizer.SPECIAL, projection_dim=16)
+    ),
     "dinov2": lambda: Dinov2Model(Dinov2Config(hidden_size=24, num_hidden_layers=1, num_attention_heads=3)),
     "vit": lambda: ViTModel(ViTConfig(**_VISION)),
 }
@@ -131,7 +144,7 @@ class Saved:
         """Return what transformers' own model makes of tokens, `(n, d)`, not normalized."""
         model = getattr(self.model, "clip", self.model)
         with torch.inference_mode():
-            if self.name == "clip_text":
+            if self.name in ("clip_text", "metaclip2_text"):
                 vectors: Tensor = self.model(**tokens).text_embeds
             elif self.name == "chinese_clip":  # whose get_text_features fails in version 4
                 tokens_out = self.model.text_model(**tokens).last_hidden_state
@@ -188,6 +201,9 @@ def save(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Saved]:
                 # Norms behind each layer, as BERT has them, would leave little of a text in the first token.
                 parameter.copy_(noise + 1 if parameter_name.endswith(("LayerNorm.weight", "LN.weight")) else noise)
         model.save_pretrained(folder, **options)
+        if name.startswith("metaclip2"):
+            xlm_tokenizer.save(_XLM_TOKENIZER, folder)
+            return Saved(name=name, model=model, folder=folder)
         if name in ("chinese_clip", "blip", "align"):
             (folder / "vocab.txt").write_text("\n".join(_VOCABULARY))
             if name != "chinese_clip":  # Chinese CLIP's on the hub have that file only
