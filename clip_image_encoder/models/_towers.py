@@ -27,6 +27,9 @@ class VisionTower(nn.Module):
         pixels: "bytes" is what is said above, for a network whose patch embedding takes over mean and std;
             "normalized" gives `features` normalized pixels `(n, 3, H, W)` in the dtype of the weights, for a network
             that begins with anything else.
+
+    Attributes:
+        prepared: Module that the pixels pass before `features`; the backend puts normalizing there, if it has to.
     """
 
     def __init__(
