@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from tests.text.conftest import save as save_text
 
 from .references import TEXT, VISION, Vision
 
-__all__ = ["save_text", "save_vision"]  # fixtures
+__all__ = ["save_text", "save_vision", "save_without_defaults"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,21 @@ class SavedVision:
         side = IMAGE_SIZE // PATCH_SIZE  # SigLIP 2's comes in patches
         grid = pixels.reshape(1, side, side, PATCH_SIZE, PATCH_SIZE, 3).permute(0, 5, 1, 3, 2, 4)
         return grid.reshape(1, 3, IMAGE_SIZE, IMAGE_SIZE)
+
+
+def save_without_defaults(model: Any, folder: Path) -> None:
+    """Save a model of transformers with a config that says nothing but what is no default."""
+    model.save_pretrained(folder)
+    file, defaults = folder / "config.json", type(model.config)().to_dict()
+    file.write_text(json.dumps(_difference(json.loads(file.read_text()), defaults)))
+
+
+def _difference(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _difference(value, defaults[key]) if isinstance(value, dict) and defaults.get(key) else value
+        for key, value in config.items()
+        if key == "model_type" or value != defaults.get(key)
+    }
 
 
 @pytest.fixture(scope="package", autouse=True)

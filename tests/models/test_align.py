@@ -22,6 +22,7 @@ from clip_image_encoder.testing import check_backend
 from tests.backends.conftest import Saved
 from tests.backends.families import IMAGE_SIZE, PIXEL_FORMAT, normalise, scramble
 
+from .conftest import save_without_defaults
 from .references import VISION
 
 SIZES = [(IMAGE_SIZE, IMAGE_SIZE), (35, 41)]
@@ -84,7 +85,7 @@ def test_a_pooling_of_patches_is_refused(align: Saved) -> None:
 def test_a_model_of_transformers_defaults_gives_its_features(tmp_path: Path) -> None:
     model = VISION["align"].default()
     scramble(model)
-    model.save_pretrained(tmp_path)
+    save_without_defaults(model, tmp_path)
     checkpoint, size = open_checkpoint(tmp_path), (67, 67)
     backend = TorchBackend(checkpoint, pixel_format=replace(PIXEL_FORMAT, size=size))
     with torch.inference_mode():

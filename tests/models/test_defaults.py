@@ -21,6 +21,7 @@ from clip_image_encoder.models import VisionSpec
 from tests.backends.conftest import Saved as SavedTower
 from tests.backends.families import IMAGE_SIZE, PIXEL_FORMAT, normalise, scramble
 
+from .conftest import save_without_defaults
 from .references import TEXT, VISION, no_tokens
 
 WITH_TOKENS = [model_type for model_type, reference in VISION.items() if reference.tokens is not no_tokens]
@@ -66,7 +67,7 @@ def test_a_model_of_transformers_defaults_gives_its_tokens(model_type: str, tmp_
     reference = VISION[model_type]
     model = reference.default()
     scramble(model)
-    model.save_pretrained(tmp_path)  # which leaves the defaults out of config.json
+    save_without_defaults(model, tmp_path)
     checkpoint = open_checkpoint(tmp_path)
     size = checkpoint.vision.image_size
     pixels = np.random.default_rng(0).integers(0, 256, (1, *size, 3), dtype=np.uint8)
