@@ -114,6 +114,7 @@ class TextEncoder:
                     max_length=longest if length is None else min(length, longest),
                     padding=checkpoint.text.padding,
                     clean=checkpoint.text.clean,
+                    tokenizer=checkpoint.text.tokenizer,
                 )
         resolve_devices(device, self._backend.devices)
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from clip_image_encoder.models._byte_pairs import byte_pairs
 from clip_image_encoder.models._cut import cut_to_image
 from clip_image_encoder.models._family import Family, TextSpec, VisionSpec, Weights
 from clip_image_encoder.models._transformers import build_model, part_of, side_lengths
@@ -71,7 +72,12 @@ def _text(config: Mapping[str, Any]) -> TextSpec:
     config = _plain(config)
     part = "text_config" if config["model_type"] == "clip" else None
     length = int(part_of(config, part).get("max_position_embeddings", 77))
-    return TextSpec(max_length=length, padding="longest", load=partial(_load_text, config, part))
+    return TextSpec(
+        max_length=length,
+        padding="longest",
+        tokenizer=byte_pairs,
+        load=partial(_load_text, config, part),
+    )
 
 
 def _load_text(config: Mapping[str, Any], part: str | None, weights: Weights) -> TextTower:

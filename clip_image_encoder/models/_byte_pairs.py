@@ -1,0 +1,52 @@
+"""CLIP's tokenizer: byte pairs of lower-cased words, from `tokenizer.json` or from vocabulary and merges."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from clip_image_encoder.models._family import TextTokenizer, TokenizerFiles
+from clip_image_encoder.models._tokens import FastTokenizer, read_json_tokenizer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+__all__ = ["byte_pairs"]
+
+_START, _END = "<|startoftext|>", "<|endoftext|>"
+_ROLES = {"bos_token": _START, "eos_token": _END, "unk_token": _END, "pad_token": _END}
+_WORD = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+
+
+def byte_pairs(files: TokenizerFiles) -> TextTokenizer | None:
+    """Return CLIP's tokenizer, or None where none of the files are there that it is made of."""
+    files = replace(files, settings={**_ROLES, **files.settings})
+    tokenizer = read_json_tokenizer(files) or _from_merges(files)
+    return tokenizer and FastTokenizer(tokenizer, files)
+
+
+def _from_merges(files: TokenizerFiles) -> Tokenizer | None:
+    """Return the tokenizer of `vocab.json` and `merges.txt`, as transformers' `CLIPTokenizer` makes it."""
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    vocabulary, merges = (files.paths.get(name) for name in ("vocab.json", "merges.txt"))
+    if vocabulary is None or merges is None:
+        return None
+    tokenizer = Tokenizer(
+        models.BPE.from_file(
+            str(vocabulary), str(merges), unk_token=files.token("unk_token"), end_of_word_suffix="</w>"
+        )
+    )
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    words = pre_tokenizers.Split(Regex(_WORD), behavior="removed", invert=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    start, end = files.token("bos_token") or _START, files.token("eos_token") or _END
+    tokenizer.post_processor = processors.RobertaProcessing(
+        (end, tokenizer.token_to_id(end)),
+        (start, tokenizer.token_to_id(start)),
+        trim_offsets=False,
+        add_prefix_space=False,
+    )
+    return tokenizer
