@@ -15,7 +15,7 @@ from clip_image_encoder.checkpoint._format import Format, find_format
 from clip_image_encoder.checkpoint._hub import find_snapshot, is_repository_id
 from clip_image_encoder.checkpoint._pinned import PinnedFiles
 from clip_image_encoder.errors import CheckpointError, ConfigurationError
-from clip_image_encoder.models import TextSpec, TokenizerFiles, VisionSpec, Weights
+from clip_image_encoder.models import TextSpec, VisionSpec, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -87,8 +87,8 @@ class Checkpoint:
 
         return SafetensorsWeights(self.files, self.format.tensors(self.files), dtype)
 
-    def tokenizer_files(self) -> TokenizerFiles:
-        """Return the tokenizer's files, and what they say of it.
+    def tokenizer_folder(self) -> Path:
+        """Return a folder that holds the tokenizer's files.
 
         Raises:
             CheckpointError: The checkpoint has no tokenizer, or it can't be had.
@@ -96,11 +96,8 @@ class Checkpoint:
         names = self.format.tokenizer_files(self.files)
         if not {"tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model", "vocab.txt"} & set(names):
             raise CheckpointError(f"{self.name}: the tokenizer's files are missing (tokenizer.json)")
-        settings: dict[str, Any] = {}
-        for name in ("special_tokens_map.json", "tokenizer_config.json"):
-            if name in names:
-                settings |= read_json(self.files, name)
-        return TokenizerFiles(paths={name: self.files.path(name) for name in names}, settings=settings)
+        paths = [self.files.path(name) for name in names]
+        return paths[0].parent
 
     @cached_property
     def fingerprint(self) -> str:

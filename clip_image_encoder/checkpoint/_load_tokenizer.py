@@ -30,7 +30,7 @@ def load_tokenizer(
         MissingExtraError: It is of a kind that needs a package which is not installed.
         CheckpointError: The files are missing, or can't be loaded.
     """
-    files = checkpoint.tokenizer_files()
+    files = _files(checkpoint)
     try:
         made = make(files) if make else None
         if made is None and (tokenizer := read_json_tokenizer(files)):
@@ -44,6 +44,17 @@ def load_tokenizer(
                 "python -m pip install sentencepiece protobuf"
             ) from error
         raise CheckpointError(f"{checkpoint.name}: the tokenizer can't be loaded: {first_line(error)}") from error
+
+
+def _files(checkpoint: Checkpoint) -> TokenizerFiles:
+    checkpoint.tokenizer_folder()  # makes sure that there are any
+    names = checkpoint.format.tokenizer_files(checkpoint.files)
+    settings: dict[str, Any] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        if name in names:
+            said = read_json(checkpoint.files, name)
+            settings |= {key: value for key, value in said.items() if value is not None}
+    return TokenizerFiles(paths={name: checkpoint.files.path(name) for name in names}, settings=settings)
 
 
 class _SlowTokenizer:
@@ -67,8 +78,7 @@ def _through_transformers(files: TokenizerFiles) -> TextTokenizer:
     from transformers import AutoTokenizer
 
     load: Callable[..., Any] = AutoTokenizer.from_pretrained
-    folder = next(iter(files.paths.values())).parent
-    loaded = load(folder, local_files_only=True, trust_remote_code=False)
+    loaded = load(next(iter(files.paths.values())).parent, local_files_only=True, trust_remote_code=False)
     if loaded.pad_token is None:
         raise ValueError("it has no pad_token")
     if not loaded.is_fast:

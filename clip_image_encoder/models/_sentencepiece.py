@@ -10,10 +10,11 @@ The file is a protobuf, `ModelProto` of sentencepiece_model.proto. What it says 
 
 from __future__ import annotations
 
+import re
 import struct
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 __all__ = ["SentencePieces", "read_pieces"]
@@ -23,6 +24,11 @@ _Fields: TypeAlias = dict[int, list[Any]]
 _UNIGRAM = 1
 _NORMAL, _UNKNOWN, _CONTROL, _UNUSED = 1, 2, 3, 5
 _SPACE = "▁"
+_LONGEST = 32
+"""More characters than any sequence has that is replaced."""
+
+# The last one before another character may be replaced together with that, such as a letter with its accent.
+_ASCII = re.compile(r"[\x00-\x7f]+(?=[\x00-\x7f]|\Z)")
 
 
 class SentencePieces:
@@ -31,18 +37,16 @@ class SentencePieces:
     Args:
         pieces: The text, the score and the type of each piece.
         charsmap: What normalizing replaces, as the file has it.
-        drops_spaces: Whether normalizing drops the spaces at the end, and those behind another one.
 
     Attributes:
         ids: The id of each piece, control pieces such as "</s>" included.
     """
 
-    def __init__(self, pieces: list[tuple[str, float, int]], charsmap: bytes, *, drops_spaces: bool) -> None:
+    def __init__(self, pieces: list[tuple[str, float, int]], charsmap: bytes) -> None:
         from tokenizers.models import Unigram
 
         self.ids = {piece: number for number, (piece, _, _) in enumerate(pieces)}
-        self._drops_spaces = drops_spaces
-        self._replacement = _replacements(charsmap)
+        self._replace = _Replacements(charsmap)
         # No text has a space when it is cut: a name that begins with one is never found in it.
         vocabulary = [(piece if kind == _NORMAL else f" {piece}", score) for piece, score, kind in pieces]
         unknown = next(number for number, (_, _, kind) in enumerate(pieces) if kind == _UNKNOWN)
@@ -54,18 +58,8 @@ class SentencePieces:
         return [token.id for token in self._unigram.tokenize(normalized)] if normalized else []
 
     def _normalized(self, text: str) -> str:
-        """Return a text as sentencepiece's `Normalizer` does where something stands before it: spaces are kept."""
-        data, start, parts, after_space = text.encode(), 0, list[str](), False
-        while start < len(data):
-            part, length = self._replacement(data, start)
-            start += length
-            if after_space and self._drops_spaces:
-                part = part.lstrip(" ")
-            if part:
-                after_space = part.endswith(" ")
-                parts.append(part)
-        joined = "".join(parts).replace(" ", _SPACE)
-        return joined.rstrip(_SPACE) if self._drops_spaces else joined
+        """Return a text as sentencepiece's `Normalizer` does where something stands before it."""
+        return re.sub(" +", " ", self._replace(text)).replace(" ", _SPACE).rstrip(_SPACE)
 
 
 def read_pieces(data: bytes) -> SentencePieces | None:
@@ -86,10 +80,11 @@ def read_pieces(data: bytes) -> SentencePieces | None:
         trainer.get(3, [_UNIGRAM]) == [_UNIGRAM]
         and trainer.get(24, [0]) == [0]
         and trainer.get(35, [0]) == [0]
+        and rules.get(4, [1]) == [1]
         and rules.get(5, [1]) == [1]
         and {kind for _, _, kind in pieces} <= {_NORMAL, _UNKNOWN, _CONTROL, _UNUSED}
     )
-    return SentencePieces(pieces, rules.get(2, [b""])[0], drops_spaces=rules.get(4, [1]) != [0]) if is_read else None
+    return SentencePieces(pieces, rules.get(2, [b""])[0]) if is_read else None
 
 
 def _piece(fields: _Fields) -> tuple[str, float, int]:
@@ -97,41 +92,52 @@ def _piece(fields: _Fields) -> tuple[str, float, int]:
     return piece, score, fields.get(3, [_NORMAL])[0]
 
 
-def _replacements(charsmap: bytes) -> Callable[[bytes, int], tuple[str, int]]:
-    """Return what finds the replacement of the longest sequence of characters that has one.
+class _Replacements:
+    """Replaces the longest sequences of characters that have a replacement, from the start of a text to its end.
 
     Args:
         charsmap: The length of a trie, the trie, and the replacements, each of which ends with a zero byte. The trie
             is a double array of darts-clone; its values are places in the replacements.
-
-    Returns:
-        A function of UTF-8 and a place in it, which gives what stands there after normalizing, and the number of
-        bytes that it stands for: one character, or several that are replaced together.
     """
-    trie, texts = array("I"), b""
-    if charsmap:
-        (size,) = struct.unpack_from("<I", charsmap)
-        trie.frombytes(charsmap[4 : 4 + size])
-        texts = charsmap[4 + size :]
 
-    def longest(data: bytes, start: int) -> tuple[str, int]:
-        value, length = None, 0
-        if trie:
-            node = _offset(trie[0])
-            for end in range(start, len(data)):
-                node ^= data[end]
-                unit = trie[node]
-                if unit & 0x800000FF != data[end]:  # the label
-                    break
-                node ^= _offset(unit)
-                if unit >> 8 & 1:  # a leaf is below
-                    value, length = trie[node] & 0x7FFFFFFF, end + 1 - start
-        if value is not None:
-            return texts[value : texts.index(b"\0", value)].decode(), length
-        length = 1 if data[start] < 0xC0 else 2 if data[start] < 0xE0 else 3 if data[start] < 0xF0 else 4
-        return data[start : start + length].decode(), length
+    def __init__(self, charsmap: bytes) -> None:
+        (size,) = struct.unpack_from("<I", charsmap or bytes(4))
+        self._trie = array("I", charsmap[4 : 4 + size])
+        self._texts = charsmap[4 + size :]
+        ascii_only = [chr(code) for code in range(128)]
+        self._alone = {ord(letter): self._longest(letter)[0] for letter in ascii_only}
+        pairs = (first + second for first in ascii_only for second in ascii_only)
+        self._are_alone = all(self._longest(pair)[1] == 1 for pair in pairs)
 
-    return longest
+    def __call__(self, text: str) -> str:
+        """Return the text with everything replaced."""
+        parts, start = list[str](), 0
+        while start < len(text):
+            run = _ASCII.match(text, start) if self._are_alone else None
+            if run:  # most of most texts, at once
+                parts.append(run[0].translate(self._alone))
+                start = run.end()
+            else:
+                part, length = self._longest(text[start : start + _LONGEST])
+                parts.append(part)
+                start += length
+        return "".join(parts)
+
+    def _longest(self, text: str) -> tuple[str, int]:
+        """Return what replaces the start of a text, and the number of characters that it replaces."""
+        data, value, length = text.encode(), None, 0
+        node = _offset(self._trie[0]) if self._trie else 0
+        for end, byte in enumerate(data if self._trie else b"", 1):
+            node ^= byte
+            unit = self._trie[node]
+            if unit & 0x800000FF != byte:  # the label
+                break
+            node ^= _offset(unit)
+            if unit >> 8 & 1:  # a leaf is below
+                value, length = self._trie[node] & 0x7FFFFFFF, end
+        if value is None:
+            return text[0], 1
+        return self._texts[value : self._texts.index(b"\0", value)].decode(), len(data[:length].decode())
 
 
 def _offset(unit: int) -> int:

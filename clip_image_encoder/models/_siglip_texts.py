@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from clip_image_encoder.models._family import TextTokenizer, TokenizerFiles
 from clip_image_encoder.models._sentencepiece import read_pieces
-from clip_image_encoder.models._tokens import FastTokenizer, read_json_tokenizer, side
+from clip_image_encoder.models._tokens import FastTokenizer, id_of, read_json_tokenizer, side
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -106,7 +106,8 @@ def _special_ids(files: TokenizerFiles, id_of: Callable[[str], int | None]) -> d
 def _pieces_of(tokenizer: Tokenizer) -> Callable[[str], list[int]]:
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
+    # It puts the space before the first word itself.
+    return lambda text: tokenizer.encode(text.strip(f" {_SPACE}"), add_special_tokens=False).ids
 
 
 def _lower_case_texts(tokenizer: Tokenizer, files: TokenizerFiles) -> TextTokenizer:
@@ -117,12 +118,10 @@ def _lower_case_texts(tokenizer: Tokenizer, files: TokenizerFiles) -> TextTokeni
     lower: normalizers.Normalizer = normalizers.Lowercase()
     tokenizer.normalizer = normalizers.Sequence([lower, tokenizer.normalizer]) if tokenizer.normalizer else lower
     if {"add_bos_token", "add_eos_token"} & files.settings.keys():
-        ends = {
-            role: files.token(f"{role}_token") for role in ("bos", "eos") if files.settings.get(f"add_{role}_token")
-        }
-        before, after = (ends.get(role) or "" for role in ("bos", "eos"))
-        tokens = [(token, tokenizer.token_to_id(token)) for token in (before, after) if token]
+        around = {role: files.token(f"{role}_token") or "" for role in ("bos", "eos")}
+        before, after = (token if files.settings.get(f"add_{role}_token") else "" for role, token in around.items())
         tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"{before} $A {after}".strip(), special_tokens=tokens
+            single=f"{before} $A {after}".strip(),
+            special_tokens=[(token, id_of(tokenizer, token)) for token in (before, after) if token],
         )
     return FastTokenizer(tokenizer, files, rule="SigLIP 2's texts")

@@ -10,7 +10,7 @@ from clip_image_encoder.models._family import TokenizerFiles
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
 
-__all__ = ["FastTokenizer", "read_json_tokenizer", "side"]
+__all__ = ["FastTokenizer", "id_of", "read_json_tokenizer", "side"]
 
 _ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -24,7 +24,7 @@ class FastTokenizer:
         rule: As in `TextTokenizer`.
 
     Raises:
-        ValueError: No token is there to fill texts up with.
+        ValueError: The vocabulary has no token to fill texts up with.
     """
 
     def __init__(self, tokenizer: Tokenizer, files: TokenizerFiles, *, rule: str = "") -> None:
@@ -34,7 +34,7 @@ class FastTokenizer:
         tokenizer.add_special_tokens(_special_tokens(files, tokenizer))
         self._tokenizer = tokenizer
         self.special_tokens = tokenizer.num_special_tokens_to_add(is_pair=False)
-        self.padding_id = _padding_id(tokenizer, files.token("pad_token") or stated.get("pad_token"))
+        self.padding_id = id_of(tokenizer, files.token("pad_token") or stated.get("pad_token"))
         self.padding_side = side(files.settings.get("padding_side", stated.get("direction")))
         self.truncation_side = side(files.settings.get("truncation_side"))
         self.rule = rule
@@ -52,7 +52,19 @@ def read_json_tokenizer(files: TokenizerFiles) -> Tokenizer | None:
     from tokenizers import Tokenizer
 
     path = files.paths.get("tokenizer.json")
-    return path and Tokenizer.from_file(str(path))
+    return None if path is None else Tokenizer.from_file(str(path))
+
+
+def id_of(tokenizer: Tokenizer, token: str | None) -> int:
+    """Return the id of a token that the tokenizer has to have.
+
+    Raises:
+        ValueError: It is not in the vocabulary.
+    """
+    number = None if token is None else tokenizer.token_to_id(token)
+    if number is None:
+        raise ValueError(f"the special token {token!r} is not in its vocabulary")
+    return number
 
 
 def _special_tokens(files: TokenizerFiles, tokenizer: Tokenizer) -> list[AddedToken]:
@@ -77,13 +89,6 @@ def _is_special(value: object) -> bool:
 
 def _matching(value: Mapping[str, Any]) -> dict[str, bool]:
     return {key: bool(value.get(key)) for key in ("single_word", "lstrip", "rstrip", "normalized")}
-
-
-def _padding_id(tokenizer: Tokenizer, token: str | None) -> int:
-    number = None if token is None else tokenizer.token_to_id(token)
-    if number is None:
-        raise ValueError("no pad_token is in its vocabulary")
-    return number
 
 
 def side(value: object) -> Literal["right", "left"]:

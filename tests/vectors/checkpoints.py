@@ -85,6 +85,9 @@ def make_checkpoint(name: str, root: Path) -> str:
 
 def _add_tokenizer(folder: Path) -> None:
     """Copy the bundled tokenizer, whose ids are all below the towers' 4096."""
-    for name, path in open_checkpoint("tiny-shapes").tokenizer_files().paths.items():
-        if name != "config.json":
-            (folder / name).write_bytes(path.read_bytes())
+    source = open_checkpoint("tiny-shapes").tokenizer_folder()
+    for file in source.glob("*.json"):
+        if "token" in file.name or file.name in ("vocab.json", "merges.txt"):
+            (folder / file.name).write_bytes(file.read_bytes())
+    for file in source.glob("merges.txt"):
+        (folder / file.name).write_bytes(file.read_bytes())
