@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from types import FunctionType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,9 +26,6 @@ _CHARACTERS_A_TOKEN = 8
 _SPARE_TOKENS = 64
 _LONGEST_WORD = 16_384
 _END_OF_WORD = re.compile(r"\s|\Z")
-
-_Clean: TypeAlias = Callable[[str], str]
-_Make: TypeAlias = Callable[[TokenizerFiles], "TextTokenizer | None"]
 
 
 class CheckpointTokenizer:
@@ -56,8 +53,8 @@ class CheckpointTokenizer:
         *,
         max_length: int,
         padding: Literal["longest", "max_length"],
-        clean: _Clean | None = None,
-        tokenizer: _Make | None = None,
+        clean: Callable[[str], str] | None = None,
+        tokenizer: Callable[[TokenizerFiles], TextTokenizer | None] | None = None,
     ) -> None:
         self._checkpoint = checkpoint
         self._max_length = check_count(max_length, name="max_length")
@@ -130,7 +127,7 @@ def enough_of(text: str, tokenizer: TextTokenizer, max_length: int) -> str:
     return text
 
 
-def _described(clean: _Clean) -> str:
+def _described(clean: Callable[[str], str]) -> str:
     """Return where a function is defined, or the fields of a rule with settings, which is a frozen dataclass."""
     if isinstance(clean, FunctionType) and "<" not in clean.__qualname__:  # as in <lambda>, which two may be called
         return f"{clean.__module__}.{clean.__qualname__}"
@@ -141,7 +138,7 @@ def _restore(
     checkpoint: Checkpoint,
     max_length: int,
     padding: Literal["longest", "max_length"],
-    clean: _Clean | None,
-    make: _Make | None,
+    clean: Callable[[str], str] | None,
+    make: Callable[[TokenizerFiles], TextTokenizer | None] | None,
 ) -> CheckpointTokenizer:
     return CheckpointTokenizer(checkpoint, max_length=max_length, padding=padding, clean=clean, tokenizer=make)

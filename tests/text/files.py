@@ -101,7 +101,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
 def spiece(**options: Any) -> bytes:
     """Return a `spiece.model`, by default of SigLIP's kind: unigram, normalized by "nmt_nfkc", with its ids."""
     written = BytesIO()
-    settings = {
+    settings: dict[str, Any] = {
         "model_type": "unigram",
         "vocab_size": 300,
         "pad_id": 0,

@@ -67,7 +67,9 @@ def strings(count: int = 2_000) -> list[str]:
         "".join(chr(drawn.randrange(*drawn.choice(RANGES))) for _ in range(drawn.randint(1, 30)))
         for _ in range(count // 5)
     ]
-    return ["", " ", "\n", "▁", "!", " a", "a ", "a  b", "▁ a", "</s>", "a</s>", "a </s> b", "¨a", *mixed, *anything]
+    texts = ["", " ", "\n", "▁", "!", " a", "a ", "a  b", "▁ a", "</s>", "a</s>", "a </s> b", "¨a", *mixed, *anything]
+    # transformers 4 finds a start token in it, and 5 doesn't.
+    return [text for text in texts if "<|STARTOFTEXT|>" not in text or transformers.__version__ >= "5"]
 
 
 def checkpoint_in(folder: Path, model_type: str) -> Path:
