@@ -5,17 +5,18 @@ The file is a protobuf, `ModelProto` of sentencepiece_model.proto. What it says 
     ModelProto       1 pieces    2 trainer_spec    3 normalizer_spec
     SentencePiece    1 piece     2 score           3 type
     TrainerSpec      3 model_type    24 treat_whitespace_as_suffix    35 byte_fallback
-    NormalizerSpec   2 precompiled_charsmap    4 remove_extra_whitespaces    5 escape_whitespaces
+    NormalizerSpec   2 precompiled_charsmap    3 add_dummy_prefix    4 remove_extra_whitespaces    5 escape_whitespaces
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from array import array
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, TypeAlias
+
+from clip_image_encoder.models._unigram import Unigram
 
 __all__ = ["SentencePieces", "read_pieces"]
 
@@ -32,34 +33,37 @@ _ASCII = re.compile(r"[\x00-\x7f]+(?=[\x00-\x7f]|\Z)")
 
 
 class SentencePieces:
-    """A unigram model of sentencepiece.
+    """A unigram model of sentencepiece, run as transformers' `SiglipTokenizer` does: behind the name of a token.
+
+    Without something before it, a text would lose the space that it begins with, or get one. What stands before a
+    text also decides the rounding of its scores, so it is the same here.
 
     Args:
         pieces: The text, the score and the type of each piece.
         charsmap: What normalizing replaces, as the file has it.
+        adds_space: Whether each text gets a space before it.
 
     Attributes:
         ids: The id of each piece, control pieces such as "</s>" included.
     """
 
-    def __init__(self, pieces: list[tuple[str, float, int]], charsmap: bytes) -> None:
-        from tokenizers.models import Unigram
-
-        self.ids = {piece: number for number, (piece, _, _) in enumerate(pieces)}
+    def __init__(self, pieces: list[tuple[str, float, int]], charsmap: bytes, *, adds_space: bool) -> None:
+        texts, scores, kinds = zip(*pieces, strict=True)
+        unknown = kinds.index(_UNKNOWN)
+        found = [score if kind == _NORMAL else None for score, kind in zip(scores, kinds, strict=True)]
+        self.ids = {piece: number for number, piece in enumerate(texts)}
+        self._cut = Unigram(texts, found, unknown)
         self._replace = _Replacements(charsmap)
-        # No text has a space when it is cut: a name that begins with one is never found in it.
-        vocabulary = [(piece if kind == _NORMAL else f" {piece}", score) for piece, score, kind in pieces]
-        unknown = next(number for number, (_, _, kind) in enumerate(pieces) if kind == _UNKNOWN)
-        self._unigram = Unigram(vocabulary, unknown, byte_fallback=False)
+        self._space, self._before = _SPACE if adds_space else "", texts[unknown]
+        self._dropped = len(self._cut(self._normalized(self._before)))
 
     def __call__(self, text: str) -> list[int]:
-        """Return the ids of the pieces of a text, without a space of its own before it and symbols around it."""
-        normalized = self._normalized(text)
-        return [token.id for token in self._unigram.tokenize(normalized)] if normalized else []
+        """Return the ids of the pieces of a text."""
+        return self._cut(self._normalized(self._before + text))[self._dropped :]
 
     def _normalized(self, text: str) -> str:
-        """Return a text as sentencepiece's `Normalizer` does where something stands before it."""
-        return re.sub(" +", " ", self._replace(text)).replace(" ", _SPACE).rstrip(_SPACE)
+        """Return a text that begins with no space as sentencepiece's `Normalizer` does."""
+        return self._space + re.sub(" +", " ", self._replace(text)).replace(" ", _SPACE).rstrip(_SPACE)
 
 
 def read_pieces(data: bytes) -> SentencePieces | None:
@@ -84,7 +88,8 @@ def read_pieces(data: bytes) -> SentencePieces | None:
         and rules.get(5, [1]) == [1]
         and {kind for _, _, kind in pieces} <= {_NORMAL, _UNKNOWN, _CONTROL, _UNUSED}
     )
-    return SentencePieces(pieces, rules.get(2, [b""])[0]) if is_read else None
+    adds_space = rules.get(3, [1]) == [1]
+    return SentencePieces(pieces, rules.get(2, [b""])[0], adds_space=adds_space) if is_read else None
 
 
 def _piece(fields: _Fields) -> tuple[str, float, int]:
@@ -102,7 +107,7 @@ class _Replacements:
 
     def __init__(self, charsmap: bytes) -> None:
         (size,) = struct.unpack_from("<I", charsmap or bytes(4))
-        self._trie = array("I", charsmap[4 : 4 + size])
+        self._trie = struct.unpack_from(f"<{size // 4}I", charsmap, 4) if size else ()
         self._texts = charsmap[4 + size :]
         ascii_only = [chr(code) for code in range(128)]
         self._alone = {ord(letter): self._longest(letter)[0] for letter in ascii_only}

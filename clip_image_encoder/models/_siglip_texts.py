@@ -5,11 +5,11 @@ Which of both a checkpoint is, its tokenizer says; fixed-size SigLIP 2 has the c
 SigLIP: lower case, no punctuation, one space for any white space, then the pieces of sentencepiece. It is what
 transformers' `SiglipTokenizer` does, which needs the sentencepiece library; its `spiece.model` is read without that.
 
-SigLIP 2: Gemma's byte pairs of lower-cased texts, with their punctuation: it was trained so (section 2.1 of the paper;
-big_vision's `lower`), and transformers 5 has a `Siglip2Tokenizer` that does so for NaFlex checkpoints. For those of
-fixed size it runs `GemmaTokenizer`, which their files name and which knows of no case; so did transformers 4 for
-both. open_clip removes the punctuation, too, and its own format says so. In transformers' format the rule is that of
-`Siglip2Tokenizer`, whatever the size.
+SigLIP 2: Gemma's byte pairs of lower-cased texts, with their punctuation: it was trained so (section 2.1 of the
+paper), and transformers 5 has a `Siglip2Tokenizer` that does so for NaFlex checkpoints (issue 43054 of transformers).
+For those of fixed size it runs `GemmaTokenizer`, which their files name and which knows of no case; so did
+transformers 4 for both. open_clip removes the punctuation, too, and its own format says so. In transformers' format
+the rule is that of `Siglip2Tokenizer`, whatever the size.
 """
 
 from __future__ import annotations
@@ -71,6 +71,9 @@ class _CanonicalTexts:
         self._pieces = pieces
         self._special = _special_ids(files, id_of)
         self._is_special = re.compile(f"({'|'.join(map(re.escape, sorted(self._special, key=len, reverse=True)))})")
+        for token in (files.token("eos_token"), files.token("pad_token")):
+            if token not in self._special:
+                raise ValueError(f"the special token {token!r} is not in its vocabulary")
         self._end, self.padding_id = (self._special[files.token(role) or ""] for role in ("eos_token", "pad_token"))
         self._is_lowered = files.settings.get("do_lower_case", True)
         self.padding_side = side(files.settings.get("padding_side"))

@@ -67,7 +67,25 @@ def strings(count: int = 2_000) -> list[str]:
         "".join(chr(drawn.randrange(*drawn.choice(RANGES))) for _ in range(drawn.randint(1, 30)))
         for _ in range(count // 5)
     ]
-    texts = ["", " ", "\n", "▁", "!", " a", "a ", "a  b", "▁ a", "</s>", "a</s>", "a </s> b", "¨a", *mixed, *anything]
+    runs = [drawn.choice("08aehlrstx") * drawn.randint(2, 60) for _ in range(count // 20)]
+    texts = [
+        *runs,
+        "",
+        " ",
+        "\n",
+        "▁",
+        "!",
+        " a",
+        "a ",
+        "a  b",
+        "▁ a",
+        "</s>",
+        "a</s>",
+        "a </s> b",
+        "¨a",
+        *mixed,
+        *anything,
+    ]
     # transformers 4 finds a start token in it, and 5 doesn't.
     return [text for text in texts if "<|STARTOFTEXT|>" not in text or transformers.__version__ >= "5"]
 
