@@ -50,7 +50,7 @@ class TextEncoder:
 
     Raises:
         ConfigurationError: The device or the dtype can't be had, or the components don't fit each other.
-        MissingExtraError: The backend's package is not installed.
+        MissingExtraError: A package that the backend or the tokenizer needs is not installed.
         CheckpointError: The checkpoint is missing, unreachable, damaged, or has no text tower.
 
     Example:

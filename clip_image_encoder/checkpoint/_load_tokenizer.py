@@ -32,18 +32,30 @@ def load_tokenizer(
     """
     files = _files(checkpoint)
     try:
-        made = make(files) if make else None
-        if made is None and (tokenizer := read_json_tokenizer(files)):
-            made = FastTokenizer(tokenizer, files)
-        return made or _through_transformers(files)
-    except Exception as error:  # the tokenizers' compiled part raises bare Exceptions
+        return _from_files(files, make) or _through_transformers(files)
+    except ImportError as error:  # transformers names packages that it would need for any way to read the files
         pieces = next((name for name in files.paths if name.endswith(".model")), None)
-        if pieces and "tokenizer.json" not in files.paths and find_spec("sentencepiece") is None:
+        if pieces and find_spec("sentencepiece") is None:
             raise MissingExtraError(
                 f"{checkpoint.name}: {pieces} is of a kind that needs sentencepiece: "
                 "python -m pip install sentencepiece protobuf"
             ) from error
-        raise CheckpointError(f"{checkpoint.name}: the tokenizer can't be loaded: {first_line(error)}") from error
+        raise _unreadable(checkpoint, error) from error
+    except Exception as error:  # the tokenizers' compiled part raises bare Exceptions
+        raise _unreadable(checkpoint, error) from error
+
+
+def _from_files(
+    files: TokenizerFiles, make: Callable[[TokenizerFiles], TextTokenizer | None] | None
+) -> TextTokenizer | None:
+    made = make(files) if make else None
+    if made is None and (tokenizer := read_json_tokenizer(files)):
+        return FastTokenizer(tokenizer, files)
+    return made
+
+
+def _unreadable(checkpoint: Checkpoint, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{checkpoint.name}: the tokenizer can't be loaded: {first_line(error)}")
 
 
 def _files(checkpoint: Checkpoint) -> TokenizerFiles:

@@ -49,6 +49,8 @@ def siglip_texts(files: TokenizerFiles) -> TextTokenizer | None:
         return _CanonicalTexts(_pieces_of(tokenizer), tokenizer.token_to_id, files)
     if tokenizer and isinstance(tokenizer.model, models.BPE):
         return _lower_case_texts(tokenizer, files)
+    if tokenizer is None and "tokenizer.model" in files.paths:
+        raise ValueError("tokenizer.json is missing, which a SigLIP 2 has beside tokenizer.model or in its place")
     return None
 
 
