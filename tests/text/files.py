@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import sentencepiece
+import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from tests.training import tokenizer as clip_tokenizer
@@ -108,6 +109,8 @@ def spiece(**options: Any) -> bytes:
         "eos_id": 1,
         "unk_id": 2,
         "bos_id": -1,
+        # transformers 4 turns it off whatever the file says. It decides the rounding of scores.
+        "add_dummy_prefix": transformers.__version__ >= "5",
     }
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(SENTENCES),
