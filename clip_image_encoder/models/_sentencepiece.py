@@ -23,7 +23,7 @@ __all__ = ["SentencePieces", "read_pieces"]
 _Fields: TypeAlias = dict[int, list[Any]]
 
 _UNIGRAM = 1
-_NORMAL, _UNKNOWN, _CONTROL, _UNUSED = 1, 2, 3, 5
+_NORMAL, _UNKNOWN, _CONTROL, _UNUSED, _BYTE = 1, 2, 3, 5, 6
 _SPACE = "▁"
 _LONGEST = 32
 """More characters than any sequence has that is replaced."""
@@ -52,7 +52,8 @@ class SentencePieces:
         unknown = kinds.index(_UNKNOWN)
         found = [score if kind == _NORMAL else None for score, kind in zip(scores, kinds, strict=True)]
         self.ids = {piece: number for number, piece in enumerate(texts)}
-        self._cut = Unigram(texts, found, unknown)
+        of_bytes = [self.ids[f"<0x{byte:02X}>"] for byte in range(256)] if _BYTE in kinds else ()
+        self._cut = Unigram(texts, found, unknown, of_bytes)
         self._replace = _Replacements(charsmap)
         self._space, self._before = _SPACE if adds_space else "", texts[unknown]
         self._dropped = len(self._cut(self._normalized(self._before)))
@@ -83,10 +84,10 @@ def read_pieces(data: bytes) -> SentencePieces | None:
     is_read = (
         trainer.get(3, [_UNIGRAM]) == [_UNIGRAM]
         and trainer.get(24, [0]) == [0]
-        and trainer.get(35, [0]) == [0]
         and rules.get(4, [1]) == [1]
         and rules.get(5, [1]) == [1]
-        and {kind for _, _, kind in pieces} <= {_NORMAL, _UNKNOWN, _CONTROL, _UNUSED}
+        and trainer.get(35, [0]) == [int(any(kind == _BYTE for _, _, kind in pieces))]
+        and {kind for _, _, kind in pieces} <= {_NORMAL, _UNKNOWN, _CONTROL, _UNUSED, _BYTE}
     )
     adds_space = rules.get(3, [1]) == [1]
     return SentencePieces(pieces, rules.get(2, [b""])[0], adds_space=adds_space) if is_read else None

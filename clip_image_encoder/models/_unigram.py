@@ -21,9 +21,12 @@ class Unigram:
         scores: The score of each piece that may be found in a text, by its id; None for another one, such as "</s>".
         pieces: The text of each piece, by its id.
         unknown: The id of what no piece has.
+        of_bytes: The id of each byte, for what no piece has; none where that gets `unknown`.
     """
 
-    def __init__(self, pieces: Sequence[str], scores: Sequence[float | None], unknown: int) -> None:
+    def __init__(
+        self, pieces: Sequence[str], scores: Sequence[float | None], unknown: int, of_bytes: Sequence[int] = ()
+    ) -> None:
         self._pieces = {
             piece: (number, score)
             for number, (piece, score) in enumerate(zip(pieces, scores, strict=True))
@@ -34,9 +37,10 @@ class Unigram:
             self._longest[piece[0]] = max(len(piece), self._longest.get(piece[0], 0))
         lowest = min(score for _, score in self._pieces.values())
         self._unknown, self._unknown_score = unknown, _rounded(lowest - _PENALTY)
+        self._of_bytes = of_bytes
 
     def __call__(self, text: str) -> list[int]:
-        """Return the ids of the pieces; those characters side by side that no piece has are one."""
+        """Return the ids of the pieces; characters side by side that no piece has are one, or their bytes."""
         sums = [0.0] * (len(text) + 1)
         ways: list[tuple[int, int] | None] = [None] * len(sums)  # by the end of a piece: where it starts, and its id
         for start, letter in enumerate(text):
@@ -53,16 +57,18 @@ class Unigram:
                 total = _rounded(before + self._unknown_score)
                 if ways[start + 1] is None or total > sums[start + 1]:
                     sums[start + 1], ways[start + 1] = total, (start, self._unknown)
-        return self._back(ways)
+        return self._back(text, ways)
 
-    def _back(self, ways: Sequence[tuple[int, int] | None]) -> list[int]:
+    def _back(self, text: str, ways: Sequence[tuple[int, int] | None]) -> list[int]:
         ids: list[int] = []
-        way = ways[-1]
-        while way is not None:
+        end = len(text)
+        while (way := ways[end]) is not None:
             start, number = way
-            if number != self._unknown or ids[-1:] != [self._unknown]:
+            if number == self._unknown and self._of_bytes:
+                ids += [self._of_bytes[byte] for byte in reversed(text[start:end].encode())]
+            elif number != self._unknown or ids[-1:] != [number]:
                 ids.append(number)
-            way = ways[start]
+            end = start
         return ids[::-1]
 
 
