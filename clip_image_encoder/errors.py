@@ -3,7 +3,7 @@
 ```text
 EncoderError
 ├─ ConfigurationError (ValueError)    called wrong; raised before anything is read
-│  ├─ MissingExtraError (ImportError) a backend needs a package that is not installed
+│  ├─ MissingExtraError (ImportError) a package is needed that is not installed
 │  └─ CheckpointError (OSError)       not found, offline, incomplete, unsafe
 ├─ ImageError (ValueError)            one input: .index, .source, __cause__
 │  ├─ ImageNotFoundError (FileNotFoundError)
@@ -54,7 +54,7 @@ class ConfigurationError(EncoderError, ValueError):
 
 
 class MissingExtraError(ConfigurationError, ImportError):
-    """A backend was named whose package is not installed; the message has the `pip install` line."""
+    """A package is needed that is not installed; the message has the `pip install` line."""
 
 
 class CheckpointError(ConfigurationError, OSError):

@@ -57,7 +57,7 @@ class TextEncoder:
 
     Raises:
         ConfigurationError: The device or the dtype can't be had, or the components don't fit each other.
-        MissingExtraError: The backend's package is not installed.
+        MissingExtraError: A package that the backend or the tokenizer needs is not installed.
         CheckpointError: The checkpoint is missing, unreachable, damaged, or has no text tower.
 
     Example:
@@ -311,6 +311,7 @@ def _own_tokenizer(source: Checkpoint, spec: TextSpec, length: int | None) -> Ch
         max_length=longest if length is None else min(length, longest),
         padding=spec.padding,
         clean=spec.clean,
+        tokenizer=spec.tokenizer,
     )
 
 

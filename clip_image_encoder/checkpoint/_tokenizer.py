@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from threading import Lock
+from collections.abc import Callable, Sequence
 from types import FunctionType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
+
+import numpy as np
 
 from clip_image_encoder._arguments import check_count
 from clip_image_encoder._fingerprint import describe_component
-from clip_image_encoder._forks import in_forks, no_fork
-from clip_image_encoder._messages import first_line
+from clip_image_encoder._forks import no_fork
 from clip_image_encoder.arrays import TokenIds
 from clip_image_encoder.checkpoint._checkpoint import Checkpoint
-from clip_image_encoder.errors import CheckpointError
+from clip_image_encoder.checkpoint._load_tokenizer import load_tokenizer
+from clip_image_encoder.errors import ConfigurationError
+from clip_image_encoder.models import TextTokenizer, TokenizerFiles
 
-__all__ = ["CheckpointTokenizer", "Tokenizer", "enough_of"]
+__all__ = ["CheckpointTokenizer", "enough_of"]
 
 # A long text is cut before it is tokenized, to so much: so many characters for each token that is wanted,
 # tokens behind the last one that is read, characters of a word that stays whole.
@@ -25,28 +26,6 @@ _CHARACTERS_A_TOKEN = 8
 _SPARE_TOKENS = 64
 _LONGEST_WORD = 16_384
 _END_OF_WORD = re.compile(r"\s|\Z")
-
-
-class Tokenizer(Protocol):
-    """What is asked of a tokenizer of transformers."""
-
-    @property
-    def truncation_side(self) -> str:
-        """Where texts are cut that are too long: "right" or "left"."""
-        ...
-
-    def __call__(
-        self,
-        text: str | list[str],
-        /,
-        *,
-        padding: str | bool = False,
-        truncation: bool,
-        max_length: int,
-        return_tensors: str | None = None,
-    ) -> Mapping[str, Any]:
-        """Return `input_ids` and, of most tokenizers, an `attention_mask`."""
-        ...
 
 
 class CheckpointTokenizer:
@@ -59,9 +38,11 @@ class CheckpointTokenizer:
         max_length: Number of tokens at which texts are cut, special ones included.
         padding: "longest" or "max_length", as in `models.TextSpec`.
         clean: Changes a text before it becomes tokens; None leaves it alone.
+        tokenizer: Makes the tokenizer of the files, as in `models.TextSpec`; None leaves it to the files.
 
     Raises:
-        ConfigurationError: `max_length` is not a positive integer.
+        ConfigurationError: `max_length` is not a positive integer, or leaves no token between the special ones.
+        MissingExtraError: The tokenizer is of a kind that needs a package which is not installed.
         CheckpointError: The tokenizer's files are missing, or can't be loaded.
     """
 
@@ -73,21 +54,24 @@ class CheckpointTokenizer:
         max_length: int,
         padding: Literal["longest", "max_length"],
         clean: Callable[[str], str] | None = None,
+        tokenizer: Callable[[TokenizerFiles], TextTokenizer | None] | None = None,
     ) -> None:
         self._checkpoint = checkpoint
         self._max_length = check_count(max_length, name="max_length")
         self._padding = padding
         self._clean = clean
-        self._tokenizer = _load(checkpoint)
-        self._lock = Lock()
-        in_forks(self, CheckpointTokenizer._renew)
+        self._make = tokenizer
+        self._tokenizer = load_tokenizer(checkpoint, tokenizer)
+        around = self._tokenizer.special_tokens
+        if max_length <= around:
+            raise ConfigurationError(f"max_length must be more than {around}, the number of special tokens")
 
     @property
     def fingerprint(self) -> str:
         """Same string, same token ids: the tokenizer's files, and how texts are cleaned, cut and padded."""
         parts = (self._checkpoint.tokenizer_fingerprint, self._max_length, self._padding)
-        rule = "" if self._clean is None else f" of {_described(self._clean)}"
-        return f"tokens{parts}{rule}"
+        rules = [self._tokenizer.rule, "" if self._clean is None else _described(self._clean)]
+        return " of ".join([f"tokens{parts}", *filter(None, rules)])
 
     def __call__(self, texts: Sequence[str], /) -> tuple[TokenIds, TokenIds | None]:
         """Return token ids `(n, length)`, and their mask or None.
@@ -96,31 +80,31 @@ class CheckpointTokenizer:
             texts: Strings without surrogates.
         """
         clean = self._clean or str
-        # Fast tokenizers keep padding and truncation as state, which threads would fight over.
-        with self._lock, no_fork():
-            tokens = self._tokenizer(
-                [enough_of(clean(text), self._tokenizer, self._max_length) for text in texts],
-                padding=self._padding,
-                truncation=True,
-                max_length=self._max_length,
-                return_tensors="np",
-            )
-        return tokens["input_ids"], tokens.get("attention_mask")
+        # One by one: a batch is tokenized on threads of the library's own, which a forked process doesn't have.
+        with no_fork():
+            rows = [self._ids(clean(text)) for text in texts]
+        fills = self._padding == "max_length"
+        length = self._max_length if fills else max(map(len, rows), default=0)
+        token_ids = np.full((len(rows), length), self._tokenizer.padding_id, np.int64)
+        mask = np.zeros_like(token_ids)
+        for number, ids in enumerate(rows):
+            read = slice(len(ids)) if self._tokenizer.padding_side == "right" else slice(length - len(ids), None)
+            token_ids[number, read] = ids
+            mask[number, read] = 1
+        # A tower that was trained on full length attends to the padding.
+        return token_ids, None if fills else mask
+
+    def _ids(self, text: str) -> list[int]:
+        return self._tokenizer(enough_of(text, self._tokenizer, self._max_length), self._max_length)
 
     def __repr__(self) -> str:
         return f"CheckpointTokenizer({self._checkpoint.name!r}, max_length={self._max_length})"
 
     def __reduce__(self) -> tuple[Callable[..., CheckpointTokenizer], tuple[Any, ...]]:
-        return _restore, (self._checkpoint, self._max_length, self._padding, self._clean)
-
-    def _renew(self) -> None:
-        self._lock = Lock()
-        if "TOKENIZERS_PARALLELISM" in os.environ:
-            # Where it is set, tokenizers doesn't notice forks, and waits for its threads, which are not there.
-            os.environ["TOKENIZERS_PARALLELISM"] = "false"
+        return _restore, (self._checkpoint, self._max_length, self._padding, self._clean, self._make)
 
 
-def enough_of(text: str, tokenizer: Tokenizer, max_length: int) -> str:
+def enough_of(text: str, tokenizer: TextTokenizer, max_length: int) -> str:
     """Return the start of a text, or all of it, of which the tokenizer makes the same first tokens as of the whole.
 
     A tokenizer reads a text to its end, at a megabyte in seconds, before it cuts the tokens. What lies many tokens
@@ -137,7 +121,7 @@ def enough_of(text: str, tokenizer: Tokenizer, max_length: int) -> str:
     while length < len(text) and tokenizer.truncation_side == "right":
         end = _END_OF_WORD.search(text, length, length + _LONGEST_WORD)
         start = text[: end and end.start()]
-        if len(tokenizer(start, truncation=True, max_length=wanted)["input_ids"]) == wanted:
+        if len(tokenizer(start, wanted)) == wanted:
             return start
         length *= 4  # there was much that became no token, such as white space
     return text
@@ -150,21 +134,11 @@ def _described(clean: Callable[[str], str]) -> str:
     return describe_component(clean)
 
 
-def _load(checkpoint: Checkpoint) -> Tokenizer:
-    from transformers import AutoTokenizer
-
-    load: Callable[..., Tokenizer] = AutoTokenizer.from_pretrained
-    folder = checkpoint.tokenizer_folder()
-    try:
-        return load(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # the tokenizers' compiled part raises bare Exceptions
-        raise CheckpointError(f"{checkpoint.name}: the tokenizer can't be loaded: {first_line(error)}") from error
-
-
 def _restore(
     checkpoint: Checkpoint,
     max_length: int,
     padding: Literal["longest", "max_length"],
     clean: Callable[[str], str] | None,
+    make: Callable[[TokenizerFiles], TextTokenizer | None] | None,
 ) -> CheckpointTokenizer:
-    return CheckpointTokenizer(checkpoint, max_length=max_length, padding=padding, clean=clean)
+    return CheckpointTokenizer(checkpoint, max_length=max_length, padding=padding, clean=clean, tokenizer=make)

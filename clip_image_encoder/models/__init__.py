@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from clip_image_encoder.models._cut import cut, cut_to_image
-from clip_image_encoder.models._family import Family, TextSpec, VisionSpec, Weights
+from clip_image_encoder.models._family import Family, TextSpec, TextTokenizer, TokenizerFiles, VisionSpec, Weights
 from clip_image_encoder.models._registry import available_families, find_family
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Family",
     "TextSpec",
+    "TextTokenizer",
     "TextTower",
+    "TokenizerFiles",
     "VisionSpec",
     "VisionTower",
     "Weights",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from clip_image_encoder.errors import ConfigurationError
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from clip_image_encoder.models._towers import TextTower, VisionTower
 
-__all__ = ["Family", "TextSpec", "VisionSpec", "Weights"]
+__all__ = ["Family", "TextSpec", "TextTokenizer", "TokenizerFiles", "VisionSpec", "Weights"]
 
 
 class Weights(Protocol):
@@ -100,6 +101,63 @@ class VisionSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TokenizerFiles:
+    """The files of a checkpoint's tokenizer.
+
+    Attributes:
+        paths: Where each file lies, by its name, such as "tokenizer.json".
+        settings: What `tokenizer_config.json` says, and of special tokens what `special_tokens_map.json` adds to it.
+    """
+
+    paths: Mapping[str, Path]
+    settings: Mapping[str, Any]
+
+    def token(self, role: str) -> str | None:
+        """Return the special token of a role, such as "pad_token", or None where the files name none."""
+        value = self.settings.get(role)
+        content = value.get("content") if isinstance(value, Mapping) else value
+        return content if isinstance(content, str) else None
+
+
+class TextTokenizer(Protocol):
+    """Turns one text into token ids, and says how a batch of them is padded. It may be called from several threads."""
+
+    @property
+    def special_tokens(self) -> int:
+        """Number of special tokens around a text."""
+        ...
+
+    @property
+    def padding_id(self) -> int:
+        """The id that texts are filled up with."""
+        ...
+
+    @property
+    def padding_side(self) -> Literal["right", "left"]:
+        """Where texts are filled up."""
+        ...
+
+    @property
+    def truncation_side(self) -> Literal["right", "left"]:
+        """Where texts are cut that are too long."""
+        ...
+
+    @property
+    def rule(self) -> str:
+        """What is done to texts that the files don't say, for the fingerprint; "" for nothing."""
+        ...
+
+    def __call__(self, text: str, max_length: int, /) -> list[int]:
+        """Return the ids of a text, special tokens included.
+
+        Args:
+            text: Of any length.
+            max_length: Number of ids at which the text is cut; more than `special_tokens`.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
 class TextSpec:
     """The text tower of a checkpoint, and how its texts are prepared.
 
@@ -110,6 +168,8 @@ class TextSpec:
         clean: Changes a text as the training did before it became tokens; None leaves it alone.
         compared_by: What the training made probabilities with: "softmax" over all texts of an image, or "sigmoid"
             of each pair.
+        tokenizer: Makes a tokenizer of a checkpoint's files, a function at the top of a module; it returns None where
+            the files say all. None leaves it to the files.
         load: Builds the tower and fills it with weights; called once for each device.
     """
 
@@ -117,6 +177,7 @@ class TextSpec:
     padding: Literal["longest", "max_length"]
     clean: Callable[[str], str] | None = None
     compared_by: Literal["softmax", "sigmoid"] = "softmax"
+    tokenizer: Callable[[TokenizerFiles], TextTokenizer | None] | None = None
     load: Callable[[Weights], TextTower]
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from clip_image_encoder.models._family import TextSpec, Weights
+from clip_image_encoder.models._siglip_texts import siglip_texts
 from clip_image_encoder.models._transformers import build_model, part_of
 from clip_image_encoder.protocols import Output
 
@@ -42,6 +43,7 @@ def text_spec(kind: str, config: Mapping[str, Any], part: str | None) -> TextSpe
         # The tower was trained on texts padded to their full length, and attends to the padding.
         padding="max_length",
         compared_by="sigmoid",
+        tokenizer=siglip_texts,
         load=partial(_load_text, kind, config, part),
     )
 

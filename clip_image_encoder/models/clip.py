@@ -6,8 +6,10 @@ Images: the class token, normalized and projected. Texts: the end-of-text token,
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from clip_image_encoder.models._byte_pairs import byte_pairs
 from clip_image_encoder.models._clip import text_spec, vision_spec
 from clip_image_encoder.models._family import Family, TextSpec, VisionSpec
 
@@ -21,7 +23,7 @@ def _vision(config: Mapping[str, Any]) -> VisionSpec:
 
 def _text(config: Mapping[str, Any]) -> TextSpec:
     part = "text_config" if config["model_type"] == "clip" else None
-    return text_spec("CLIPTextModelWithProjection", config, part)
+    return replace(text_spec("CLIPTextModelWithProjection", config, part), tokenizer=byte_pairs)
 
 
 FAMILY = Family(

@@ -21,12 +21,13 @@ from clip_image_encoder.errors import CheckpointError, ConfigurationError
 from clip_image_encoder.text import TextEncoder
 from tests.training import tokenizer
 
-from .conftest import WORDS, Saved
+from .conftest import Saved
+from .files import WORDS
 
 TEXTS = ["a red circle", "the blue star on the red circle", "a"]
 
 
-@pytest.mark.parametrize("name", ["clip", "siglip", "siglip2"])
+@pytest.mark.parametrize("name", ["clip", "siglip", "siglip2", "siglip2_fixed"])
 def test_only_the_text_towers_tensors_are_read(save: Callable[..., Saved], name: str, tmp_path: Path) -> None:
     saved = save(name)
     folder = tmp_path / "text-only"

@@ -1,0 +1,95 @@
+"""Tokenizers of the tokenizers library: what a `tokenizer.json` holds, or vocabulary and merges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from clip_image_encoder.models._family import TokenizerFiles
+
+if TYPE_CHECKING:
+    from tokenizers import AddedToken, Tokenizer
+
+__all__ = ["FastTokenizer", "id_of", "read_json_tokenizer", "side"]
+
+_ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+class FastTokenizer:
+    """A tokenizer of the tokenizers library, used so that it keeps no state: threads share it without a lock.
+
+    Args:
+        tokenizer: Is changed: nothing else may use it.
+        files: Name the special tokens, and the sides on which texts are cut and padded.
+        rule: As in `TextTokenizer`.
+
+    Raises:
+        ValueError: The vocabulary has no token to fill texts up with.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, files: TokenizerFiles, *, rule: str = "") -> None:
+        stated = tokenizer.padding or {}
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        tokenizer.add_special_tokens(_special_tokens(files, tokenizer))
+        self._tokenizer = tokenizer
+        self.special_tokens = tokenizer.num_special_tokens_to_add(is_pair=False)
+        self.padding_id = id_of(tokenizer, files.token("pad_token") or stated.get("pad_token"))
+        self.padding_side = side(files.settings.get("padding_side", stated.get("direction")))
+        self.truncation_side = side(files.settings.get("truncation_side"))
+        self.rule = rule
+
+    def __call__(self, text: str, max_length: int, /) -> list[int]:
+        """Return the ids of a text, cut to a length, special tokens included."""
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        encoding.truncate(max_length - self.special_tokens, direction=self.truncation_side)
+        ids: list[int] = self._tokenizer.post_process(encoding).ids
+        return ids
+
+
+def read_json_tokenizer(files: TokenizerFiles) -> Tokenizer | None:
+    """Return the tokenizer of `tokenizer.json`, or None where there is no such file."""
+    from tokenizers import Tokenizer
+
+    path = files.paths.get("tokenizer.json")
+    return None if path is None else Tokenizer.from_file(str(path))
+
+
+def id_of(tokenizer: Tokenizer, token: str | None) -> int:
+    """Return the id of a token that the tokenizer has to have.
+
+    Raises:
+        ValueError: It is not in the vocabulary.
+    """
+    number = None if token is None else tokenizer.token_to_id(token)
+    if number is None:
+        raise ValueError(f"the special token {token!r} is not in its vocabulary")
+    return number
+
+
+def _special_tokens(files: TokenizerFiles, tokenizer: Tokenizer) -> list[AddedToken]:
+    """Return the special tokens that the files name and the tokenizer doesn't match yet, or not in that way.
+
+    They are words of its vocabulary: another one would have an id that the tower has no place for.
+    """
+    from tokenizers import AddedToken
+
+    added = files.settings.get("added_tokens_decoder")
+    named = [*(added.values() if isinstance(added, Mapping) else ()), *map(files.settings.get, _ROLES)]
+    exact = [AddedToken(value["content"], **_matching(value), special=True) for value in named if _is_special(value)]
+    matched = {token.content for token in [*tokenizer.get_added_tokens_decoder().values(), *exact]}
+    names = {value for value in named if isinstance(value, str)} - matched
+    tokens = exact + [AddedToken(name, normalized=False, special=True) for name in sorted(names)]
+    return [token for token in tokens if tokenizer.token_to_id(token.content) is not None]
+
+
+def _is_special(value: object) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("content"), str) and value.get("special", True) is True
+
+
+def _matching(value: Mapping[str, Any]) -> dict[str, bool]:
+    return {key: bool(value.get(key)) for key in ("single_word", "lstrip", "rstrip", "normalized")}
+
+
+def side(value: object) -> Literal["right", "left"]:
+    return "left" if value == "left" else "right"
