@@ -43,10 +43,10 @@ def siglip_texts(files: TokenizerFiles) -> TextTokenizer | None:
     path = files.paths.get("spiece.model")
     pieces = path and read_pieces(path.read_bytes())
     if pieces:
-        return _CanonicalTexts(pieces, pieces.ids.get, files)
+        return _CanonicalTexts(pieces, pieces.ids.get, files)  # no rule: the ids are those of the files' own class
     tokenizer = read_json_tokenizer(files)
     if tokenizer and isinstance(tokenizer.model, models.Unigram):
-        return _CanonicalTexts(_pieces_of(tokenizer), tokenizer.token_to_id, files)
+        return _CanonicalTexts(_pieces_of(tokenizer), tokenizer.token_to_id, files, rule="SigLIP's texts")
     if tokenizer and isinstance(tokenizer.model, models.BPE):
         return _lower_case_texts(tokenizer, files)
     if tokenizer is None and "tokenizer.model" in files.paths:
@@ -61,15 +61,21 @@ class _CanonicalTexts:
         pieces: Returns the ids of a text of which all is cleaned but what sentencepiece normalizes.
         id_of: Returns the id of a token, or None.
         files: Name the special tokens.
+        rule: As in `TextTokenizer`.
     """
 
     special_tokens = 1
-    rule = "SigLIP's texts"
 
     def __init__(
-        self, pieces: Callable[[str], list[int]], id_of: Callable[[str], int | None], files: TokenizerFiles
+        self,
+        pieces: Callable[[str], list[int]],
+        id_of: Callable[[str], int | None],
+        files: TokenizerFiles,
+        *,
+        rule: str = "",
     ) -> None:
         files = replace(files, settings={**_SIGLIP, **files.settings})
+        self.rule = rule
         self._pieces = pieces
         self._special = _special_ids(files, id_of)
         self._is_special = re.compile(f"({'|'.join(map(re.escape, sorted(self._special, key=len, reverse=True)))})")

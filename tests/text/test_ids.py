@@ -223,6 +223,14 @@ def test_what_a_family_does_to_texts_is_in_the_fingerprint(tmp_path: Path) -> No
     assert plain.fingerprint != tokenizer_in(tmp_path).fingerprint
 
 
+def test_the_fingerprint_does_not_tell_who_read_the_pieces(tmp_path: Path) -> None:
+    write_siglip(tmp_path)
+    checkpoint = open_checkpoint(checkpoint_in(tmp_path, "siglip"))
+    by_sentencepiece = CheckpointTokenizer(checkpoint, max_length=LENGTH, padding="max_length")
+    assert ours(by_sentencepiece, strings(50)) == ours(tokenizer_in(tmp_path), strings(50))
+    assert by_sentencepiece.fingerprint == tokenizer_in(tmp_path).fingerprint
+
+
 def test_a_length_that_leaves_no_token_between_the_special_ones_is_refused(tmp_path: Path) -> None:
     write_clip(tmp_path)
     checkpoint = open_checkpoint(checkpoint_in(tmp_path, "clip"))
