@@ -14,7 +14,6 @@ from clip_image_encoder.checkpoint._files import BUNDLED, Files, Folder, read_js
 from clip_image_encoder.checkpoint._format import Format, find_format
 from clip_image_encoder.checkpoint._hub import find_snapshot, is_repository_id
 from clip_image_encoder.checkpoint._pinned import PinnedFiles
-from clip_image_encoder.checkpoint._safetensors import open_safetensors
 from clip_image_encoder.errors import CheckpointError, ConfigurationError
 from clip_image_encoder.models import TextSpec, VisionSpec, Weights
 
@@ -97,6 +96,9 @@ class Checkpoint:
         Raises:
             CheckpointError: There are no weights that can be read, or a file is damaged.
         """
+        # Here, so that who brings a backend needs no safetensors.
+        from clip_image_encoder.checkpoint._safetensors import open_safetensors
+
         filename = self.format.tensors(self.files).get(name)
         if filename is None:
             return None
