@@ -15,7 +15,7 @@ import clip_image_encoder
 
 PACKAGE = Path(clip_image_encoder.__file__).parent
 HEAVY = ("torch", "transformers", "numpy", "PIL", "huggingface_hub", "tqdm")
-FRAMEWORKS = ("torch", "transformers", "onnxruntime", "openvino")
+FRAMEWORKS = ("torch", "transformers", "tokenizers", "safetensors", "onnxruntime", "openvino")
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages([str(PACKAGE)], prefix="clip_image_encoder.")
