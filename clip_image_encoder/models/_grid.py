@@ -49,6 +49,7 @@ class GridEmbeddings(nn.Module):
         side = int(len(positions) ** 0.5)
         if grid == (side, side):
             return positions
+        # Channels last: in torch's other layout the positions of a single column are wrong, as transformers 4 has them.
         square = positions.float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
         resized = nn.functional.interpolate(square, grid, mode="bilinear", align_corners=False, antialias=True)
         return resized.flatten(2)[0].T.to(positions.dtype)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import (
@@ -256,6 +257,8 @@ FAMILIES = [
         _image_features,
         dimension=16,
         tokens=0,
+        # OpenVINO can't read what is exported of version 4's.
+        exported=transformers.__version__ >= "5",
     ),
     Family(
         "align_vision",

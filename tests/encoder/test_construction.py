@@ -65,7 +65,7 @@ def test_a_backend_instance_refuses_what_would_load_another(extra: dict[str, Any
 
 
 def test_a_preprocess_of_another_size_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"size \(224, 224\), the backend takes \(32, 32\)"):
+    with pytest.raises(ConfigurationError, match=r"size \(224, 224\), the backend takes size \(32, 32\)"):
         ImageEncoder(backend=ToyBackend(), preprocess=ClipPreprocess())
 
 

@@ -19,7 +19,8 @@ from clip_image_encoder.testing import check_backend
 
 PATCH, PATCHES = 8, 20
 SIZES = [(64, 48), (48, 64), (64, 64), (300, 40), (40, 300), (9, 7)]
-SIZES += [(64, 48), (500, 400), (1, 1), (30, 20), (21, 30), (8, 200)]
+# But for one column of patches, whose positions transformers 4 gets wrong: tests/models/test_grid.py.
+SIZES += [(64, 48), (500, 400), (1, 1), (30, 20), (21, 30), (40, 200)]
 MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
 
 
