@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set, Sized
+from collections.abc import Generator, Iterable, Sequence, Sized
 from contextlib import closing
 from functools import cached_property
 from typing import cast
@@ -21,6 +21,7 @@ from clip_image_encoder._fingerprint import fingerprint
 from clip_image_encoder._fit import check_is_backend, check_is_load, check_left_out, is_loaded
 from clip_image_encoder._probabilities import probabilities_of
 from clip_image_encoder._progress import progress
+from clip_image_encoder._text_inputs import each_text
 from clip_image_encoder._threads import in_parts
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.backends import LoadText, find_text_backend
@@ -183,7 +184,7 @@ class TextEncoder:
             ContractError: A component of yours broke its protocol.
         """
         # All of them before the first is encoded: a wrong item in the middle is found at once.
-        strings = list(_strings(texts))
+        strings = list(each_text(texts))
         vectors = gather(self._encode(strings, batch_size, device, normalize), dimension=self.dimension)
         return vectors[0] if isinstance(texts, str) else vectors
 
@@ -222,7 +223,7 @@ class TextEncoder:
             >>> [batch.embeddings.shape[0] for batch in TextEncoder("tiny-shapes").stream(texts, batch_size=2)]
             [2, 2, 1]
         """
-        batches = self._encode(_strings(texts), batch_size, device, normalize)
+        batches = self._encode(each_text(texts), batch_size, device, normalize)
         total = len(texts) if not isinstance(texts, str) and isinstance(texts, Sized) else None
         return progress(batches, total=total, show=show_progress, unit="text")
 
@@ -313,24 +314,3 @@ def _own_tokenizer(source: Checkpoint, spec: TextSpec, length: int | None) -> Ch
         clean=spec.clean,
         tokenizer=spec.tokenizer,
     )
-
-
-def _strings(texts: str | Iterable[str]) -> Iterator[str]:
-    """Return the texts one by one, each checked when its turn comes.
-
-    Raises:
-        ConfigurationError: `texts` has no order or is no iterable, now; an item is no text, later.
-    """
-    if isinstance(texts, (bytes, Mapping, Set)) or not isinstance(texts, Iterable):
-        raise ConfigurationError(f"texts must be a string or an iterable of strings, not {type(texts).__name__}")
-    return (_checked(index, text) for index, text in enumerate([texts] if isinstance(texts, str) else texts))
-
-
-def _checked(index: int, text: object) -> str:
-    if not isinstance(text, str):
-        raise ConfigurationError(f"text {index} must be a string, not {type(text).__name__}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ConfigurationError(f"text {index} has a surrogate, half of a character, in it") from error
-    return text
