@@ -88,6 +88,11 @@ class GraphBackend:
                 "ratio; use backend='torch', or squash all images to a square: "
                 "preprocess=ClipPreprocess.from_config(open_checkpoint(model).preprocessor_config)"
             )
+        if checkpoint.vision.through:
+            raise ConfigurationError(
+                f"{checkpoint.name} runs through {checkpoint.vision.through}, of which no graph is exported; use "
+                "backend='torch'"
+            )
         checkpoint.vision.check_size(pixel_format.size, name=checkpoint.name)
         self._graph = Graph(
             checkpoint=checkpoint,

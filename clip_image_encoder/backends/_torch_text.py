@@ -94,7 +94,9 @@ class TorchTextBackend:
         return vectors
 
     def __repr__(self) -> str:
-        return f"TorchTextBackend({self._checkpoint.name!r}, dtype={self._dtype!r})"
+        through = self._checkpoint.text.through
+        whose = f", through {through}" if through else ""
+        return f"TorchTextBackend({self._checkpoint.name!r}, dtype={self._dtype!r}{whose})"
 
     def __reduce__(self) -> tuple[Callable[..., TorchTextBackend], tuple[Any, ...]]:
         return _restore, (self._checkpoint, self._dtype, self._requested)

@@ -136,7 +136,9 @@ class TorchBackend:
         return vectors
 
     def __repr__(self) -> str:
-        return f"TorchBackend({self._checkpoint.name!r}, dtype={self._dtype!r})"
+        through = self._checkpoint.vision.through
+        whose = f", through {through}" if through else ""
+        return f"TorchBackend({self._checkpoint.name!r}, dtype={self._dtype!r}{whose})"
 
     def __reduce__(self) -> tuple[Callable[..., TorchBackend], tuple[Any, ...]]:
         settings = {

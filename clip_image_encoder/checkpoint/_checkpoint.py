@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clip_image_encoder.checkpoint._files import BUNDLED, Files, Folder, read_json
-from clip_image_encoder.checkpoint._format import Format, find_format
+from clip_image_encoder.checkpoint._format import Format, config_files, find_format, format_of_name, format_with
 from clip_image_encoder.checkpoint._hub import find_snapshot, is_repository_id
 from clip_image_encoder.checkpoint._pinned import PinnedFiles
 from clip_image_encoder.errors import CheckpointError, ConfigurationError
@@ -128,30 +128,31 @@ class Checkpoint:
         """SHA-256 of the tokenizer's files, likewise."""
         return _digest(self.files, self.format.tokenizer_files(self.files))
 
-    def __reduce__(self) -> tuple[Callable[..., Checkpoint], tuple[Files, dict[str, str]]]:
+    def __reduce__(self) -> tuple[Callable[..., Checkpoint], tuple[Files, str, dict[str, str]]]:
         known = {name: self.__dict__[name] for name in _FINGERPRINTS if name in self.__dict__}
-        return _restore, (self.files.files, known)
+        return _restore, (self.files.files, self.format.config_file, known)
 
 
 _FINGERPRINTS = ("fingerprint", "tokenizer_fingerprint")
 
 
-def _open(files: Files) -> Checkpoint:
+def _open(files: Files, wanted: Format | None) -> Checkpoint:
     pinned = PinnedFiles(files=files, listing=files.listing)
-    format = find_format(pinned.listing)  # noqa: A001 - the field's name
+    format = wanted or find_format(pinned)  # noqa: A001 - the field's name
     if format is None:
         raise CheckpointError(f"{files.name}: config.json is missing; is it a checkpoint in transformers' format?")
     return Checkpoint(files=pinned, format=format, config=read_json(pinned, format.config_file))
 
 
-def _restore(files: Files, known: Mapping[str, str]) -> Checkpoint:
+def _restore(files: Files, config_file: str, known: Mapping[str, str]) -> Checkpoint:
     """Open a checkpoint again, in another process or on another machine, and see that it is the same.
 
     Args:
-        files: where they lie.
-        known: the fingerprints that were asked for before.
+        files: Where they lie.
+        config_file: Name of the file that describes the model, by which its format is known.
+        known: The fingerprints that were asked for before.
     """
-    checkpoint = _open(files)
+    checkpoint = _open(files, format_with(config_file))
     if checkpoint.files.never_change:
         checkpoint.__dict__.update(known)
     for name, expected in known.items():
@@ -184,7 +185,8 @@ def open_checkpoint(
     environment variables (HF_HOME, HF_HUB_OFFLINE, HF_TOKEN) are honoured.
 
     Args:
-        model: A hub id, a folder, or "tiny-shapes", which is bundled.
+        model: A hub id, a folder, or "tiny-shapes", which is bundled. A name that starts with "hf-hub:" or
+            "local-dir:" is a hub id or a folder in open_clip's format, though others may lie beside it.
         revision: Branch, tag or commit on the hub; None is the newest.
         token: Token of the hub, for private and gated repositories.
         cache_dir: Folder where downloaded files are kept instead of the hub's own cache.
@@ -194,16 +196,18 @@ def open_checkpoint(
         ConfigurationError: `model` is neither a name nor a path.
         CheckpointError: The checkpoint doesn't exist, can't be reached, or has no readable config.
     """
-    files: Files | None = _find_folder(model, revision)
+    wanted, name = format_of_name(model) if isinstance(model, str) else (None, model)
+    files: Files | None = _find_folder(name, revision)
     if files is None:
         files = find_snapshot(
-            os.fspath(model),
+            os.fspath(name),
+            config_files=[wanted.config_file] if wanted else config_files(),
             revision=revision,
             token=token,
             cache_dir=None if cache_dir is None else os.fspath(cache_dir),
             local_files_only=local_files_only,
         )
-    return _open(files)
+    return _open(files, wanted)
 
 
 def _find_folder(model: str | os.PathLike[str], revision: str | None) -> Folder | None:

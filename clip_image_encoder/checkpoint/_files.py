@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from clip_image_encoder._messages import first_line
@@ -16,6 +16,7 @@ __all__ = [
     "Files",
     "Folder",
     "has_safetensors",
+    "names_in",
     "read_json",
 ]
 
@@ -24,6 +25,8 @@ BUNDLED = "tiny-shapes"
 
 DEQUANTISE = "use the checkpoint that it was made from, in float32, float16 or bfloat16"
 """What to do about quantised weights, for messages."""
+
+_WEIGHTS = frozenset({"model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors"})
 
 
 class Files(Protocol):
@@ -36,7 +39,7 @@ class Files(Protocol):
 
     @property
     def listing(self) -> frozenset[str]:
-        """Names of all its files."""
+        """Names of all its files; those in folders below it as "folder/name"."""
         ...
 
     @property
@@ -66,8 +69,8 @@ class Folder:
 
     @property
     def listing(self) -> frozenset[str]:
-        """Names of the files directly in the folder."""
-        return frozenset(entry.name for entry in self.root.iterdir() if entry.is_file())
+        """Names of the files in the folder, and in those directly below it."""
+        return names_in(self.root)
 
     @property
     def never_change(self) -> bool:
@@ -82,9 +85,20 @@ class Folder:
         return path
 
 
+def names_in(folder: Path) -> frozenset[str]:
+    """Return the names of the files in a folder, and of those directly below it as "folder/name".
+
+    Raises:
+        OSError: The folder can't be read.
+    """
+    entries = list(folder.iterdir())
+    below = [entry for part in entries if part.is_dir() for entry in part.iterdir()]
+    return frozenset(entry.relative_to(folder).as_posix() for entry in (*entries, *below) if entry.is_file())
+
+
 def has_safetensors(listing: frozenset[str]) -> bool:
     """Tell whether weights in safetensors format are among the files."""
-    return "model.safetensors" in listing or "model.safetensors.index.json" in listing
+    return any(PurePosixPath(name).name in _WEIGHTS for name in listing)
 
 
 def read_json(files: Files, filename: str) -> dict[str, Any]:

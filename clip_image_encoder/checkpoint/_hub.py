@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clip_image_encoder._messages import first_line
-from clip_image_encoder.checkpoint._files import BUNDLED, has_safetensors
+from clip_image_encoder.checkpoint._files import BUNDLED, has_safetensors, names_in
 from clip_image_encoder.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class HubSnapshot:
 def find_snapshot(
     repository: str,
     *,
+    config_files: Sequence[str],
     revision: str | None,
     token: str | bool | None,
     cache_dir: str | None,
@@ -61,6 +62,14 @@ def find_snapshot(
 
     The hub is asked once, with no retries. When it can't be reached, or the cache can't take what is new
     there, the cache is used as it is.
+
+    Args:
+        repository: Its id.
+        config_files: Names of the files of which one describes the model.
+        revision: Branch, tag or commit; None is the newest.
+        token: Token of the hub, for private and gated repositories.
+        cache_dir: Folder where downloaded files are kept instead of the hub's own cache.
+        local_files_only: Whether the network is never asked.
 
     Raises:
         CheckpointError: there is no such repository or revision, it can't be reached, or the cache can't be used.
@@ -74,8 +83,8 @@ def find_snapshot(
         local_files_only=local_files_only or _is_offline(),
     )
     if not query.local_files_only:
-        return _current(query, revision)
-    cached = _cached(query, revision)
+        return _current(query, revision, config_files)
+    cached = _cached(query, revision, config_files)
     if cached is None:
         raise CheckpointError(_not_cached(query, "local_files_only or HF_HUB_OFFLINE is set"))
     return cached
@@ -111,7 +120,7 @@ def _is_offline() -> bool:
     return bool(constants.HF_HUB_OFFLINE)
 
 
-def _current(query: HubSnapshot, revision: str | None) -> HubSnapshot:
+def _current(query: HubSnapshot, revision: str | None, config_files: Sequence[str]) -> HubSnapshot:
     """Return the snapshot that the hub has now, or the cached one if the hub can't be reached."""
     from huggingface_hub import HfApi
 
@@ -121,17 +130,18 @@ def _current(query: HubSnapshot, revision: str | None) -> HubSnapshot:
         if revision is None and not has_safetensors(listing):
             reference, listing = _converted(api, query.repository) or (reference, listing)
     except _request_errors() as error:
-        cached = _cached(query, revision)
+        cached = _cached(query, revision, config_files)
         if cached is None:
             refusal = _refusal(error, query.commit)
             why = f"the hub can't be reached ({first_line(error)})"
             raise CheckpointError(f"{query.name}: {refusal}" if refusal else _not_cached(query, why)) from error
         return cached
     # Asking by the reference's name, once, lets the cache remember which commit it is.
+    described_by = next((name for name in config_files if name in listing), None)
     try:
-        config = _download(query, "config.json", reference) if "config.json" in listing else None
+        config = _download(query, described_by, reference) if described_by else None
     except CheckpointError as error:
-        cached = _cached(query, revision) if _is_local(error.__cause__) else None
+        cached = _cached(query, revision, config_files) if _is_local(error.__cause__) else None
         if cached is None:
             raise
         _logger.warning("%s; the cached commit %s is used, which is not the newest", error, cached.commit)
@@ -158,18 +168,19 @@ def _converted(api: HfApi, repository: str) -> tuple[str, frozenset[str]] | None
     return None
 
 
-def _cached(query: HubSnapshot, revision: str | None) -> HubSnapshot | None:
+def _cached(query: HubSnapshot, revision: str | None, config_files: Sequence[str]) -> HubSnapshot | None:
     """Return the snapshot that lies in the cache, preferring one with safetensors, or None."""
     from huggingface_hub import try_to_load_from_cache
 
     found = None
     with _reading_the_cache(query.name):
         for reference in [query.commit, *(_cached_pull_requests(query) if revision is None else ())]:
-            config = try_to_load_from_cache(query.repository, "config.json", query.cache_dir, reference)
-            if not isinstance(config, str):
+            kept = (try_to_load_from_cache(query.repository, name, query.cache_dir, reference) for name in config_files)
+            config = next((path for path in kept if isinstance(path, str)), None)
+            if config is None:
                 continue
             snapshot = Path(config).parent
-            listing = frozenset(entry.name for entry in snapshot.iterdir())
+            listing = names_in(snapshot)
             cached = replace(query, commit=snapshot.name, listing=listing, local_files_only=True)
             if has_safetensors(listing):
                 return cached

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from clip_image_encoder._messages import first_line
-from clip_image_encoder.checkpoint._files import DEQUANTISE, Files, has_safetensors, read_json
+from clip_image_encoder.checkpoint._files import DEQUANTISE, Files, read_json
 from clip_image_encoder.checkpoint._format import Format
 from clip_image_encoder.checkpoint._safetensors import tensor_names
 from clip_image_encoder.errors import CheckpointError, ConfigurationError
@@ -33,6 +33,7 @@ _ADAPTERS = (
     "adapter_model.bin",
     "pytorch_lora_weights.safetensors",
 )
+_INDEX = "model.safetensors.index.json"
 _PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -137,7 +138,7 @@ def _weight_files(files: Files) -> list[str]:
         )
     if "model.safetensors" in files.listing:
         return ["model.safetensors"]
-    if has_safetensors(files.listing):
+    if _INDEX in files.listing:
         return sorted(set(_weight_map(files).values()))
     pickles = sorted(name for name in files.listing if name.endswith(_PICKLE_ENDINGS))
     if pickles:
@@ -154,10 +155,10 @@ def _weight_map(files: Files) -> dict[str, str]:
     Raises:
         CheckpointError: the index of the shards is missing, or no index.
     """
-    index = read_json(files, "model.safetensors.index.json")
+    index = read_json(files, _INDEX)
     shards = index.get("weight_map")
     if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
-        raise CheckpointError(f"{files.name}: model.safetensors.index.json has no weight_map of names to files")
+        raise CheckpointError(f"{files.name}: {_INDEX} has no weight_map of names to files")
     return shards
 
 
@@ -173,8 +174,15 @@ def _tensors(files: Files) -> Mapping[str, str]:
     return _weight_map(files)
 
 
+def _is_whole(files: Files) -> bool:
+    """Tell whether config.json is of transformers, and not of timm, and there are safetensors."""
+    return "model_type" in read_json(files, "config.json") and bool({"model.safetensors", _INDEX} & files.listing)
+
+
 FORMAT = Format(
     config_file="config.json",
+    rank=1,
+    is_whole=_is_whole,
     vision=_vision,
     text=_text,
     preprocessor_config=_preprocessor_config,

@@ -63,6 +63,8 @@ class VisionSpec:
         any_size: Whether its position embeddings are made to be resized to other sizes.
         outputs: What it can give: "pooled", "tokens", or both.
         prefix_tokens: Number of class and register tokens before the patches.
+        through: Whose code computes the tower, where no family's file of this package does, such as
+            "transformers' ConvNextModel"; it runs in PyTorch only. None where a family's file does.
         load: Builds the tower and fills it with weights; called once for each device. One layer of the tower, its
             only `nn.Conv2d` or an `nn.Linear` named `patch_embedding`, sees the patches first: it is changed so
             that it takes bytes, and normalizes them. A `VisionTower(pixels="normalized")` needs no such layer.
@@ -73,6 +75,7 @@ class VisionSpec:
     any_size: bool = False
     outputs: frozenset[Output] = frozenset({"pooled", "tokens"})
     prefix_tokens: int
+    through: str | None = None
     load: Callable[[Weights], VisionTower]
 
     def check_size(self, image_size: tuple[int, int] | None, *, name: str) -> None:
@@ -170,6 +173,7 @@ class TextSpec:
             of each pair.
         tokenizer: Makes a tokenizer of a checkpoint's files, a function at the top of a module; it returns None where
             the files say all. None leaves it to the files.
+        through: Whose code computes the tower, as in `VisionSpec`.
         load: Builds the tower and fills it with weights; called once for each device.
     """
 
@@ -178,6 +182,7 @@ class TextSpec:
     clean: Callable[[str], str] | None = None
     compared_by: Literal["softmax", "sigmoid"] = "softmax"
     tokenizer: Callable[[TokenizerFiles], TextTokenizer | None] | None = None
+    through: str | None = None
     load: Callable[[Weights], TextTower]
 
 

@@ -27,6 +27,8 @@ from clip_image_encoder.checkpoint._format import Format
 
 FORMAT = Format(
     config_file="tower.json",
+    rank=2,
+    is_whole=lambda files: "tower.safetensors" in files.listing,
     vision=lambda config, name: transformers.FORMAT.vision(config["model"], name),
     text=lambda config, name: transformers.FORMAT.text(config["model"], name),
     preprocessor_config=lambda files: read_json(files, "tower.json")["images"],
