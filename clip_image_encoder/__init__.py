@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     )
     from clip_image_encoder.images import ImageInput, ImageLoader, UrlPolicy
     from clip_image_encoder.pooling import ClassTokenPooling, MeanPatchesPooling, PretrainedPooling
-    from clip_image_encoder.preprocess import ClipPreprocess, NaflexPreprocess
+    from clip_image_encoder.preprocess import ClipPreprocess, NaflexPreprocess, OpenClipPreprocess
     from clip_image_encoder.protocols import Backend, Output, Pooling, Preprocess, Reads, TextBackend, Tokenizer
     from clip_image_encoder.text import TextEncoder
 
@@ -64,6 +64,7 @@ __all__ = [
     "MeanPatchesPooling",
     "MissingExtraError",
     "NaflexPreprocess",
+    "OpenClipPreprocess",
     "Output",
     "PixelFormat",
     "Pooling",
@@ -91,6 +92,7 @@ _HOMES = {
     "ImageLoader": "images",
     "MeanPatchesPooling": "pooling",
     "NaflexPreprocess": "preprocess",
+    "OpenClipPreprocess": "preprocess",
     "Output": "protocols",
     "PixelFormat": "arrays",
     "Pooling": "protocols",

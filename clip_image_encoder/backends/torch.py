@@ -170,8 +170,9 @@ class TorchBackend:
     def _loaded(self, device: str) -> VisionTower:
         tower = self._checkpoint.vision.load(self._checkpoint.weights(self._computed_in))
         take_bytes(tower, self._pixel_format)
-        if device == "cpu" and not self._compile:
-            spec = self._checkpoint.vision
+        spec = self._checkpoint.vision
+        # The code of others may read the weights of layers that would be replaced.
+        if device == "cpu" and not self._compile and spec.through is None:
             make_quick(tower, tokens=spec.patches(self._pixel_format.size or spec.image_size))
         moved = tower.to(device)
         if device.startswith("cuda"):

@@ -13,10 +13,12 @@ from clip_image_encoder.errors import CheckpointError
 __all__ = [
     "BUNDLED",
     "DEQUANTISE",
+    "TOKENIZER_FILES",
     "Files",
     "Folder",
     "has_safetensors",
     "names_in",
+    "pickles",
     "read_json",
 ]
 
@@ -26,6 +28,21 @@ BUNDLED = "tiny-shapes"
 DEQUANTISE = "use the checkpoint that it was made from, in float32, float16 or bfloat16"
 """What to do about quantised weights, for messages."""
 
+TOKENIZER_FILES = (
+    "added_tokens.json",
+    "config.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+)
+"""Names of what may be a part of a tokenizer, in transformers' format."""
+
+_PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _WEIGHTS = frozenset({"model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors"})
 
 
@@ -99,6 +116,11 @@ def names_in(folder: Path) -> frozenset[str]:
 def has_safetensors(listing: frozenset[str]) -> bool:
     """Tell whether weights in safetensors format are among the files."""
     return any(PurePosixPath(name).name in _WEIGHTS for name in listing)
+
+
+def pickles(listing: frozenset[str]) -> str | None:
+    """Return the name of a file that may hold weights as a pickle, the first by name, or None."""
+    return min((name for name in listing if name.endswith(_PICKLE_ENDINGS)), default=None)
 
 
 def read_json(files: Files, filename: str) -> dict[str, Any]:

@@ -103,7 +103,9 @@ class SafetensorsWeights:
         layers = {
             source.rpartition(".")[0]
             for name, source in sources.items()
-            if not any(module.get_submodule(name.rpartition(".")[0]).children())
+            # Only what is called alike, such as "weight", lies in the file where it lies in the layer.
+            if name.rpartition(".")[2] == source.rpartition(".")[2]
+            and not any(module.get_submodule(name.rpartition(".")[0]).children())
         }
         for other in sorted(self._tensors.keys() - set(sources.values())):
             parts = other.split(".")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from clip_image_encoder._messages import first_line
-from clip_image_encoder.checkpoint._files import DEQUANTISE, Files, read_json
+from clip_image_encoder.checkpoint._files import DEQUANTISE, TOKENIZER_FILES, Files, pickles, read_json
 from clip_image_encoder.checkpoint._format import Format
 from clip_image_encoder.checkpoint._safetensors import tensor_names
 from clip_image_encoder.errors import CheckpointError, ConfigurationError
@@ -15,18 +15,6 @@ from clip_image_encoder.models import Family, TextSpec, VisionSpec, available_fa
 
 __all__ = ["FORMAT"]
 
-_TOKENIZER_FILES = (
-    "added_tokens.json",
-    "config.json",
-    "merges.txt",
-    "special_tokens_map.json",
-    "spiece.model",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab.json",
-    "vocab.txt",
-)
 _ADAPTERS = (
     "adapter_config.json",
     "adapter_model.safetensors",
@@ -34,7 +22,6 @@ _ADAPTERS = (
     "pytorch_lora_weights.safetensors",
 )
 _INDEX = "model.safetensors.index.json"
-_PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def _vision(config: Mapping[str, Any], name: str) -> VisionSpec:
@@ -120,7 +107,7 @@ def _processor_file(files: Files) -> dict[str, Any]:
 
 
 def _tokenizer_files(files: Files) -> list[str]:
-    return [name for name in _TOKENIZER_FILES if name in files.listing]
+    return [name for name in TOKENIZER_FILES if name in files.listing]
 
 
 def _weight_files(files: Files) -> list[str]:
@@ -140,10 +127,9 @@ def _weight_files(files: Files) -> list[str]:
         return ["model.safetensors"]
     if _INDEX in files.listing:
         return sorted(set(_weight_map(files).values()))
-    pickles = sorted(name for name in files.listing if name.endswith(_PICKLE_ENDINGS))
-    if pickles:
+    if pickle := pickles(files.listing):
         raise CheckpointError(
-            f"{files.name}: the weights are a pickle only ({pickles[0]}), and loading one can run any code; "
+            f"{files.name}: the weights are a pickle only ({pickle}), and loading one can run any code; "
             "convert them with model.save_pretrained(folder, safe_serialization=True)"
         )
     raise CheckpointError(f"{files.name}: no weights; model.safetensors is missing")

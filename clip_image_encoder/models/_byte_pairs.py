@@ -11,34 +11,38 @@ from clip_image_encoder.models._tokens import FastTokenizer, id_of, read_json_to
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["byte_pairs"]
+__all__ = ["END", "END_OF_WORD", "START", "byte_pairs", "read_byte_pairs"]
 
-_END_OF_WORD = "</w>"
-_START, _END = "<|startoftext|>", "<|endoftext|>"
-_ROLES = {"bos_token": _START, "eos_token": _END, "unk_token": _END, "pad_token": _END}
+END_OF_WORD = "</w>"
+START, END = "<|startoftext|>", "<|endoftext|>"
+_ROLES = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
 _WORD = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
 def byte_pairs(files: TokenizerFiles) -> TextTokenizer | None:
     """Return CLIP's tokenizer, or None where none of the files are there that it is made of."""
     files = replace(files, settings={**_ROLES, **files.settings})
-    tokenizer = read_json_tokenizer(files) or _from_merges(files)
+    tokenizer = read_byte_pairs(files)
     if tokenizer is None:
         return None
-    if getattr(tokenizer.model, "end_of_word_suffix", None) == _END_OF_WORD:
+    if getattr(tokenizer.model, "end_of_word_suffix", None) == END_OF_WORD:
         _split_as_clip(tokenizer, files)
     return FastTokenizer(tokenizer, files)
 
 
-def _from_merges(files: TokenizerFiles) -> Tokenizer | None:
+def read_byte_pairs(files: TokenizerFiles) -> Tokenizer | None:
+    """Return the tokenizer of `tokenizer.json`, or of vocabulary and merges alone; None where neither is there."""
     from tokenizers import Tokenizer, models
 
+    tokenizer = read_json_tokenizer(files)
+    if tokenizer is not None:
+        return tokenizer
     paths = [files.paths.get(name) for name in ("vocab.json", "merges.txt")]
     if None in paths:
         return None
     vocabulary, merges = map(str, paths)
-    unknown = files.token("unk_token")
-    return Tokenizer(models.BPE.from_file(vocabulary, merges, unk_token=unknown, end_of_word_suffix=_END_OF_WORD))
+    unknown = files.token("unk_token") or END
+    return Tokenizer(models.BPE.from_file(vocabulary, merges, unk_token=unknown, end_of_word_suffix=END_OF_WORD))
 
 
 def _split_as_clip(tokenizer: Tokenizer, files: TokenizerFiles) -> None:
@@ -50,7 +54,7 @@ def _split_as_clip(tokenizer: Tokenizer, files: TokenizerFiles) -> None:
     )
     words = pre_tokenizers.Split(Regex(_WORD), behavior="removed", invert=True)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    start, end = files.token("bos_token") or _START, files.token("eos_token") or _END
+    start, end = files.token("bos_token") or START, files.token("eos_token") or END
     tokenizer.post_processor = processors.RobertaProcessing(
         (end, id_of(tokenizer, end)),
         (start, id_of(tokenizer, start)),

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from clip_image_encoder.models._family import TextTokenizer, TokenizerFiles
 from clip_image_encoder.models._sentencepiece import read_pieces
-from clip_image_encoder.models._tokens import FastTokenizer, id_of, read_json_tokenizer, side
+from clip_image_encoder.models._tokens import FastTokenizer, put_ends, read_json_tokenizer, side
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -123,16 +123,10 @@ def _pieces_of(tokenizer: Tokenizer) -> Callable[[str], list[int]]:
 
 def _lower_case_texts(tokenizer: Tokenizer, files: TokenizerFiles) -> TextTokenizer:
     """Return SigLIP 2's tokenizer: what transformers' `Siglip2Tokenizer` does."""
-    from tokenizers import normalizers, processors
+    from tokenizers import normalizers
 
     files = replace(files, settings={**_GEMMA, **files.settings})
     lower: normalizers.Normalizer = normalizers.Lowercase()
     tokenizer.normalizer = normalizers.Sequence([lower, tokenizer.normalizer]) if tokenizer.normalizer else lower
-    if {"add_bos_token", "add_eos_token"} & files.settings.keys():
-        around = {role: files.token(f"{role}_token") or "" for role in ("bos", "eos")}
-        before, after = (token if files.settings.get(f"add_{role}_token") else "" for role, token in around.items())
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"{before} $A {after}".strip(),
-            special_tokens=[(token, id_of(tokenizer, token)) for token in (before, after) if token],
-        )
+    put_ends(tokenizer, files)
     return FastTokenizer(tokenizer, files, rule="SigLIP 2's texts")

@@ -10,7 +10,7 @@ from clip_image_encoder.models._family import TokenizerFiles
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
 
-__all__ = ["FastTokenizer", "id_of", "read_json_tokenizer", "side"]
+__all__ = ["FastTokenizer", "id_of", "put_ends", "read_json_tokenizer", "side"]
 
 _ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -65,6 +65,24 @@ def id_of(tokenizer: Tokenizer, token: str | None) -> int:
     if number is None:
         raise ValueError(f"the special token {token!r} is not in its vocabulary")
     return number
+
+
+def put_ends(tokenizer: Tokenizer, files: TokenizerFiles) -> None:
+    """Let a tokenizer put tokens before and behind texts, where `tokenizer_config.json` says so, as for Gemma's.
+
+    Raises:
+        ValueError: Such a token is not in its vocabulary.
+    """
+    from tokenizers import processors
+
+    if not {"add_bos_token", "add_eos_token"} & files.settings.keys():
+        return
+    ends = {role: files.token(f"{role}_token") or "" for role in ("bos", "eos")}
+    before, after = (token if files.settings.get(f"add_{role}_token") else "" for role, token in ends.items())
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{before} $A {after}".strip(),
+        special_tokens=[(token, id_of(tokenizer, token)) for token in (before, after) if token],
+    )
 
 
 def _special_tokens(files: TokenizerFiles, tokenizer: Tokenizer) -> list[AddedToken]:

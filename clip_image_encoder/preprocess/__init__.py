@@ -5,5 +5,6 @@ from __future__ import annotations
 from clip_image_encoder.preprocess._registry import preprocess_of
 from clip_image_encoder.preprocess.clip import ClipPreprocess
 from clip_image_encoder.preprocess.naflex import NaflexPreprocess
+from clip_image_encoder.preprocess.open_clip import OpenClipPreprocess
 
-__all__ = ["ClipPreprocess", "NaflexPreprocess", "preprocess_of"]
+__all__ = ["ClipPreprocess", "NaflexPreprocess", "OpenClipPreprocess", "preprocess_of"]

@@ -7,12 +7,17 @@ from typing import Any
 
 from clip_image_encoder.preprocess.clip import ClipPreprocess
 from clip_image_encoder.preprocess.naflex import NaflexPreprocess
+from clip_image_encoder.preprocess.open_clip import OpenClipPreprocess
 
 __all__ = ["preprocess_of"]
 
 
-def preprocess_of(config: Mapping[str, Any]) -> ClipPreprocess | NaflexPreprocess:
-    """Return the preprocess that a parsed `preprocessor_config.json` describes.
+def preprocess_of(config: Mapping[str, Any]) -> ClipPreprocess | NaflexPreprocess | OpenClipPreprocess:
+    """Return the preprocess that a checkpoint's settings describe.
+
+    Args:
+        config: A parsed `preprocessor_config.json`, or what another format of checkpoints says in its place, which
+            "image_processor_type" tells.
 
     Raises:
         ConfigurationError: The file asks for a step that is not known.
@@ -24,4 +29,6 @@ def preprocess_of(config: Mapping[str, Any]) -> ClipPreprocess | NaflexPreproces
     """
     # SigLIP 2 at fixed sizes names the class of SigLIP.
     kind = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
-    return (NaflexPreprocess if kind.startswith("Siglip2") else ClipPreprocess).from_config(config)
+    if kind.startswith("Siglip2"):
+        return NaflexPreprocess.from_config(config)
+    return (OpenClipPreprocess if kind == "OpenClip" else ClipPreprocess).from_config(config)

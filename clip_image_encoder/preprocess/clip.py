@@ -12,13 +12,10 @@ from PIL.Image import Image, Resampling
 from clip_image_encoder._arguments import check_count, check_size
 from clip_image_encoder.arrays import PixelFormat, Pixels
 from clip_image_encoder.errors import ConfigurationError
+from clip_image_encoder.preprocess._crop import crop_resized
 from clip_image_encoder.preprocess._processor_file import CLIP_MEAN, CLIP_STD, read_processor_file
 
 __all__ = ["ClipPreprocess"]
-
-# Past this aspect ratio the resized picture would be mostly thrown away by the crop, and cost
-# memory without bound, so that only the part which the crop keeps is resized.
-_THIN = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,14 +92,13 @@ class ClipPreprocess:
         Args:
             image: an upright RGB picture of any size; it is not changed.
         """
-        width, height = self._resized(image)
+        resized = self._resized(image)
         if self.crop is None:
-            resized = image.resize((width, height), self.resample)
-        elif max(width, height) > _THIN * min(width, height):
-            resized = self._resize_centre(image, width, height)
-        else:
-            resized = self._crop_centre(image.resize((width, height), self.resample))
-        return np.array(resized, dtype=np.uint8)
+            return np.array(image.resize(resized, self.resample), dtype=np.uint8)
+        height, width = self.crop
+        # Rounded down, and outwards where the crop is larger than the image: so does the reference.
+        corner = (resized[0] - width) // 2, (resized[1] - height) // 2
+        return np.array(crop_resized(image, resized, corner, (width, height), self.resample), dtype=np.uint8)
 
     @property
     def _size(self) -> tuple[int, int]:
@@ -123,37 +119,6 @@ class ClipPreprocess:
         if width <= height:
             return self.resize, int(self.resize * height / width)
         return int(self.resize * width / height), self.resize
-
-    def _crop_centre(self, image: Image) -> Image:
-        # Rounded down, and outwards where the crop is larger than the image: so does the reference. torchvision's
-        # CenterCrop, which open_clip uses, rounds half to even instead: where 3, 7, 11, ... pixels are to go, it
-        # starts one later; where the crop is larger, it pads one less on the top and left if the sum is odd.
-        height, width = self._size
-        left, top = (image.width - width) // 2, (image.height - height) // 2
-        return image.crop((left, top, left + width, top + height))
-
-    def _resize_centre(self, image: Image, resized_width: int, resized_height: int) -> Image:
-        """Resize only what the centre crop keeps, so that a thin picture costs no more than another.
-
-        The numbers are those of resizing first, but for rounding: single values differ by 1, rarely 2.
-        """
-        height, width = self._size
-        if resized_width < width or resized_height < height:
-            return self._crop_centre(image.resize((resized_width, resized_height), self.resample))
-        left, top = (resized_width - width) // 2, (resized_height - height) // 2
-        across, down = image.width / resized_width, image.height / resized_height
-        box = (left * across, top * down, (left + width) * across, (top + height) * down)
-        # Pillow's filters reach past the box only inside of the picture, so that first the part
-        # they can reach is cut out: the passes over it then cost no more than what is kept.
-        reach = 4
-        outer = (
-            max(0, int(box[0] - reach * max(1, across))),
-            max(0, int(box[1] - reach * max(1, down))),
-            min(image.width, int(box[2] + reach * max(1, across)) + 1),
-            min(image.height, int(box[3] + reach * max(1, down)) + 1),
-        )
-        inner = (box[0] - outer[0], box[1] - outer[1], box[2] - outer[0], box[3] - outer[1])
-        return image.crop(outer).resize((width, height), self.resample, box=inner)
 
 
 def _check_resize(resize: int | tuple[int, int] | None) -> int | tuple[int, int] | None:

@@ -1,0 +1,97 @@
+"""open_clip's format: open_clip_config.json, its safetensors, and a tokenizer's files beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from clip_image_encoder._messages import first_line
+from clip_image_encoder.checkpoint._files import TOKENIZER_FILES, Files, pickles, read_json
+from clip_image_encoder.checkpoint._format import Format
+from clip_image_encoder.checkpoint._safetensors import tensor_names
+from clip_image_encoder.errors import CheckpointError
+from clip_image_encoder.models import TextSpec, VisionSpec
+from clip_image_encoder.models import _open_clip as models
+
+__all__ = ["FORMAT"]
+
+_CONFIG = "open_clip_config.json"
+_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
+_Spec = TypeVar("_Spec", VisionSpec, TextSpec)
+
+
+def _vision(config: Mapping[str, Any], name: str) -> VisionSpec:
+    """Read the vision tower off a parsed `open_clip_config.json`.
+
+    Raises:
+        CheckpointError: It doesn't describe one.
+    """
+    return _read(models.vision_spec, config, name)
+
+
+def _text(config: Mapping[str, Any], name: str) -> TextSpec:
+    """Read the text tower off a parsed `open_clip_config.json`.
+
+    Raises:
+        CheckpointError: It doesn't describe one, or its texts are prepared in a way that is not known.
+    """
+    return _read(models.text_spec, config, name)
+
+
+def _read(spec: Callable[[Mapping[str, Any]], _Spec], config: Mapping[str, Any], name: str) -> _Spec:
+    try:
+        return spec(config["model_cfg"])
+    except Exception as error:  # a file of strangers may hold anything
+        what = f"{error} is missing" if isinstance(error, KeyError) else first_line(error)
+        raise CheckpointError(f"{name}: {_CONFIG} makes no sense: {what}") from error
+
+
+def _preprocessor_config(files: Files) -> dict[str, Any]:
+    """Return `preprocess_cfg`, with the size that the vision tower takes.
+
+    Raises:
+        CheckpointError: The file says nothing of the vision tower.
+    """
+    config = read_json(files, _CONFIG)
+    size = _vision(config, files.name).image_size
+    return {**(config.get("preprocess_cfg") or {}), "size": size, "image_processor_type": "OpenClip"}
+
+
+def _tokenizer_files(files: Files) -> list[str]:
+    return [name for name in TOKENIZER_FILES if name in files.listing]
+
+
+def _weight_files(files: Files) -> list[str]:
+    """Return the name of the safetensors file, the only one of the list.
+
+    Raises:
+        CheckpointError: There is none; pickles don't count, since loading one can run any code.
+    """
+    found = next((name for name in _WEIGHTS if name in files.listing), None)
+    if found:
+        return [found]
+    if pickle := pickles(files.listing):
+        raise CheckpointError(
+            f"{files.name}: the weights are a pickle only ({pickle}), and loading one can run any code; convert it: "
+            f"safetensors.torch.save_file(torch.load({pickle!r}, weights_only=True), {_WEIGHTS[0]!r})"
+        )
+    raise CheckpointError(f"{files.name}: no weights; {_WEIGHTS[0]} is missing")
+
+
+def _tensors(files: Files) -> Mapping[str, str]:
+    (filename,) = _weight_files(files)
+    return dict.fromkeys(tensor_names(files, filename), filename)
+
+
+FORMAT = Format(
+    config_file=_CONFIG,
+    rank=2,
+    is_whole=lambda files: any(name in files.listing for name in _WEIGHTS),
+    prefixes=("hf-hub:", "local-dir:"),
+    vision=_vision,
+    text=_text,
+    preprocessor_config=_preprocessor_config,
+    tokenizer_files=_tokenizer_files,
+    weight_files=_weight_files,
+    tensors=_tensors,
+)

@@ -1,0 +1,123 @@
+"""open_clip's own ViTs: CLIP's tower, with or without its first layer norm, and with one of two poolings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from clip_image_encoder.models._cut import cut_to_image
+from clip_image_encoder.models._family import VisionSpec, Weights
+from clip_image_encoder.models._open_clip.names import BLOCKS, activation, epsilon, knows_only, one_of_three, transposed
+from clip_image_encoder.models._transformers import build_model
+from clip_image_encoder.protocols import Output
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clip_image_encoder.models._towers import VisionTower
+
+__all__ = ["knows", "vision_spec"]
+
+_DEFAULTS: dict[str, Any] = {
+    "image_size": 224,
+    "patch_size": 16,
+    "layers": 12,
+    "width": 768,
+    "head_width": 64,
+    "mlp_ratio": 4.0,
+    "pool_type": "tok",
+    "pos_embed_type": "learnable",
+    "no_ln_pre": False,
+    "final_ln_after_pool": False,
+}
+# What follows "timm_" sets up towers of timm, which this is none of; patches are dropped in training only.
+_KNOWN = frozenset({*_DEFAULTS, "act_kwargs", "norm_kwargs", "patch_dropout", "output_tokens"})
+_UNUSED = ("timm_pool", "timm_proj", "timm_proj_bias", "timm_drop", "timm_drop_path", "timm_model_pretrained")
+_NAMES = (
+    (r"^vision_model\.", ""),
+    (r"^embeddings\.class_embedding$", "class_embedding"),
+    (r"^embeddings\.position_embedding\.weight$", "positional_embedding"),
+    (r"^embeddings\.patch_embedding\.", "conv1."),
+    (r"^pre_layrnorm\.", "ln_pre."),
+    (r"^post_layernorm\.", "ln_post."),
+    (r"^visual_projection\.weight$", "proj"),
+    *BLOCKS,
+)
+
+
+def knows(vision: Mapping[str, Any]) -> bool:
+    """Tell whether a `vision_cfg` describes such a tower."""
+    values = _values(vision)
+    sides = [values["image_size"], values["patch_size"], values["layers"]]
+    return (
+        knows_only(_KNOWN, values)
+        and all(isinstance(side, int) for side in sides)
+        and values["pool_type"] in ("tok", "avg")
+        and values["pos_embed_type"] == "learnable"
+        and activation(values, quick_gelu=False) is not None
+        and epsilon(values) is not None
+    )
+
+
+def vision_spec(model: Mapping[str, Any]) -> VisionSpec:
+    """Return the vision tower of a `model_cfg`."""
+    values = _values(model["vision_cfg"])
+    return VisionSpec(
+        image_size=(values["image_size"], values["image_size"]),
+        patch_size=values["patch_size"],
+        prefix_tokens=1,
+        load=partial(_load, model),
+    )
+
+
+def _values(vision: Mapping[str, Any]) -> dict[str, Any]:
+    said = {key: value for key, value in vision.items() if value is not None and key not in _UNUSED}
+    return {**_DEFAULTS, **said}
+
+
+def _load(model_cfg: Mapping[str, Any], weights: Weights) -> VisionTower:
+    from torch import nn
+
+    from clip_image_encoder.models._towers import VisionTower
+
+    values = _values(model_cfg["vision_cfg"])
+    config = {
+        "hidden_size": values["width"],
+        "intermediate_size": int(values["width"] * values["mlp_ratio"]),
+        "num_hidden_layers": values["layers"],
+        "num_attention_heads": values["width"] // values["head_width"],
+        "image_size": values["image_size"],
+        "patch_size": values["patch_size"],
+        "hidden_act": activation(values, quick_gelu=model_cfg.get("quick_gelu", False)),
+        "layer_norm_eps": epsilon(values),
+        "projection_dim": model_cfg["embed_dim"],
+    }
+    model = build_model("CLIPVisionModelWithProjection", config, None, name=weights.name)
+    if values["no_ln_pre"]:
+        model.vision_model.pre_layrnorm = nn.Identity()
+    weights.fill(model, prefixes=("visual.",), old_names=_NAMES, part=_part)
+    features = partial(_features, averages=values["pool_type"] == "avg", pools_first=values["final_ln_after_pool"])
+    return VisionTower(model, features, dimension=model_cfg["embed_dim"])
+
+
+def _part(name: str, source: str, tensor: Tensor) -> Tensor:
+    return transposed(name, source, tensor) if source == "visual.proj" else one_of_three(name, source, tensor)
+
+
+def _features(model: Any, pixels: Tensor, output: Output, *, averages: bool, pools_first: bool) -> Tensor:
+    tower = model.vision_model
+    tokens = tower(pixel_values=cut_to_image(pixels, model.config.patch_size)).last_hidden_state
+    if output == "pooled":
+        first = _pooled(tokens, averages=averages) if pools_first else tokens
+        normalized = tower.post_layernorm(first)
+        tokens = normalized if pools_first else _pooled(normalized, averages=averages)
+    else:
+        tokens = tower.post_layernorm(tokens)
+    projected: Tensor = model.visual_projection(tokens)
+    return projected
+
+
+def _pooled(tokens: Tensor, *, averages: bool) -> Tensor:
+    """Return `(n, d)` of the class token and the patches: the mean of the patches, or the class token."""
+    return tokens[:, 1:].mean(dim=1) if averages else tokens[:, 0]

@@ -1,0 +1,149 @@
+"""open_clip's preprocessing: torchvision's resize and centre crop, on 8 bits, in one of three modes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from PIL.Image import Image, Resampling, new
+
+from clip_image_encoder._arguments import check_size
+from clip_image_encoder.arrays import PixelFormat, Pixels
+from clip_image_encoder.errors import ConfigurationError
+from clip_image_encoder.preprocess._crop import crop_resized
+from clip_image_encoder.preprocess._processor_file import CLIP_MEAN, CLIP_STD
+
+__all__ = ["OpenClipPreprocess", "ResizeMode"]
+
+ResizeMode = Literal["shortest", "longest", "squash"]
+_FILTERS = {"bicubic": Resampling.BICUBIC, "bilinear": Resampling.BILINEAR, "random": Resampling.BICUBIC}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenClipPreprocess:
+    """Resizes and crops an RGB image the way open_clip's transform for inference does.
+
+    The pixels are those of open_clip's `image_transform`, one by one; its crop is rounded otherwise than that of
+    `ClipPreprocess`, so that one row or column of pixels in four images is another. Normalizing is left to the
+    backend.
+
+    Args:
+        size: `(height, width)` of the pixels.
+        resize_mode: "shortest" scales the image until it covers the size, and crops its centre; "longest" scales it
+            until it fits in, and fills the rest; "squash" scales both sides on their own.
+        resample: Pillow's filter.
+        fill_color: Value of all channels, 0 to 255, of what an image does not cover.
+        mean: Mean of each channel, for pixels in 0..1.
+        std: Standard deviation of each channel, for pixels in 0..1.
+
+    Raises:
+        ConfigurationError: An argument is out of its range.
+
+    Example:
+        >>> from PIL import Image
+        >>> from clip_image_encoder import OpenClipPreprocess
+        >>> OpenClipPreprocess(resize_mode="longest")(Image.new("RGB", (640, 480), "teal")).shape
+        (224, 224, 3)
+    """
+
+    size: tuple[int, int] = (224, 224)
+    resize_mode: ResizeMode = "shortest"
+    resample: Resampling = Resampling.BICUBIC
+    fill_color: int = 0
+    mean: tuple[float, float, float] = CLIP_MEAN
+    std: tuple[float, float, float] = CLIP_STD
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", check_size(self.size, name="size"))
+        if self.resize_mode not in get_args(ResizeMode):
+            wanted = ", ".join(map(repr, get_args(ResizeMode)))
+            raise ConfigurationError(f"resize_mode must be one of {wanted}, not {self.resize_mode!r}")
+        if not isinstance(self.fill_color, int) or not 0 <= self.fill_color <= 255:
+            raise ConfigurationError(f"fill_color must be a whole number from 0 to 255, not {self.fill_color!r}")
+        object.__setattr__(self, "mean", self.pixel_format.mean)
+        object.__setattr__(self, "std", self.pixel_format.std)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> OpenClipPreprocess:
+        """Build it from the `preprocess_cfg` of an `open_clip_config.json`.
+
+        Args:
+            config: The parsed settings. open_clip ignores a key that it does not know, and so does this.
+
+        Raises:
+            ConfigurationError: A value is none that open_clip knows.
+        """
+        values = {key: value for key, value in config.items() if value is not None}
+        if values.get("mode", "RGB") != "RGB":
+            raise ConfigurationError(f"preprocess_cfg: mode={values['mode']!r} is not RGB; pass preprocess= instead")
+        name = values.get("interpolation", "bicubic")
+        if name not in _FILTERS:
+            raise ConfigurationError(f"preprocess_cfg: interpolation={name!r} is not known; pass preprocess= instead")
+        size = values.get("size", 224)
+        height, width = (size, size) if isinstance(size, int) else size
+        mode = values.get("resize_mode", "shortest")
+        # open_clip does not pass the filter on where the short side depends on the shape.
+        is_passed = height == width or mode != "shortest"
+        return cls(
+            size=(height, width),
+            resize_mode=mode,
+            resample=_FILTERS[name] if is_passed else Resampling.BICUBIC,
+            fill_color=values.get("fill_color", 0),
+            mean=_triple(values.get("mean", CLIP_MEAN)),
+            std=_triple(values.get("std", CLIP_STD)),
+        )
+
+    @property
+    def pixel_format(self) -> PixelFormat:
+        """Size of the pixels that it returns, and how the backend normalizes them."""
+        return PixelFormat(size=self.size, mean=self.mean, std=self.std)
+
+    def __call__(self, image: Image, /) -> Pixels:
+        """Return the image's pixels, `(height, width, 3)` uint8.
+
+        Args:
+            image: An upright RGB image of any size; it is not changed.
+        """
+        height, width = self.size
+        if self.resize_mode == "squash":
+            made = image.resize((width, height), self.resample)
+        elif self.resize_mode == "longest":
+            made = self._filled_up(image)
+        else:
+            resized = self._covering(image)
+            corner = round((resized[0] - width) / 2), round((resized[1] - height) / 2)
+            made = crop_resized(image, resized, corner, (width, height), self.resample)
+        return np.array(made, dtype=np.uint8)
+
+    def _covering(self, image: Image) -> tuple[int, int]:
+        """Return the width and height at which the image covers the size."""
+        height, width = self.size
+        if height != width:
+            return _scaled(image, min(image.width / width, image.height / height))
+        # torchvision cuts the long side, it does not round it.
+        if image.width <= image.height:
+            return width, int(width * image.height / image.width)
+        return int(height * image.width / image.height), height
+
+    def _filled_up(self, image: Image) -> Image:
+        height, width = self.size
+        across, down = _scaled(image, max(image.width / width, image.height / height))
+        made = new("RGB", (width, height), (self.fill_color,) * 3)
+        made.paste(image.resize((across, down), self.resample), ((width - across) // 2, (height - down) // 2))
+        return made
+
+
+def _scaled(image: Image, ratio: float) -> tuple[int, int]:
+    """Return width and height divided by a number, rounded half to even; at least one pixel."""
+    return max(1, round(image.width / ratio)), max(1, round(image.height / ratio))
+
+
+def _triple(value: Any) -> tuple[float, float, float]:
+    """Return three numbers, of which a file may name one for all channels."""
+    values = value if isinstance(value, (list, tuple)) else [value] * 3
+    if len(values) != 3:
+        raise ConfigurationError(f"preprocess_cfg: mean and std must be three numbers, not {value!r}")
+    red, green, blue = map(float, values)
+    return red, green, blue
