@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clip_image_encoder.checkpoint._files import BUNDLED, Files, Folder, read_json
+from clip_image_encoder.checkpoint._files import BUNDLED, VOCABULARIES, Files, Folder, read_json
 from clip_image_encoder.checkpoint._format import Format, config_files, find_format, format_of_name, format_with
 from clip_image_encoder.checkpoint._hub import find_snapshot, is_repository_id
 from clip_image_encoder.checkpoint._pinned import PinnedFiles
@@ -113,7 +113,7 @@ class Checkpoint:
             CheckpointError: The checkpoint has no tokenizer, or it can't be had.
         """
         names = self.format.tokenizer_files(self.files)
-        if not {"tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model", "vocab.txt"} & set(names):
+        if VOCABULARIES.isdisjoint(names):
             raise CheckpointError(f"{self.name}: the tokenizer's files are missing (tokenizer.json)")
         paths = [self.files.path(name) for name in names]
         return paths[0].parent

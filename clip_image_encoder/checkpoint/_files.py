@@ -14,6 +14,7 @@ __all__ = [
     "BUNDLED",
     "DEQUANTISE",
     "TOKENIZER_FILES",
+    "VOCABULARIES",
     "Files",
     "Folder",
     "has_safetensors",
@@ -41,6 +42,9 @@ TOKENIZER_FILES = (
     "vocab.txt",
 )
 """Names of what may be a part of a tokenizer, in transformers' format."""
+
+VOCABULARIES = frozenset({"spiece.model", "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"})
+"""Those of which a tokenizer has at least one."""
 
 _PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _WEIGHTS = frozenset({"model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from os.path import commonprefix
 
 import torch
 from torch import Tensor, nn
@@ -87,16 +88,21 @@ class SafetensorsWeights:
         old = name
         for pattern, replacement in old_names:
             old = re.sub(pattern, replacement, old)
-        candidates = (prefix + spelling for prefix in prefixes for spelling in (name, old))
+        candidates = [prefix + spelling for prefix in prefixes for spelling in (name, old)]
         source = next((candidate for candidate in candidates if candidate in self._tensors), None)
         if source is not None:
             return source
-        missing = prefixes[0] + name
+        # In the spelling that the file has for what is nearest to it.
+        missing = max(candidates, key=self._known_length)
         layer = missing.rpartition(".")[0] + "."
         others = (other for other in self._tensors if other.startswith(layer) and not other.endswith(".bias"))
         instead = next(others, None)
         advice = f"{instead!r} is there instead; {DEQUANTISE}" if instead else "is it a checkpoint of another model?"
         raise CheckpointError(f"{self.name}: the weights lack {missing!r}; {advice}")
+
+    def _known_length(self, name: str) -> int:
+        """Return how much of a name is that of a tensor in the file, in characters."""
+        return max((len(commonprefix([name, tensor])) for tensor in self._tensors), default=0)
 
     def _check_nothing_is_left_out(self, module: nn.Module, sources: Mapping[str, str]) -> None:
         """Refuse tensors that belong to a layer and that it doesn't have: scales, low-rank updates, a bias."""

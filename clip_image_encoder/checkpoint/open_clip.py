@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from clip_image_encoder._messages import first_line
-from clip_image_encoder.checkpoint._files import TOKENIZER_FILES, Files, pickles, read_json
+from clip_image_encoder.checkpoint._files import TOKENIZER_FILES, VOCABULARIES, Files, pickles, read_json
 from clip_image_encoder.checkpoint._format import Format
 from clip_image_encoder.checkpoint._safetensors import tensor_names
 from clip_image_encoder.errors import CheckpointError
@@ -58,7 +58,17 @@ def _preprocessor_config(files: Files) -> dict[str, Any]:
 
 
 def _tokenizer_files(files: Files) -> list[str]:
-    return [name for name in TOKENIZER_FILES if name in files.listing]
+    """Return the names of the tokenizer's files.
+
+    Raises:
+        CheckpointError: There is no vocabulary, which open_clip brings along or fetches from another repository.
+    """
+    names = [name for name in TOKENIZER_FILES if name in files.listing]
+    if VOCABULARIES.isdisjoint(names):
+        text = read_json(files, _CONFIG).get("model_cfg", {}).get("text_cfg", {})
+        source = text.get("hf_tokenizer_name") or "openai/clip-vit-large-patch14"
+        raise CheckpointError(f"{files.name}: the tokenizer's files are missing; pass tokenizer={source!r}")
+    return names
 
 
 def _weight_files(files: Files) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from PIL.Image import Image, Resampling, new
 
-from clip_image_encoder._arguments import check_size
+from clip_image_encoder._arguments import check_count, check_size
 from clip_image_encoder.arrays import PixelFormat, Pixels
 from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.preprocess._crop import crop_resized
@@ -60,8 +60,7 @@ class OpenClipPreprocess:
         if self.resize_mode not in get_args(ResizeMode):
             wanted = ", ".join(map(repr, get_args(ResizeMode)))
             raise ConfigurationError(f"resize_mode must be one of {wanted}, not {self.resize_mode!r}")
-        if not isinstance(self.fill_color, int) or not 0 <= self.fill_color <= 255:
-            raise ConfigurationError(f"fill_color must be a whole number from 0 to 255, not {self.fill_color!r}")
+        object.__setattr__(self, "fill_color", check_count(self.fill_color, name="fill_color", least=0, most=255))
         object.__setattr__(self, "mean", self.pixel_format.mean)
         object.__setattr__(self, "std", self.pixel_format.std)
 

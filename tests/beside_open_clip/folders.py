@@ -13,7 +13,7 @@ import open_clip
 import torch
 from open_clip.push_to_hf_hub import save_for_hf
 from open_clip.tokenizer import SimpleTokenizer
-from transformers import BertTokenizerFast, CLIPTokenizerFast
+from transformers import BertTokenizer, CLIPTokenizer
 
 from tests.text.files import SIZE, write_siglip2
 
@@ -175,7 +175,7 @@ def _clip() -> Any:
     with TemporaryDirectory() as place:
         (Path(place) / "vocab.json").write_text(json.dumps(vocabulary))
         (Path(place) / "merges.txt").write_text("#version: 0.2\n" + "\n".join(map(" ".join, merges)) + "\n")
-        load: Any = CLIPTokenizerFast.from_pretrained
+        load: Any = CLIPTokenizer.from_pretrained
         return load(place)
 
 
@@ -185,5 +185,5 @@ def _bert(folder: str) -> None:
     known = dict.fromkeys(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *letters, "##s", "##e", "##a"])
     path = Path(folder) / "vocab.txt"
     path.write_text("\n".join(known))
-    load: Any = BertTokenizerFast
+    load: Any = BertTokenizer
     load(vocab_file=str(path), vocab={word: number for number, word in enumerate(known)}).save_pretrained(folder)

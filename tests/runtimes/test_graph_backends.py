@@ -23,6 +23,8 @@ from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
 from tests.backends.conftest import Saved
 from tests.backends.conftest import save as save
 from tests.backends.families import FAMILIES, IMAGE_SIZE, MEAN, STD, normalise
+from tests.checkpoint.open_clip_files import MODEL_CFG
+from tests.checkpoint.open_clip_files import save as save_open_clip
 from tests.training.captions import all_captions
 
 
@@ -60,6 +62,17 @@ def test_positions_are_resized_in_a_graph_as_torch_does(runtime: str, save: Call
         pixels, output="pooled", device="cpu"
     )
     features = opened(runtime, saved.folder, side=size[0])(pixels, output="pooled", device="cpu")
+    np.testing.assert_allclose(features, expected, atol=1e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("pools_first", [False, True])
+def test_open_clips_poolings_give_torchs_features(
+    runtime: str, pools_first: bool, tmp_path: Path, pixels: NDArray[np.uint8]
+) -> None:
+    vision = {"no_ln_pre": True, "pool_type": "avg", "final_ln_after_pool": pools_first}
+    save_open_clip(tmp_path, {**MODEL_CFG, "vision_cfg": {**MODEL_CFG["vision_cfg"], **vision}})
+    expected = opened("torch", tmp_path)(pixels, output="pooled", device="cpu")
+    features = opened(runtime, tmp_path)(pixels, output="pooled", device="cpu")
     np.testing.assert_allclose(features, expected, atol=1e-3 * np.abs(expected).max())
 
 

@@ -54,7 +54,7 @@ def tokenizer_of(text: Mapping[str, Any]) -> Callable[[TokenizerFiles], TextToke
     if not text.get("hf_tokenizer_name"):
         return simple_texts
     if mode := text.get("tokenizer_mode"):
-        raise ValueError(f"tokenizer_mode={mode!r} is not known")
+        raise ValueError(f"tokenizer_mode is {mode!r}, which is not known")
     return without_separator_texts if (text.get("tokenizer_kwargs") or {}).get("strip_sep_token") else named_texts
 
 
