@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from os.path import commonprefix
 
 import torch
 from torch import Tensor, nn
@@ -93,16 +92,18 @@ class SafetensorsWeights:
         if source is not None:
             return source
         # In the spelling that the file has for what is nearest to it.
-        missing = max(candidates, key=self._known_length)
+        missing = max(candidates, key=self._known_modules)
         layer = missing.rpartition(".")[0] + "."
         others = (other for other in self._tensors if other.startswith(layer) and not other.endswith(".bias"))
         instead = next(others, None)
         advice = f"{instead!r} is there instead; {DEQUANTISE}" if instead else "is it a checkpoint of another model?"
         raise CheckpointError(f"{self.name}: the weights lack {missing!r}; {advice}")
 
-    def _known_length(self, name: str) -> int:
-        """Return how much of a name is that of a tensor in the file, in characters."""
-        return max((len(commonprefix([name, tensor])) for tensor in self._tensors), default=0)
+    def _known_modules(self, name: str) -> int:
+        """Return how many of the modules in a tensor's name the file has, too."""
+        parts = name.split(".")
+        modules = (".".join(parts[:length]) + "." for length in range(1, len(parts)))
+        return sum(any(tensor.startswith(module) for tensor in self._tensors) for module in modules)
 
     def _check_nothing_is_left_out(self, module: nn.Module, sources: Mapping[str, str]) -> None:
         """Refuse tensors that belong to a layer and that it doesn't have: scales, low-rank updates, a bias."""
