@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
-nox.options.sessions = ["lint", "types", "architecture", "tests", "jina", "ray", "integrations", "docs"]
+nox.options.sessions = ["lint", "types", "architecture", "tests", "jina", "ray", "integrations", "open_clip", "docs"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
@@ -69,6 +69,13 @@ def ray(session: nox.Session) -> None:
     """Run the tests of the job on Ray."""
     session.install("-e", ".[ray]", *nox.project.dependency_groups(PYPROJECT, "ray"))
     session.run("pytest", "-W", "ignore", "tests/integrations/ray", "docs/integrations/ray.md", *session.posargs)
+
+
+@nox.session
+def open_clip(session: nox.Session) -> None:
+    """Compare checkpoints in open_clip's format with open_clip itself, beside a torch that torchvision fits."""
+    session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, "open_clip"))
+    session.run("pytest", "tests/beside_open_clip", *session.posargs)
 
 
 @nox.session

@@ -64,6 +64,7 @@ _NAMES = (
 
 def clip() -> CLIPModel:
     """Return a CLIP whose every tensor is random."""
+    model: CLIPModel
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         model = CLIPModel(CLIP).eval()
