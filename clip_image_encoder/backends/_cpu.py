@@ -68,11 +68,11 @@ def make_quick(tower: nn.Module, *, tokens: int) -> None:
         tower: on the CPU, with its weights.
         tokens: that a picture has in it.
     """
-    linears = [module for module in tower.modules() if type(module) is nn.Linear]
-    if not linears:
-        return
+    linears = (module for module in tower.modules() if type(module) is nn.Linear)
     # Of two as large the one whose activation can be fused.
-    largest = max(linears, key=lambda linear: (linear.weight.numel(), linear.out_features))
+    largest = max(linears, key=lambda linear: (linear.weight.numel(), linear.out_features), default=None)
+    if largest is None:
+        return
     if largest.weight.dtype is torch.bfloat16 and tokens <= _FEW_TOKENS:
         model: Any = tower.model
         if hasattr(model, "set_attn_implementation"):  # a network of transformers
@@ -83,13 +83,15 @@ def make_quick(tower: nn.Module, *, tokens: int) -> None:
 
 def pack(tower: nn.Module) -> None:
     """Replace the linear layers and the activations between them in place."""
-    for module in list(tower.modules()):
+    # None of these lists holds a layer that is replaced: its weights are freed before the next one's are packed.
+    owners = [module for module in tower.modules() if type(module) is not nn.Linear]
+    for module in owners:
         for name in ("activation_fn", "activation"):
             kind = type(getattr(module, name, None)).__name__
             if kind in _ACTIVATIONS and isinstance(getattr(module, "fc1", None), nn.Linear):
                 _fuse(module, kind)
                 setattr(module, name, nn.Identity())
-    for module in list(tower.modules()):
+    for module in owners:
         for name, child in module.named_children():
             # A subclass's owner reads its weights: nn.MultiheadAttention does.
             if type(child) is nn.Linear:

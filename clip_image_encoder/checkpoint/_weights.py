@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
@@ -14,6 +14,9 @@ from clip_image_encoder.checkpoint._safetensors import open_safetensors
 from clip_image_encoder.errors import CheckpointError
 
 __all__ = ["SafetensorsWeights"]
+
+_READ_AT_ONCE = 2**25
+"""Bytes of a file that are read before it is opened anew."""
 
 # Others hold numbers that mean something only with a scale.
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -77,10 +80,17 @@ class SafetensorsWeights:
         for name, source in sources.items():
             wanted[self._tensors[source]][name] = source
         for filename, names in wanted.items():
-            # Older versions of safetensors make tensors on the caller's default device.
-            with torch.device("cpu"), open_safetensors(self._files, filename, "pt") as reader:
-                for name, source in names.items():
-                    yield name, source, reader.get_tensor(source)
+            waiting = deque(names.items())
+            while waiting:
+                # What was read of a file, which is mapped, takes memory until the file is closed.
+                read = 0
+                # Older versions of safetensors make tensors on the caller's default device.
+                with torch.device("cpu"), open_safetensors(self._files, filename, "pt") as reader:
+                    while waiting and read < _READ_AT_ONCE:
+                        name, source = waiting.popleft()
+                        tensor = reader.get_tensor(source)
+                        read += tensor.nbytes
+                        yield name, source, tensor
 
     def _source(self, name: str, prefixes: Sequence[str], old_names: Sequence[tuple[str, str]]) -> str:
         """Return what a tensor of a module is called in the file."""

@@ -17,6 +17,7 @@ import safetensors
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
+from transformers import CLIPConfig, CLIPModel
 
 from clip_image_encoder.backends.torch import TorchBackend
 from clip_image_encoder.checkpoint import _safetensors, open_checkpoint
@@ -90,6 +91,43 @@ def test_the_text_tower_is_not_built(clip: Saved, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "model.safetensors").write_bytes((clip.folder / "model.safetensors").read_bytes())
     assert TorchBackend(open_checkpoint(tmp_path), pixel_format=PIXEL_FORMAT).dimension == 16
+
+
+PEAK = """
+import re, sys
+from pathlib import Path
+import torch, transformers.models.clip.modeling_clip
+from clip_image_encoder import ImageEncoder
+from clip_image_encoder.backends import torch as ours
+from clip_image_encoder.checkpoint import _weights
+
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024
+
+before = peak()
+ImageEncoder(sys.argv[1], device="cpu")
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process the most memory that it had")
+def test_loading_takes_little_more_memory_than_the_tower(tmp_path: Path) -> None:
+    wide = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16}
+    config = CLIPConfig(
+        vision_config={**wide, "num_hidden_layers": 6},
+        text_config={**wide, "num_hidden_layers": 1, "vocab_size": 50_000},
+    )
+    with torch.device("meta"):
+        model = CLIPModel(config)
+    model.to_empty(device="cpu")
+    model.save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text('{"size": 224}')
+    tower = sum(parameter.nbytes for parameter in model.vision_model.parameters()) // 2**20
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PEAK, tmp_path], capture_output=True, text=True, check=True
+    )
+    assert tower > 290
+    assert int(ran.stdout) < tower + 200  # twice the tower, if the file or the layers stayed in memory
 
 
 def test_a_sharded_checkpoint_gives_what_the_whole_one_gives(
