@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from clip_image_encoder.checkpoint._files import BUNDLED, Files, Folder, read_json
+from clip_image_encoder.checkpoint._files import BUNDLED, Files, Folder
 from clip_image_encoder.checkpoint._format import Format, config_files, find_format, format_of_name, format_with
 from clip_image_encoder.checkpoint._hub import find_snapshot, is_repository_id
 from clip_image_encoder.checkpoint._pinned import PinnedFiles
@@ -113,7 +113,8 @@ class Checkpoint:
             CheckpointError: The checkpoint has no tokenizer, or it can't be had.
         """
         names = self.format.tokenizer_files(self.files)
-        if not {"tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model", "vocab.txt"} & set(names):
+        known = {"tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model", "vocab.txt"}
+        if not known.intersection(PurePosixPath(name).name for name in names):
             raise CheckpointError(f"{self.name}: the tokenizer's files are missing (tokenizer.json)")
         paths = [self.files.path(name) for name in names]
         return paths[0].parent
@@ -121,7 +122,8 @@ class Checkpoint:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the config and the weight files: the same wherever and under whatever name they lie."""
-        return _digest(self.files, [self.format.config_file, *self.format.weight_files(self.files)])
+        configs = [self.format.config_file, *self.format.other_configs(self.files)]
+        return _digest(self.files, [*configs, *self.format.weight_files(self.files)])
 
     @cached_property
     def tokenizer_fingerprint(self) -> str:
@@ -141,7 +143,7 @@ def _open(files: Files, wanted: Format | None) -> Checkpoint:
     format = wanted or find_format(pinned)  # noqa: A001 - the field's name
     if format is None:
         raise CheckpointError(f"{files.name}: config.json is missing; is it a checkpoint in transformers' format?")
-    return Checkpoint(files=pinned, format=format, config=read_json(pinned, format.config_file))
+    return Checkpoint(files=pinned, format=format, config=format.read(pinned, format.config_file))
 
 
 def _restore(files: Files, config_file: str, known: Mapping[str, str]) -> Checkpoint:

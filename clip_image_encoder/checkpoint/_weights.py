@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ class SafetensorsWeights:
 
     Args:
         files: The checkpoint's files.
-        tensors: Which file holds each tensor: {tensor: filename}.
+        tensors: Which file holds each tensor, as `Format.tensors` says: {tensor: filename}.
         dtype: Of the weights in memory, whatever the files have.
     """
 
@@ -77,10 +78,11 @@ class SafetensorsWeights:
         for name, source in sources.items():
             wanted[self._tensors[source]][name] = source
         for filename, names in wanted.items():
+            folder = f"{PurePosixPath(filename).parent}/"
             # Older versions of safetensors make tensors on the caller's default device.
             with torch.device("cpu"), open_safetensors(self._files, filename, "pt") as reader:
                 for name, source in names.items():
-                    yield name, source, reader.get_tensor(source)
+                    yield name, source, reader.get_tensor(source.removeprefix(folder))
 
     def _source(self, name: str, prefixes: Sequence[str], old_names: Sequence[tuple[str, str]]) -> str:
         """Return what a tensor of a module is called in the file."""
