@@ -35,7 +35,7 @@ class Checkpoint:
     Attributes:
         files: Where the files of the checkpoint lie.
         format: How the files are laid out.
-        config: The parsed file that describes the model, such as `config.json`.
+        config: What describes the model, such as the parsed `config.json`.
     """
 
     files: PinnedFiles

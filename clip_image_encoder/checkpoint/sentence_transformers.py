@@ -76,11 +76,11 @@ def _read(files: Files, filename: str) -> dict[str, Any]:
     modules = _modules(files, filename)
     first = _FolderOf(files=files, folder=modules[0].folder)
     settings = _settings(first)
-    stated = settings.get("max_seq_length")
+    tokenizer = _optional_json(first, "tokenizer_config.json")
     return {
         "modules": modules,
-        "max_seq_length": stated,
-        "model_max_length": _optional_json(first, "tokenizer_config.json").get("model_max_length"),
+        "max_seq_length": _length(settings, "max_seq_length", first.name),
+        "model_max_length": _length(tokenizer, "model_max_length", first.name),
         "do_lower_case": bool(settings.get("do_lower_case")),
         "processing_kwargs": settings.get("processing_kwargs"),
         "prompt": _default_prompt(files),
@@ -125,6 +125,13 @@ def _settings(first: _FolderOf) -> dict[str, Any]:
     return _optional_json(first, next(names, "sentence_bert_config.json"))
 
 
+def _length(settings: Mapping[str, Any], key: str, name: str) -> int | None:
+    length = settings.get(key)
+    if length is not None and (not isinstance(length, int) or length < 1):
+        raise CheckpointError(f"{name}: {key} must be a number of tokens, not {length!r}")
+    return length
+
+
 def _optional_json(files: Files, filename: str) -> dict[str, Any]:
     return read_json(files, filename) if filename in files.listing else {}
 
@@ -161,14 +168,23 @@ def _whole_model(modules: Sequence[Module], name: str) -> Module:
     )
 
 
-def _vision(config: Mapping[str, Any], name: str) -> VisionSpec:
-    modules = config["modules"]
+def _image_model(modules: Sequence[Module], name: str) -> Module:
+    """Return the module that has a vision tower.
+
+    Raises:
+        CheckpointError: The modules are a text tower, or others.
+    """
     if _is_sentence(modules):
         raise CheckpointError(
             f"{name}: a text tower only; there is no vision tower to load. Its texts are compared with the images of "
             "the checkpoint that it was trained beside: clip-ViT-B-32-multilingual-v1 with those of clip-ViT-B-32"
         )
-    first = _whole_model(modules, name)
+    return _whole_model(modules, name)
+
+
+def _vision(config: Mapping[str, Any], name: str) -> VisionSpec:
+    modules = config["modules"]
+    first = _image_model(modules, name)
     spec = transformers.FORMAT.vision(first.config, _place(name, first.folder))
     return normalized_vision(spec) if len(modules) > 1 else spec
 
@@ -197,7 +213,8 @@ def _first_of(files: Files) -> _FolderOf:
 
 
 def _preprocessor_config(files: Files) -> dict[str, Any]:
-    return transformers.FORMAT.preprocessor_config(_first_of(files))
+    first = _image_model(_modules(files, _MODULES), files.name)
+    return transformers.FORMAT.preprocessor_config(_FolderOf(files=files, folder=first.folder))
 
 
 def _tokenizer_files(files: Files) -> list[str]:

@@ -83,8 +83,8 @@ def text_spec(modules: Sequence[Module], *, length: int | None, lower_case: bool
     if model_type not in _ENCODERS:
         raise CheckpointError(f"{name}: no text tower on a {model_type!r}; supported are {', '.join(_ENCODERS)}")
     pool = POOLINGS[pooling_mode(pooling.config, name=f"{name}: {pooling.folder}")]
-    steps = [_step(module, name) for module in behind]
-    readable = _positions(model_type, encoder.config)
+    steps = [_step(module, str(place), name) for place, module in enumerate(behind)]
+    readable = _positions(model_type, encoder.config, name)
     return TextSpec(
         max_length=readable if length is None else min(length, readable),
         padding="longest",
@@ -93,9 +93,16 @@ def text_spec(modules: Sequence[Module], *, length: int | None, lower_case: bool
     )
 
 
-def _positions(model_type: str, config: Mapping[str, Any]) -> int:
-    positions = int(config.get("max_position_embeddings", 512))
-    return positions - int(config.get("pad_token_id", 1)) - 1 if model_type in _BEHIND_THE_PADDING else positions
+def _positions(model_type: str, config: Mapping[str, Any], name: str) -> int:
+    """Return the number of tokens that an encoder has positions for.
+
+    Raises:
+        CheckpointError: The config says something else than numbers.
+    """
+    positions, padding = config.get("max_position_embeddings", 512), config.get("pad_token_id", 1)
+    if not isinstance(positions, int) or not isinstance(padding, int):
+        raise CheckpointError(f"{name}: config.json needs max_position_embeddings and pad_token_id, both numbers")
+    return positions - padding - 1 if model_type in _BEHIND_THE_PADDING else positions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +110,7 @@ class _Dense:
     """A linear layer and what follows it.
 
     Attributes:
+        key: Where the layer is kept in the tower.
         folder: As in `Module`.
         width: Length of the vectors that come.
         dimension: Length of those that go.
@@ -110,6 +118,7 @@ class _Dense:
         activation: Changes each number.
     """
 
+    key: str
     folder: str
     width: int
     dimension: int
@@ -117,19 +126,19 @@ class _Dense:
     activation: Callable[[Tensor], Tensor]
 
     def __call__(self, model: Any, vectors: Tensor) -> Tensor:
-        return self.activation(model[self.folder](vectors))
+        return self.activation(model[self.key](vectors))
 
 
-def _step(module: Module, name: str) -> _Step:
+def _step(module: Module, key: str, name: str) -> _Step:
     """Return what a module behind the pooling does to vectors.
 
     Raises:
         CheckpointError: It does what is not supported.
     """
     config, place = module.config, f"{name}: {module.folder}"
-    for key in ("module_input_name", "module_output_name"):
-        if config.get(key) not in (None, "sentence_embedding"):
-            raise CheckpointError(f"{place} has {key} {config[key]!r}; supported is 'sentence_embedding'")
+    for field in ("module_input_name", "module_output_name"):
+        if config.get(field) not in (None, "sentence_embedding"):
+            raise CheckpointError(f"{place} has {field} {config[field]!r}; supported is 'sentence_embedding'")
     if module.kind == "Normalize":
         return _normalize
     if config.get("use_residual"):
@@ -144,6 +153,7 @@ def _step(module: Module, name: str) -> _Step:
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{place}: config.json needs in_features and out_features, both numbers") from error
     return _Dense(
+        key=key,
         folder=module.folder,
         width=width,
         dimension=dimension,
@@ -182,7 +192,7 @@ def _load(
             )
         layer = build(partial(nn.Linear, step.width, step.dimension, bias=step.bias))
         weights.fill(layer, prefixes=(f"{step.folder}/linear.",))
-        model[step.folder], dimension = layer, step.dimension
+        model[step.key], dimension = layer, step.dimension
     return TextTower(model, partial(_vectors, pool, steps), dimension=dimension)
 
 
