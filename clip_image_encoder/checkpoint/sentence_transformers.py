@@ -140,7 +140,7 @@ def _default_prompt(files: Files) -> str:
     """Return what sentence-transformers puts before each text."""
     config = _optional_json(files, "config_sentence_transformers.json")
     prompts, name = config.get("prompts"), config.get("default_prompt_name")
-    return str(prompts.get(name) or "") if isinstance(prompts, dict) else ""
+    return str(prompts.get(name) or "") if isinstance(prompts, dict) and isinstance(name, str) else ""
 
 
 def _is_sentence(modules: Sequence[Module]) -> bool:

@@ -247,7 +247,7 @@ def test_a_folder_with_another_modules_json_is_read_as_what_else_it_is(at_the_to
 
 
 def test_texts_that_would_start_with_a_prompt_are_refused(clip: Path) -> None:
-    config = {"prompts": {"query": "", "find": "find: "}, "default_prompt_name": None}
+    config: dict[str, object] = {"prompts": {"query": "", "find": "find: "}, "default_prompt_name": None}
     write_json(clip / "config_sentence_transformers.json", config)
     assert TextEncoder(clip).encode("a red circle").shape == (64,)
     write_json(clip / "config_sentence_transformers.json", config | {"default_prompt_name": "find"})

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from clip_image_encoder import CheckpointError, TextEncoder
 from clip_image_encoder.backends.torch import TorchTextBackend
 from clip_image_encoder.checkpoint import open_checkpoint
+from clip_image_encoder.models._poolings import POOLINGS
 from clip_image_encoder.testing import check_text_backend
 
 from .sentences import DistilBert, fill, modules_json, write_dense, write_json, write_pooling, write_tokenizer
@@ -139,6 +140,21 @@ def test_each_pooling_leaves_the_padding_out(tower: DistilBert, mode: str, is_ol
     tokens, mask = tower.tokens(TEXTS)
     expected = torch.stack([POOLED[mode](row[seen.bool()]) for row, seen in zip(tokens, mask, strict=True)])
     assert_close(encode(tower.folder), expected)
+
+
+@pytest.mark.parametrize("mode", POOLED)
+def test_each_pooling_leaves_padding_at_the_start_out(mode: str) -> None:
+    tokens = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(0))
+    mask = torch.tensor([[0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1]])
+    expected = torch.stack([POOLED[mode](row[seen.bool()]) for row, seen in zip(tokens, mask, strict=True)])
+    assert_close(POOLINGS[mode](tokens, mask).numpy(), expected)
+
+
+def test_the_mean_of_a_long_text_fits_into_float16() -> None:
+    tokens = torch.full((1, 2_000, 3), 60.0, dtype=torch.float16)
+    mean = POOLINGS["mean"](tokens, torch.ones(1, 2_000, dtype=torch.int64))
+    assert mean.dtype is torch.float16
+    assert mean.tolist() == [[60, 60, 60]]
 
 
 def test_a_pooling_that_names_no_mode_is_the_mean(tower: DistilBert) -> None:
