@@ -17,7 +17,7 @@ from clip_image_encoder.checkpoint._format import Format
 from clip_image_encoder.checkpoint._safetensors import tensor_names
 from clip_image_encoder.errors import CheckpointError
 from clip_image_encoder.models import TextSpec, VisionSpec
-from clip_image_encoder.models._sentence import Module, normalized_text, normalized_vision, text_spec
+from clip_image_encoder.models._sentence import ENCODERS, Module, normalized_text, normalized_vision, text_spec
 
 __all__ = ["FORMAT"]
 
@@ -164,7 +164,7 @@ def _whole_model(modules: Sequence[Module], name: str) -> Module:
         raise CheckpointError(f"{name}: the module {odd.kind} needs code of its own, which is never executed")
     raise CheckpointError(
         f"{name}: {_MODULES} has {odd.kind} among {', '.join(module.kind for module in modules)}; supported are "
-        "CLIPModel, and Transformer and Pooling with Dense and Normalize behind them"
+        "CLIPModel, and for texts a Transformer and a Pooling, with Dense and Normalize behind them"
     )
 
 
@@ -174,7 +174,7 @@ def _image_model(modules: Sequence[Module], name: str) -> Module:
     Raises:
         CheckpointError: The modules are a text tower, or others.
     """
-    if _is_sentence(modules):
+    if _is_sentence(modules) and modules[0].config.get("model_type") in ENCODERS:
         raise CheckpointError(
             f"{name}: a text tower only; there is no vision tower to load. Its texts are compared with the images of "
             "the checkpoint that it was trained beside: clip-ViT-B-32-multilingual-v1 with those of clip-ViT-B-32"

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from clip_image_encoder.models._towers import TextTower, VisionTower
 
-__all__ = ["Module", "normalized_text", "normalized_vision", "text_spec"]
+__all__ = ["ENCODERS", "Module", "normalized_text", "normalized_vision", "text_spec"]
 
 _Step: TypeAlias = "Callable[[Any, Tensor], Tensor]"
 
-_ENCODERS = {
+ENCODERS = {
     "albert": "AlbertModel",
     "bert": "BertModel",
     "camembert": "CamembertModel",
@@ -38,7 +38,7 @@ _ENCODERS = {
     "roberta": "RobertaModel",
     "xlm-roberta": "XLMRobertaModel",
 }
-"""The classes of transformers, by `model_type`."""
+"""The classes of transformers that encode texts, by `model_type`."""
 
 _BEHIND_THE_PADDING = ("camembert", "mpnet", "roberta", "xlm-roberta")
 """Those that count the positions of tokens from behind the id of the padding."""
@@ -80,8 +80,8 @@ def text_spec(modules: Sequence[Module], *, length: int | None, lower_case: bool
     """
     encoder, pooling, *behind = modules
     model_type = str(encoder.config.get("model_type"))
-    if model_type not in _ENCODERS:
-        raise CheckpointError(f"{name}: no text tower on a {model_type!r}; supported are {', '.join(_ENCODERS)}")
+    if model_type not in ENCODERS:
+        raise CheckpointError(f"{name}: no text tower on a {model_type!r}; supported are {', '.join(ENCODERS)}")
     pool = POOLINGS[pooling_mode(pooling.config, name=f"{name}: {pooling.folder}")]
     steps = [_step(module, str(place), name) for place, module in enumerate(behind)]
     readable = _positions(model_type, encoder.config, name)
@@ -178,7 +178,7 @@ def _load(
 
     from clip_image_encoder.models._towers import TextTower, build
 
-    encoder = build_model(_ENCODERS[config["model_type"]], config, None, name=weights.name)
+    encoder = build_model(ENCODERS[config["model_type"]], config, None, name=weights.name)
     # The encoder's own pooling, a layer on top of the first token, is no part of the vector.
     encoder.pooler = None
     weights.fill(encoder, prefixes=("", f"{encoder.base_model_prefix}."))

@@ -185,6 +185,13 @@ def test_images_of_a_text_tower_are_refused_and_whose_to_take_is_said(tmp_path: 
         ImageEncoder(DistilBert(tmp_path).folder)
 
 
+def test_images_that_are_pooled_behind_another_encoder_are_refused_by_name(at_the_top: Path) -> None:
+    modules_json(at_the_top, ("Transformer", ""), ("Pooling", "1_Pooling"))
+    write_pooling(at_the_top / "1_Pooling", 24)
+    with pytest.raises(CheckpointError, match=r"modules\.json has Pooling among Transformer, Pooling; supported are"):
+        ImageEncoder(at_the_top)
+
+
 @pytest.mark.parametrize(
     ("kinds", "named"),
     [
