@@ -7,140 +7,36 @@ Pooling and what is behind it. In both the first module's folder looks like a ch
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, TypeGuard
+from dataclasses import replace
+from typing import Any
 
 from clip_image_encoder.checkpoint import transformers
-from clip_image_encoder.checkpoint._files import Files, has_safetensors, parse_json, read_json
+from clip_image_encoder.checkpoint._files import Files, has_safetensors, parse_json
 from clip_image_encoder.checkpoint._format import Format
+from clip_image_encoder.checkpoint._modules import (
+    MODULES,
+    FolderOf,
+    SavedModel,
+    is_list_of_modules,
+    read_model,
+    read_modules,
+)
 from clip_image_encoder.checkpoint._safetensors import tensor_names
 from clip_image_encoder.errors import CheckpointError
 from clip_image_encoder.models import TextSpec, VisionSpec
-from clip_image_encoder.models._sentence import ENCODERS, Module, normalized_text, normalized_vision, text_spec
+from clip_image_encoder.models._normalized import normalized_text, normalized_vision
+from clip_image_encoder.models._sentence import ENCODERS, Module, text_spec
 
 __all__ = ["FORMAT"]
 
-_MODULES = "modules.json"
 _WEIGHTS = "model.safetensors"
 _PICKLE = "pytorch_model.bin"
-_OWN = "sentence_transformers."
 _FIRST = ("CLIPModel", "Transformer")
 _BEHIND = ("Dense", "Normalize")
 
 
-@dataclass(frozen=True, kw_only=True)
-class _FolderOf:
-    """The files of one module, looked at as a checkpoint of its own.
-
-    Attributes:
-        files: Those of the whole checkpoint.
-        folder: Name of the module's folder; "" for that of the checkpoint.
-    """
-
-    files: Files
-    folder: str
-
-    @property
-    def name(self) -> str:
-        return _place(self.files.name, self.folder)
-
-    @property
-    def listing(self) -> frozenset[str]:
-        start = self.inside("")
-        names = (name.removeprefix(start) for name in self.files.listing if name.startswith(start))
-        return frozenset(name for name in names if "/" not in name)
-
-    @property
-    def never_change(self) -> bool:
-        return self.files.never_change
-
-    def path(self, filename: str) -> Path:
-        return self.files.path(self.inside(filename))
-
-    def inside(self, filename: str) -> str:
-        """Return what the whole checkpoint calls a file of the folder."""
-        return f"{self.folder}/{filename}" if self.folder else filename
-
-
-def _place(name: str, folder: str) -> str:
-    return f"{name}/{folder}" if folder else name
-
-
-def _read(files: Files, filename: str) -> dict[str, Any]:
-    """Return the modules with what their files say, and what is done to texts.
-
-    Raises:
-        CheckpointError: A file is missing, can't be read, or lists no modules.
-    """
-    modules = _modules(files, filename)
-    first = _FolderOf(files=files, folder=modules[0].folder)
-    settings = _settings(first)
-    tokenizer = _optional_json(first, "tokenizer_config.json")
-    return {
-        "modules": modules,
-        "max_seq_length": _length(settings, "max_seq_length", first.name),
-        "model_max_length": _length(tokenizer, "model_max_length", first.name),
-        "do_lower_case": bool(settings.get("do_lower_case")),
-        "processing_kwargs": settings.get("processing_kwargs"),
-        "prompt": _default_prompt(files),
-    }
-
-
-def _modules(files: Files, filename: str) -> tuple[Module, ...]:
-    listed = parse_json(files, filename)
-    if not _is_list_of_modules(listed):
-        raise CheckpointError(f"{files.name}: {filename} is not a list of modules, each with a type and a path")
-    return tuple(_module(files, entry["type"], entry["path"]) for entry in listed)
-
-
-def _is_list_of_modules(listed: object) -> TypeGuard[list[dict[str, str]]]:
-    return isinstance(listed, list) and bool(listed) and all(map(_is_module, listed))
-
-
-def _is_module(entry: object) -> bool:
-    """Tell whether an entry names a class and a folder directly below that of the checkpoint."""
-    if not isinstance(entry, dict):
-        return False
-    kind, folder = entry.get("type"), entry.get("path")
-    if not isinstance(kind, str) or not isinstance(folder, str):
-        return False
-    return folder not in (".", "..") and not set(folder) & set("/\\:")
-
-
-def _module(files: Files, kind: str, folder: str) -> Module:
-    # The package has moved its classes between its modules; their names stayed.
-    name = kind.rpartition(".")[2] if kind.startswith(_OWN) else kind
-    view = _FolderOf(files=files, folder=folder)
-    if name in (*_FIRST, "Pooling", "Dense"):
-        config = read_json(view, "config.json")
-    else:
-        config = _optional_json(view, "config.json") if name == "Normalize" else {}
-    return Module(kind=name, folder=folder, config=config)
-
-
-def _settings(first: _FolderOf) -> dict[str, Any]:
-    """Return what the file beside a Transformer says, which had other names than sentence_bert_config.json before."""
-    names = (name for name in sorted(first.listing) if name.startswith("sentence_") and name.endswith("_config.json"))
-    return _optional_json(first, next(names, "sentence_bert_config.json"))
-
-
-def _length(settings: Mapping[str, Any], key: str, name: str) -> int | None:
-    length = settings.get(key)
-    if length is not None and (not isinstance(length, int) or length < 1):
-        raise CheckpointError(f"{name}: {key} must be a number of tokens, not {length!r}")
-    return length
-
-
-def _optional_json(files: Files, filename: str) -> dict[str, Any]:
-    return read_json(files, filename) if filename in files.listing else {}
-
-
-def _default_prompt(files: Files) -> str:
-    """Return what sentence-transformers puts before each text."""
-    config = _optional_json(files, "config_sentence_transformers.json")
-    prompts, name = config.get("prompts"), config.get("default_prompt_name")
-    return str(prompts.get(name) or "") if isinstance(prompts, dict) and isinstance(name, str) else ""
+def _read(files: Files, _filename: str) -> dict[str, Any]:
+    return {"model": read_model(files)}
 
 
 def _is_sentence(modules: Sequence[Module]) -> bool:
@@ -163,7 +59,7 @@ def _whole_model(modules: Sequence[Module], name: str) -> Module:
     if "." in odd.kind:
         raise CheckpointError(f"{name}: the module {odd.kind} needs code of its own, which is never executed")
     raise CheckpointError(
-        f"{name}: {_MODULES} has {odd.kind} among {', '.join(module.kind for module in modules)}; supported are "
+        f"{name}: {MODULES} has {odd.kind} among {', '.join(module.kind for module in modules)}; supported are "
         "CLIPModel, and for texts a Transformer and a Pooling, with Dense and Normalize behind them"
     )
 
@@ -183,38 +79,42 @@ def _image_model(modules: Sequence[Module], name: str) -> Module:
 
 
 def _vision(config: Mapping[str, Any], name: str) -> VisionSpec:
-    modules = config["modules"]
-    first = _image_model(modules, name)
-    spec = transformers.FORMAT.vision(first.config, _place(name, first.folder))
-    return normalized_vision(spec) if len(modules) > 1 else spec
+    model: SavedModel = config["model"]
+    spec = transformers.FORMAT.vision(_image_model(model.modules, name).config, name)
+    return normalized_vision(spec) if len(model.modules) > 1 else spec
 
 
 def _text(config: Mapping[str, Any], name: str) -> TextSpec:
-    modules = config["modules"]
-    if config["prompt"]:
+    model: SavedModel = config["model"]
+    if model.prompt:
         raise CheckpointError(
-            f"{name}: config_sentence_transformers.json has a default prompt, {config['prompt']!r}, which is not "
+            f"{name}: config_sentence_transformers.json has a default prompt, {model.prompt!r}, which is not "
             "supported; take default_prompt_name out of it, and put the prompt before your texts"
         )
-    stated = config["max_seq_length"]
-    if _is_sentence(modules):
-        if config["processing_kwargs"]:
-            raise CheckpointError(f"{name}: sentence_bert_config.json has processing_kwargs, which are not supported")
-        length = config["model_max_length"] if stated is None else stated
-        return text_spec(modules, length=length, lower_case=config["do_lower_case"], name=name)
-    first = _whole_model(modules, name)
-    spec = transformers.FORMAT.text(first.config, _place(name, first.folder))
-    spec = spec if stated is None else replace(spec, max_length=min(spec.max_length, stated))
-    return normalized_text(spec) if len(modules) > 1 else spec
+    return _sentence_tower(model, name) if _is_sentence(model.modules) else _tower_of_whole_model(model, name)
 
 
-def _first_of(files: Files) -> _FolderOf:
-    return _FolderOf(files=files, folder=_modules(files, _MODULES)[0].folder)
+def _sentence_tower(model: SavedModel, name: str) -> TextSpec:
+    if model.processing_kwargs:
+        raise CheckpointError(f"{name}: sentence_bert_config.json has processing_kwargs, which are not supported")
+    length = model.model_max_length if model.max_seq_length is None else model.max_seq_length
+    return text_spec(model.modules, length=length, lower_case=model.do_lower_case, name=name)
+
+
+def _tower_of_whole_model(model: SavedModel, name: str) -> TextSpec:
+    spec = transformers.FORMAT.text(_whole_model(model.modules, name).config, name)
+    if model.max_seq_length is not None:
+        spec = replace(spec, max_length=min(spec.max_length, model.max_seq_length))
+    return normalized_text(spec) if len(model.modules) > 1 else spec
+
+
+def _first_of(files: Files) -> FolderOf:
+    return FolderOf(files=files, folder=read_modules(files)[0].folder)
 
 
 def _preprocessor_config(files: Files) -> dict[str, Any]:
-    first = _image_model(_modules(files, _MODULES), files.name)
-    return transformers.FORMAT.preprocessor_config(_FolderOf(files=files, folder=first.folder))
+    first = _image_model(read_modules(files), files.name)
+    return transformers.FORMAT.preprocessor_config(FolderOf(files=files, folder=first.folder))
 
 
 def _tokenizer_files(files: Files) -> list[str]:
@@ -224,7 +124,7 @@ def _tokenizer_files(files: Files) -> list[str]:
 
 def _other_configs(files: Files) -> list[str]:
     """Return the names of the modules' config files, sorted."""
-    views = [_FolderOf(files=files, folder=module.folder) for module in _modules(files, _MODULES)]
+    views = [FolderOf(files=files, folder=module.folder) for module in read_modules(files)]
     return sorted({view.inside("config.json") for view in views if "config.json" in view.listing})
 
 
@@ -255,20 +155,20 @@ def _tensors(files: Files) -> Mapping[str, str]:
     return tensors
 
 
-def _dense_layers(files: Files) -> list[_FolderOf]:
+def _dense_layers(files: Files) -> list[FolderOf]:
     """Return the folders of the modules behind the first that have weights.
 
     Raises:
         CheckpointError: One has none that can be read.
     """
-    layers = [module for module in _modules(files, _MODULES) if module.kind == "Dense"]
-    views = [_FolderOf(files=files, folder=module.folder) for module in layers]
+    layers = [module for module in read_modules(files) if module.kind == "Dense"]
+    views = [FolderOf(files=files, folder=module.folder) for module in layers]
     for view in views:
         _refuse_pickles(view)
     return views
 
 
-def _refuse_pickles(view: _FolderOf) -> None:
+def _refuse_pickles(view: FolderOf) -> None:
     """Refuse a module whose weights are a pickle; other weights that are missing are named when they are read.
 
     Raises:
@@ -284,14 +184,14 @@ def _refuse_pickles(view: _FolderOf) -> None:
 
 def _is_whole(files: Files) -> bool:
     """Tell whether modules.json lists modules, of which the first has safetensors."""
-    listed = parse_json(files, _MODULES)
-    if not _is_list_of_modules(listed):
+    listed = parse_json(files, MODULES)
+    if not is_list_of_modules(listed):
         return False
-    return has_safetensors(_FolderOf(files=files, folder=listed[0]["path"]).listing)
+    return has_safetensors(FolderOf(files=files, folder=listed[0]["path"]).listing)
 
 
 FORMAT = Format(
-    config_file=_MODULES,
+    config_file=MODULES,
     rank=0,
     is_whole=_is_whole,
     read=_read,

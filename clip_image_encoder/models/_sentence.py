@@ -8,23 +8,23 @@ A checkpoint lists its modules; what is behind the pooling comes in any number a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from clip_image_encoder.errors import CheckpointError
-from clip_image_encoder.models._family import TextSpec, TextTokenizer, TokenizerFiles, VisionSpec, Weights
+from clip_image_encoder.models._family import TextSpec, TextTokenizer, TokenizerFiles, Weights
+from clip_image_encoder.models._normalized import unit
 from clip_image_encoder.models._poolings import POOLINGS, pooling_mode
 from clip_image_encoder.models._tokens import FastTokenizer, read_json_tokenizer
 from clip_image_encoder.models._transformers import build_model
-from clip_image_encoder.protocols import Output
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clip_image_encoder.models._towers import TextTower, VisionTower
+    from clip_image_encoder.models._towers import TextTower
 
-__all__ = ["ENCODERS", "Module", "normalized_text", "normalized_vision", "text_spec"]
+__all__ = ["ENCODERS", "Module", "text_spec"]
 
 _Step: TypeAlias = "Callable[[Any, Tensor], Tensor]"
 
@@ -163,12 +163,7 @@ def _step(module: Module, key: str, name: str) -> _Step:
 
 
 def _normalize(_model: Any, vectors: Tensor) -> Tensor:
-    return _unit(vectors)
-
-
-def _unit(vectors: Tensor) -> Tensor:
-    unit: Tensor = vectors / vectors.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-    return unit
+    return unit(vectors)
 
 
 def _load(
@@ -220,38 +215,3 @@ def _lower_cased(files: TokenizerFiles) -> TextTokenizer:
     lower: normalizers.Normalizer = normalizers.Lowercase()
     tokenizer.normalizer = normalizers.Sequence([lower, tokenizer.normalizer]) if tokenizer.normalizer else lower
     return FastTokenizer(tokenizer, files, rule="lower case")
-
-
-def normalized_vision(spec: VisionSpec) -> VisionSpec:
-    """Return a vision tower whose vectors have length 1, as with a Normalize behind it."""
-    return replace(spec, load=partial(_load_normalized_vision, spec.load))
-
-
-def _load_normalized_vision(load: Callable[[Weights], VisionTower], weights: Weights) -> VisionTower:
-    tower = load(weights)
-    tower.features = partial(_unit_features, tower.features)
-    return tower
-
-
-def _unit_features(
-    features: Callable[[Any, Tensor, Output], Tensor], model: Any, pixels: Tensor, output: Output
-) -> Tensor:
-    values = features(model, pixels, output)
-    return _unit(values) if output == "pooled" else values
-
-
-def normalized_text(spec: TextSpec) -> TextSpec:
-    """Return a text tower whose vectors have length 1, as with a Normalize behind it."""
-    return replace(spec, load=partial(_load_normalized_text, spec.load))
-
-
-def _load_normalized_text(load: Callable[[Weights], TextTower], weights: Weights) -> TextTower:
-    tower = load(weights)
-    tower.vectors = partial(_unit_vectors, tower.vectors)
-    return tower
-
-
-def _unit_vectors(
-    vectors: Callable[[Any, Tensor, Tensor | None], Tensor], model: Any, token_ids: Tensor, mask: Tensor | None
-) -> Tensor:
-    return _unit(vectors(model, token_ids, mask))
