@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from clip_image_encoder.checkpoint._files import BUNDLED, VOCABULARIES, Files, Folder, read_json
+from clip_image_encoder.checkpoint._files import BUNDLED, VOCABULARIES, Files, Folder
 from clip_image_encoder.checkpoint._format import Format, config_files, find_format, format_of_name, format_with
 from clip_image_encoder.checkpoint._hub import find_snapshot, is_repository_id
 from clip_image_encoder.checkpoint._pinned import PinnedFiles
@@ -35,7 +35,7 @@ class Checkpoint:
     Attributes:
         files: Where the files of the checkpoint lie.
         format: How the files are laid out.
-        config: The parsed file that describes the model, such as `config.json`.
+        config: What describes the model, such as the parsed `config.json`.
     """
 
     files: PinnedFiles
@@ -113,7 +113,7 @@ class Checkpoint:
             CheckpointError: The checkpoint has no tokenizer, or it can't be had.
         """
         names = self.format.tokenizer_files(self.files)
-        if VOCABULARIES.isdisjoint(names):
+        if VOCABULARIES.isdisjoint(PurePosixPath(name).name for name in names):
             raise CheckpointError(f"{self.name}: the tokenizer's files are missing (tokenizer.json)")
         paths = [self.files.path(name) for name in names]
         return paths[0].parent
@@ -121,7 +121,8 @@ class Checkpoint:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the config and the weight files: the same wherever and under whatever name they lie."""
-        return _digest(self.files, [self.format.config_file, *self.format.weight_files(self.files)])
+        configs = [self.format.config_file, *self.format.other_configs(self.files)]
+        return _digest(self.files, [*configs, *self.format.weight_files(self.files)])
 
     @cached_property
     def tokenizer_fingerprint(self) -> str:
@@ -141,7 +142,7 @@ def _open(files: Files, wanted: Format | None) -> Checkpoint:
     format = wanted or find_format(pinned)  # noqa: A001 - the field's name
     if format is None:
         raise CheckpointError(f"{files.name}: config.json is missing; is it a checkpoint in transformers' format?")
-    return Checkpoint(files=pinned, format=format, config=read_json(pinned, format.config_file))
+    return Checkpoint(files=pinned, format=format, config=format.read(pinned, format.config_file))
 
 
 def _restore(files: Files, config_file: str, known: Mapping[str, str]) -> Checkpoint:

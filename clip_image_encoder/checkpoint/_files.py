@@ -19,6 +19,7 @@ __all__ = [
     "Folder",
     "has_safetensors",
     "names_in",
+    "parse_json",
     "pickles",
     "read_json",
 ]
@@ -133,11 +134,21 @@ def read_json(files: Files, filename: str) -> dict[str, Any]:
     Raises:
         CheckpointError: it is missing, can't be had, or is no JSON object.
     """
-    path = files.path(filename)
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{files.name}: {filename} can't be read: {first_line(error)}") from error
+    content = parse_json(files, filename)
     if not isinstance(content, dict):
         raise CheckpointError(f"{files.name}: {filename} is not a JSON object")
+    return content
+
+
+def parse_json(files: Files, filename: str) -> object:
+    """Return what a checkpoint's JSON file holds.
+
+    Raises:
+        CheckpointError: It is missing, can't be had, or is no JSON.
+    """
+    path = files.path(filename)
+    try:
+        content: object = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{files.name}: {filename} can't be read: {first_line(error)}") from error
     return content

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from clip_image_encoder.checkpoint._files import Files
+from clip_image_encoder.checkpoint._files import Files, read_json
 from clip_image_encoder.models import TextSpec, VisionSpec
 
 __all__ = ["Format", "config_files", "find_format", "format_of_name", "format_with"]
+
+
+def _no_other_file(_files: Files) -> list[str]:
+    return []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,18 +28,23 @@ class Format:
         rank: Where files of several formats lie side by side, the lowest is taken of those that are whole.
         is_whole: Tells whether the files describe a model and hold weights that can be read.
         prefixes: What a model's name may start with to say that it is of this format, such as "hf-hub:".
+        read: Returns what describes the model, given the name of the config file: that file parsed, by default.
+        other_configs: Returns the names of further files that describe the model; the fingerprint is of theirs, too.
         vision: Reads the vision tower off the parsed config; called with the checkpoint's name for messages.
         text: Reads the text tower, likewise.
         preprocessor_config: Returns the image processor's settings, in the words of transformers.
         tokenizer_files: Returns the names of the tokenizer's files.
         weight_files: Returns the names of the safetensors files, sorted.
-        tensors: Returns which of these files holds each tensor: {tensor: filename}.
+        tensors: Returns which of these files holds each tensor: {tensor: filename}. A tensor of a file "folder/name"
+            may be listed as "folder/tensor", so that those of several folders are told apart.
     """
 
     config_file: str
     rank: int
     is_whole: Callable[[Files], bool]
     prefixes: tuple[str, ...] = ()
+    read: Callable[[Files, str], dict[str, Any]] = read_json
+    other_configs: Callable[[Files], list[str]] = _no_other_file
     vision: Callable[[Mapping[str, Any], str], VisionSpec]
     text: Callable[[Mapping[str, Any], str], TextSpec]
     preprocessor_config: Callable[[Files], dict[str, Any]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import PurePosixPath
 from typing import Any
 
 from clip_image_encoder._messages import first_line
@@ -60,13 +61,13 @@ def _unreadable(checkpoint: Checkpoint, error: Exception) -> CheckpointError:
 
 def _files(checkpoint: Checkpoint) -> TokenizerFiles:
     checkpoint.tokenizer_folder()  # makes sure that there are any
-    names = checkpoint.format.tokenizer_files(checkpoint.files)
+    names = {PurePosixPath(name).name: name for name in checkpoint.format.tokenizer_files(checkpoint.files)}
     settings: dict[str, Any] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if name in names:
-            said = read_json(checkpoint.files, name)
+            said = read_json(checkpoint.files, names[name])
             settings |= {key: value for key, value in said.items() if value is not None}
-    return TokenizerFiles(paths={name: checkpoint.files.path(name) for name in names}, settings=settings)
+    return TokenizerFiles(paths={name: checkpoint.files.path(names[name]) for name in names}, settings=settings)
 
 
 class _SlowTokenizer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ class SafetensorsWeights:
 
     Args:
         files: The checkpoint's files.
-        tensors: Which file holds each tensor: {tensor: filename}.
+        tensors: Which file holds each tensor, as `Format.tensors` says: {tensor: filename}.
         dtype: Of the weights in memory, whatever the files have.
     """
 
@@ -82,15 +83,21 @@ class SafetensorsWeights:
         for filename, names in wanted.items():
             waiting = deque(names.items())
             while waiting:
-                # What was read of a file, which is mapped, takes memory until the file is closed.
-                read = 0
-                # Older versions of safetensors make tensors on the caller's default device.
-                with torch.device("cpu"), open_safetensors(self._files, filename, "pt") as reader:
-                    while waiting and read < _READ_AT_ONCE:
-                        name, source = waiting.popleft()
-                        tensor = reader.get_tensor(source)
-                        read += tensor.nbytes
-                        yield name, source, tensor
+                yield from self._read_file(filename, waiting)
+
+    def _read_file(self, filename: str, waiting: deque[tuple[str, str]]) -> Iterable[tuple[str, str, Tensor]]:
+        """Yield the first of a file's tensors that wait, until so much was read that the file has to be closed.
+
+        What was read of a file, which is mapped, takes memory until then.
+        """
+        folder, read = f"{PurePosixPath(filename).parent}/", 0
+        # Older versions of safetensors make tensors on the caller's default device.
+        with torch.device("cpu"), open_safetensors(self._files, filename, "pt") as reader:
+            while waiting and read < _READ_AT_ONCE:
+                name, source = waiting.popleft()
+                tensor = reader.get_tensor(source.removeprefix(folder))
+                read += tensor.nbytes
+                yield name, source, tensor
 
     def _source(self, name: str, prefixes: Sequence[str], old_names: Sequence[tuple[str, str]]) -> str:
         """Return what a tensor of a module is called in the file."""

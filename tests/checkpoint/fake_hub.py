@@ -85,8 +85,9 @@ class FakeHub:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def publish(self, name: str, folder: Path, *, revision: str = "main") -> Repository:
-        """Put a folder's files under a name, as a branch."""
-        files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+        """Put a folder's files, and those of folders below it, under a name, as a branch."""
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
         repository = self.repositories.setdefault(name, Repository(revisions={}))
         repository.revisions[revision] = files
         return repository

@@ -20,6 +20,7 @@ NEEDS = {
     "langchain": "langchain_chroma",
     "ray": "ray",
     "readers": "duckdb",
+    "sentence_transformers": "sentence_transformers",
     "sklearn": "sklearn",
 }
 collect_ignore = [folder for folder, package in NEEDS.items() if find_spec(package) is None]

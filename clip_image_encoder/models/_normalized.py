@@ -1,0 +1,59 @@
+"""Towers whose vectors are scaled to length 1, where a checkpoint says that it is a part of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from clip_image_encoder.models._family import TextSpec, VisionSpec, Weights
+from clip_image_encoder.protocols import Output
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clip_image_encoder.models._towers import TextTower, VisionTower
+
+__all__ = ["normalized_text", "normalized_vision", "unit"]
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Return vectors `(n, d)` scaled to length 1; one of zeros stays as it is."""
+    scaled: Tensor = vectors / vectors.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    return scaled
+
+
+def normalized_vision(spec: VisionSpec) -> VisionSpec:
+    """Return a vision tower whose vectors have length 1; its patch tokens stay as they are."""
+    return replace(spec, load=partial(_load_normalized_vision, spec.load))
+
+
+def _load_normalized_vision(load: Callable[[Weights], VisionTower], weights: Weights) -> VisionTower:
+    tower = load(weights)
+    tower.features = partial(_unit_features, tower.features)
+    return tower
+
+
+def _unit_features(
+    features: Callable[[Any, Tensor, Output], Tensor], model: Any, pixels: Tensor, output: Output
+) -> Tensor:
+    values = features(model, pixels, output)
+    return unit(values) if output == "pooled" else values
+
+
+def normalized_text(spec: TextSpec) -> TextSpec:
+    """Return a text tower whose vectors have length 1."""
+    return replace(spec, load=partial(_load_normalized_text, spec.load))
+
+
+def _load_normalized_text(load: Callable[[Weights], TextTower], weights: Weights) -> TextTower:
+    tower = load(weights)
+    tower.vectors = partial(_unit_vectors, tower.vectors)
+    return tower
+
+
+def _unit_vectors(
+    vectors: Callable[[Any, Tensor, Tensor | None], Tensor], model: Any, token_ids: Tensor, mask: Tensor | None
+) -> Tensor:
+    return unit(vectors(model, token_ids, mask))
