@@ -184,6 +184,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def bench_models(session: nox.Session) -> None:
+    """Measure the towers of public checkpoints, on random weights: nox -s bench_models [-- --rounds 3]; 20 minutes."""
+    install(session, "torch", besides=("open_clip_torch>=3.3",))
+    session.run("python", "-W", "ignore", "-m", "tests.benchmarks.models", *session.posargs)
+
+
+@nox.session(default=False)
 def bench_serving(session: nox.Session) -> None:
     """Compare single calls from forty threads, batched and not: nox -s bench_serving -- --images FOLDER."""
     session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, "bench"))

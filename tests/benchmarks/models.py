@@ -1,12 +1,14 @@
-"""The tables of docs/how-to/choose-a-model.md: `nox -s bench_models [-- --rounds 5 --largest 1.2 --only NAME ...]`.
+"""The tables of docs/how-to/choose-a-model.md: `nox -s bench_models [-- --rounds 3 --largest 1.2 --only NAME ...]`.
 
-Each tower has random weights, in its true size. The model that all are compared with runs before and after each round
-of another one, so that what else the machine does slows both down.
+Each tower has random weights, in its true size. It runs on one thread, and the time is that of the processor: what
+else the machine does hardly counts. The model that all are compared with runs before and after each round of another
+one, so that a change of the clock's rate slows both down.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import statistics
 import tempfile
 import time
@@ -32,7 +34,7 @@ Ratios: TypeAlias = dict[tuple[Tower, str], float]
 DTYPES = ("float32", "bfloat16")
 _BATCH = 8
 _SECONDS = 1.0
-"""How long a round of one model lasts at least, unless one batch takes longer."""
+"""How much of the processor's time a round of one model takes at least; one batch may take longer."""
 
 _COLUMNS = ("checkpoint", "parameters", "vector", "pixels", "images/s", "in bfloat16")
 _FOUND = ("ImageNet", "COCO", "Flickr30k", "from")
@@ -47,12 +49,12 @@ class Loaded:
     images: Sequence[NDArray[np.uint8]]
 
     def rate(self) -> float:
-        """Return how many images a second it encodes now."""
-        done, begun = 0, time.perf_counter()
-        while not done or time.perf_counter() - begun < _SECONDS:
+        """Return how many images it encodes in a second of the processor's time."""
+        done, begun = 0, time.process_time()
+        while not done or time.process_time() - begun < _SECONDS:
             self.encoder.encode(self.images, batch_size=_BATCH)
             done += len(self.images)
-        return done / (time.perf_counter() - begun)
+        return done / (time.process_time() - begun)
 
 
 def load(tower: Tower, dtype: str) -> Loaded:
@@ -61,9 +63,9 @@ def load(tower: Tower, dtype: str) -> Loaded:
     with tempfile.TemporaryDirectory() as folder:
         tower.save(Path(folder) / "checkpoint")
         encoder = ImageEncoder(Path(folder) / "checkpoint", device="cpu", dtype=dtype)
-    loaded = Loaded(encoder, list(pixels))
-    loaded.rate()
-    return loaded
+    # The first call packs the weights.
+    encoder.encode(pixels[:2])
+    return Loaded(encoder, list(pixels))
 
 
 def ratio(model: Loaded, reference: Loaded, rounds: int) -> float:
@@ -83,6 +85,7 @@ def measure(towers: Iterable[Tower], dtype: str, rounds: int) -> Ratios:
     print(f"{dtype}: the reference encodes {reference.rate():.1f} images/s", flush=True)
     for tower in sorted(set(towers) - {CLIP_B_32}, key=lambda tower: tower.parameters):
         measured = _try(tower, dtype, reference, rounds)
+        gc.collect()  # an encoder has cycles, and gigabytes
         print(dtype, measured, tower, flush=True)
         if isinstance(measured, float):
             ratios[tower, dtype] = measured
@@ -99,7 +102,8 @@ def _try(tower: Tower, dtype: str, reference: Loaded, rounds: int) -> float | Ch
 def cells(model: Model) -> tuple[str, ...]:
     """Return what a row of the tables starts with: what can be counted without weights."""
     tower = model.tower
-    return (f"`{model.name}`", f"{tower.parameters / 1e6:.0f} M", str(tower.dimension), str(tower.side))
+    name = f"[`{model.name}`](https://huggingface.co/{model.name})"
+    return (name, f"{tower.parameters / 1e6:.0f} M", str(tower.dimension), str(tower.side))
 
 
 def row(model: Model, ratios: Ratios) -> str:
@@ -127,7 +131,7 @@ def _line(columns: Iterable[str]) -> str:
 def main() -> None:
     """Read the command line, measure, and print the tables."""
     parser = argparse.ArgumentParser(description="Measure the towers of public checkpoints on this machine.")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each runs (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each runs (default: %(default)s)")
     parser.add_argument("--largest", type=float, default=1.2, help="billions of parameters (default: %(default)s)")
     parser.add_argument("--only", nargs="*", help="names of checkpoints; all by default")
     options = parser.parse_args()
@@ -136,12 +140,13 @@ def main() -> None:
     towers = {model.tower for model in known if model.name in chosen}
     towers = {tower for tower in towers if tower.parameters <= options.largest * 1e9}
     transformers.logging.disable_progress_bar()
+    torch.set_num_threads(1)
     machine = processor()
     ratios: Ratios = {}
     for dtype in DTYPES if "bf16" in machine else DTYPES[:1]:
         ratios |= measure(towers, dtype, options.rounds)
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
-    print(f"\n{machine}, {torch.get_num_threads()} threads; {versions}; batches of {_BATCH} arrays\n")
+    print(f"\n{machine}, one thread; {versions}; batches of {_BATCH} arrays\n")
     print(table([model for model in IMAGE_TEXT if model.name in chosen], _FOUND, ratios))
     print()
     print(table([model for model in IMAGE_ONLY if model.name in chosen], _RETRIEVED, ratios))
