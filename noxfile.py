@@ -75,7 +75,7 @@ def ray(session: nox.Session) -> None:
 def open_clip(session: nox.Session) -> None:
     """Compare checkpoints in open_clip's format with open_clip itself, beside a torch that torchvision fits."""
     session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, "open_clip"))
-    session.run("pytest", "tests/beside_open_clip", *session.posargs)
+    session.run("pytest", "tests/beside_open_clip", "tests/docs/test_models.py", *session.posargs)
 
 
 @nox.session
@@ -188,6 +188,13 @@ def bench(session: nox.Session) -> None:
     """Compare image encoders on this machine: nox -s bench [-- --images FOLDER --rounds 5]; half an hour."""
     session.install("-e", ".[onnx,openvino]", *nox.project.dependency_groups(PYPROJECT, "bench"))
     session.run("python", "-m", "tests.benchmarks.bench", *session.posargs)
+
+
+@nox.session(default=False)
+def bench_models(session: nox.Session) -> None:
+    """Measure the towers of public checkpoints, on random weights: nox -s bench_models [-- --rounds 3]; 20 minutes."""
+    session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, "open_clip"))
+    session.run("python", "-W", "ignore", "-m", "tests.benchmarks.models", *session.posargs)
 
 
 @nox.session(default=False)

@@ -48,7 +48,14 @@ VOCABULARIES = frozenset({"spiece.model", "tokenizer.json", "tokenizer.model", "
 """Those of which a tokenizer has at least one."""
 
 _PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-_WEIGHTS = frozenset({"model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors"})
+_WEIGHTS = frozenset(
+    {
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "open_clip_model.safetensors",
+        "open_clip_pytorch_model.safetensors",  # what the hub's conversion makes of open_clip's pickle
+    }
+)
 
 
 class Files(Protocol):
