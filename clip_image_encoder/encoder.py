@@ -48,7 +48,9 @@ class ImageEncoder:
     as its configuration, so that the other side loads the weights for itself.
 
     Args:
-        model: A hub id, a folder, or "tiny-shapes" (bundled, needs no network).
+        model: A hub id, a folder, or "tiny-shapes" (bundled, needs no network), in the format of transformers,
+            open_clip or sentence-transformers. "hf-hub:" before an id and "local-dir:" before a folder ask for
+            open_clip's format where there are several.
         backend: Name of the runtime, a file of `clip_image_encoder.backends`; or what loads one with settings of
             its own, such as `partial(TorchBackend, compile=True)`; or a `Backend` instance, which comes with its
             preprocess: as `preprocess=`, or as an attribute of that name.

@@ -42,8 +42,8 @@ class TextEncoder:
     go together. An encoder may be called from several threads, and pickles as its configuration.
 
     Args:
-        model: A hub id, a folder, or "tiny-shapes"; CLIP, SigLIP and SigLIP2 have a text tower, and text models of
-            sentence-transformers are one.
+        model: A hub id, a folder, or "tiny-shapes", as in `ImageEncoder`; or a text model of sentence-transformers
+            that was trained beside an image model.
         backend: Name of the runtime, as in `ImageEncoder`; or what loads one with settings of its own; or a
             `TextBackend` instance, which comes with its `tokenizer` and without a `model`.
         tokenizer: Hub id or folder whose tokenizer is used instead of the model's own, or a `Tokenizer`.

@@ -141,7 +141,8 @@ def _open(files: Files, wanted: Format | None) -> Checkpoint:
     pinned = PinnedFiles(files=files, listing=files.listing)
     format = wanted or find_format(pinned)  # noqa: A001 - the field's name
     if format is None:
-        raise CheckpointError(f"{files.name}: config.json is missing; is it a checkpoint in transformers' format?")
+        *some, last = sorted(config_files())
+        raise CheckpointError(f"{files.name}: is no checkpoint; none of {', '.join(some)} and {last} is there")
     return Checkpoint(files=pinned, format=format, config=format.read(pinned, format.config_file))
 
 
