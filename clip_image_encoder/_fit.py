@@ -15,7 +15,7 @@ from clip_image_encoder.backends import Load
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.images import ImageLoader
-from clip_image_encoder.preprocess import preprocess_of
+from clip_image_encoder.preprocess import general_preprocess_of, preprocess_of
 from clip_image_encoder.protocols import Backend, Pooling, Preprocess, Reads
 
 __all__ = [
@@ -153,7 +153,8 @@ def load_backend(
     """
     check_is_load(load, Load)
     if preprocess is None:
-        preprocess = preprocess_of(checkpoint.preprocessor_config)
+        find = general_preprocess_of if checkpoint.vision.through else preprocess_of
+        preprocess = find(checkpoint.preprocessor_config)
     if isinstance(preprocess, Preprocess):
         pixel_format = preprocess.pixel_format
     else:  # a plain function, whose pixels are normalized already

@@ -170,8 +170,9 @@ class TorchBackend:
     def _loaded(self, device: str) -> VisionTower:
         tower = self._checkpoint.vision.load(self._checkpoint.weights(self._computed_in))
         take_bytes(tower, self._pixel_format)
-        if device == "cpu" and not self._compile:
-            spec = self._checkpoint.vision
+        spec = self._checkpoint.vision
+        # What the layers of a network that no family's file knows do between each other isn't known either.
+        if device == "cpu" and not self._compile and not spec.through:
             make_quick(tower, tokens=spec.patches(self._pixel_format.size or spec.image_size))
         moved = tower.to(device)
         if device.startswith("cuda"):
