@@ -97,7 +97,7 @@ def _claiming_family(config: Mapping[str, Any], name: str) -> Family | None:
             raise CheckpointError(
                 f"{name}: config.json is timm's, of {config['architecture']!r}, and no model of transformers"
             ) from error
-        if transformers_knows(str(model_type)):
+        if transformers_knows(config):
             return None
         *some, last = available_families()
         raise CheckpointError(

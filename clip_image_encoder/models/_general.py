@@ -2,7 +2,7 @@
 
 The class is taken if it gives a vector of an image: by `get_image_features`, where it compares images with texts, or
 as its pooled output. It is tried before any weights are read. How its texts are padded no config says: they are filled
-up to the longest of a batch, and masked. A class that attends to its padding needs a family's file.
+up to the longest of a batch, and masked. A class whose vectors the padding changes all the same needs a family's file.
 """
 
 from __future__ import annotations
@@ -216,15 +216,39 @@ def _is_read_by_clips_tokenizer(model_type: str) -> bool:
 
 
 def _load_vision(own: OwnClass, images: _Images, trial: Trial, weights: Weights) -> VisionTower:
-    from clip_image_encoder.models._own_weights import with_weights
+    from clip_image_encoder.models._own_weights import dtype_of, with_weights
     from clip_image_encoder.models._towers import VisionTower
 
-    model = with_weights(own, trial, weights)
+    tensors = weights.read_all()
+    model = with_weights(own, trial, tensors).to(dtype_of(tensors))
     return VisionTower(model, images, dimension=trial.result.shape[1], pixels="normalized")
 
 
 def _load_text(own: OwnClass, trial: Trial, weights: Weights) -> TextTower:
-    from clip_image_encoder.models._own_weights import with_weights
+    from clip_image_encoder.models._own_weights import dtype_of, with_weights
     from clip_image_encoder.models._towers import TextTower
 
-    return TextTower(with_weights(own, trial, weights), _text_features, dimension=trial.result.shape[1])
+    tensors = weights.read_all()
+    model = with_weights(own, trial, tensors)
+    _check_padding(own, model)
+    return TextTower(model.to(dtype_of(tensors)), _text_features, dimension=trial.result.shape[1])
+
+
+def _check_padding(own: OwnClass, model: nn.Module) -> None:
+    """Check that a text has the same vector beside a longer one, whose length it is padded to.
+
+    Raises:
+        CheckpointError: It has another one.
+    """
+    import torch
+
+    values = getattr(own.values, "text_config", own.values)
+    # A text ends with its end token, or the highest, which many models pool.
+    last = values.eos_token_id if isinstance(values.eos_token_id, int) else values.vocab_size - 1
+    token_ids = torch.tensor([[3, 4, min(last, values.vocab_size - 1), 0, 0, 0]], device="cpu")
+    mask = torch.tensor([[1, 1, 1, 0, 0, 0]], device="cpu")
+    with torch.inference_mode(), torch.device("cpu"):
+        alone = _text_features(model, token_ids[:, :3], mask[:, :3])
+        padded = _text_features(model, token_ids, mask)
+    if not torch.allclose(alone, padded, rtol=1e-3, atol=1e-3 * float(alone.abs().max())):
+        raise own.refusal("gives a text another vector beside a longer one; only its images can be encoded")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
@@ -95,18 +95,19 @@ class OwnClass:
         from clip_image_encoder.models._towers import build
 
         try:
-            return build(lambda: self.kind(self.values))
+            model = build(lambda: self.kind(self.values))
+            # The same shapes as of any other; those ask a mask's numbers, of which there are none, for a shorter way.
+            model.set_attn_implementation("eager")
+            return model
         except ImportError as error:
             raise _lacking(error, self.name, self.model_type) from error
         except Exception as error:  # whatever a class raises on values that it can't be built with
             raise _no_sense(self.name, error) from error
 
 
-def transformers_knows(model_type: str) -> bool:
-    """Tell whether the installed transformers has a `model_type`; it is imported to find out."""
-    from transformers import CONFIG_MAPPING
-
-    return model_type in CONFIG_MAPPING
+def transformers_knows(config: Mapping[str, Any]) -> bool:
+    """Tell whether the installed transformers has a model for a parsed `config.json`; it is imported to find out."""
+    return _config_class(config) is not None
 
 
 def own_image_processor(model_type: str) -> str | None:
@@ -133,7 +134,7 @@ def find_own_class(config: Mapping[str, Any], *, name: str) -> OwnClass:
         MissingExtraError: The class needs a package that is not installed.
         CheckpointError: There is no such class, or the config makes no sense.
     """
-    from transformers import CONFIG_MAPPING, MODEL_MAPPING
+    from transformers import MODEL_MAPPING
 
     model_type = config["model_type"]
     words = _purpose(model_type)
@@ -142,7 +143,9 @@ def find_own_class(config: Mapping[str, Any], *, name: str) -> OwnClass:
     if _names_a_backbone(config):
         raise _refusal(name, model_type, words or _BACKBONE)
     try:
-        values = CONFIG_MAPPING[model_type].from_dict(_of_the_model(config))
+        config_class = _config_class(config)
+        assert config_class is not None
+        values = config_class.from_dict(_of_the_model(config))
         registered = MODEL_MAPPING.get(type(values), None)
         saved_by = _saved_by(config, type(values))
     except ImportError as error:
@@ -170,15 +173,30 @@ def _names_a_backbone(config: Mapping[str, Any]) -> bool:
     return any(_names_a_backbone(part) for part in config.values() if isinstance(part, Mapping))
 
 
+def _config_class(config: Mapping[str, Any]) -> type[PretrainedConfig] | None:
+    """Return the class of a config, or None; transformers 4 registers none for the towers of some models."""
+    from transformers import CONFIG_MAPPING
+
+    model_type = str(config.get("model_type"))
+    if model_type in CONFIG_MAPPING:
+        return CONFIG_MAPPING[model_type]
+    found = (kind.config_class for kind in _architectures(config))
+    return next((values for values in found if values.model_type == model_type), None)
+
+
 def _saved_by(config: Mapping[str, Any], values: type[PretrainedConfig]) -> type[PreTrainedModel] | None:
     """Return the class that a file says it was saved by, if transformers has it for such a config."""
+    return next((kind for kind in _architectures(config) if kind.config_class is values), None)
+
+
+def _architectures(config: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the classes of transformers' models that a file says it was saved by."""
     import transformers
 
     for architecture in config.get("architectures") or ():
-        found: Any = getattr(transformers, str(architecture), None)
-        if getattr(found, "config_class", None) is values:
-            return found  # type: ignore[no-any-return]  # what has a config_class is a model
-    return None
+        found = getattr(transformers, str(architecture), None)
+        if isinstance(getattr(found, "config_class", None), type):
+            yield found
 
 
 def _compares(kind: type | None) -> bool:

@@ -12,35 +12,40 @@ from torch import Tensor, nn
 from clip_image_encoder._forks import no_fork
 from clip_image_encoder._messages import first_line
 from clip_image_encoder.errors import CheckpointError
-from clip_image_encoder.models._family import Weights
 from clip_image_encoder.models._own_class import OwnClass
 from clip_image_encoder.models._trial import Trial, idle_children, without
 
-__all__ = ["with_weights"]
+__all__ = ["dtype_of", "with_weights"]
 
 _ONE_AT_A_TIME = Lock()
 """While transformers loads a model it replaces torch's initializers; two threads would put back each other's."""
 
 
-def with_weights(own: OwnClass, trial: Trial, weights: Weights) -> nn.Module:
+def with_weights(own: OwnClass, trial: Trial, tensors: Mapping[str, Tensor]) -> nn.Module:
     """Return a model of a class with its weights, on the CPU, of which only that is kept which a trial needed.
 
     Args:
         own: The class.
         trial: What a model of it needed to compute.
-        weights: The checkpoint's.
+        tensors: What the checkpoint has, by the names in its files.
+
+    Returns:
+        The model in float32, whatever dtype the tensors have.
 
     Raises:
-        CheckpointError: Tensors are missing that it needs, have another shape, are quantized, or the file is damaged.
+        CheckpointError: Tensors are missing that it needs, have another shape, or would be left out.
     """
-    tensors = weights.read_all()
-    dtype = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), torch.float32)
-    # In float32 first: transformers would make any other dtype torch's default in all threads.
+    # In float32: transformers would make any other dtype torch's default in all threads.
     with no_fork(), _ONE_AT_A_TIME:
         model, report = _loaded(own, tensors)
     _check_whole(own, model, trial, tensors, report)
     without(model, idle_children(model, trial))
-    return model.requires_grad_(False).to(dtype)
+    return model.requires_grad_(False)
+
+
+def dtype_of(tensors: Mapping[str, Tensor]) -> torch.dtype:
+    """Return the dtype of a checkpoint's numbers, of which all have one."""
+    return next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), torch.float32)
 
 
 def _loaded(own: OwnClass, tensors: Mapping[str, Tensor]) -> tuple[nn.Module, Mapping[str, Any]]:
@@ -68,11 +73,15 @@ def _check_whole(
     Raises:
         CheckpointError: Something was not, or was.
     """
-    for name, stored, built in sorted(report["mismatched_keys"]):
-        if name in trial.needed:
-            raise CheckpointError(f"{own.name}: {name!r} has shape {tuple(stored)}, the config says {tuple(built)}")
+    built = model.state_dict()
+    # transformers 5 reports both shapes with a name, 4 the name alone.
+    mismatched = {entry if isinstance(entry, str) else entry[0] for entry in report["mismatched_keys"]}
+    if other := sorted(trial.needed & mismatched):
+        raise CheckpointError(
+            f"{own.name}: {other[0]!r} has another shape than {tuple(built[other[0]].shape)}, which the config says"
+        )
     # A buffer of whole numbers, such as positions, is computed where a file has none.
-    stored_names = {name for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
+    stored_names = {name for name, tensor in built.items() if tensor.is_floating_point()}
     if missing := sorted(trial.needed & stored_names & set(report["missing_keys"])):
         raise CheckpointError(
             f"{own.name}: the weights lack {missing[0]!r}, which {own.label} computes its vectors with; "

@@ -92,8 +92,8 @@ class OwnProcessor:
         """
         if max(image.size) > _THINNEST * min(image.size):
             raise UnsupportedImageError(
-                f"a side is more than {_THINNEST} times as long as the other, which {self.kind} may need more memory "
-                "for than there is; crop the image, or pass preprocess= instead",
+                f"one side is more than {_THINNEST} times as long as the other, and {self.kind} may scale both by the "
+                "short one; crop the image, or pass preprocess= instead",
                 source=f"image of {image.width} x {image.height} pixels",
             )
         return self._processed(image)
@@ -117,7 +117,10 @@ class OwnProcessor:
         return found.from_dict(json.loads(self.settings))
 
     def _processed(self, image: Image) -> NDArray[np.float32]:
-        processed = self._processor(images=image, return_tensors="np")["pixel_values"]
+        # Or else transformers 4 takes an image that is three pixels high for one whose channels come first.
+        processed = self._processor(images=image, return_tensors="np", input_data_format="channels_last")[
+            "pixel_values"
+        ]
         pixels: NDArray[np.float32] = np.asarray(processed[0], dtype=np.float32)
         return pixels
 
