@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
@@ -95,10 +96,7 @@ class OwnClass:
         from clip_image_encoder.models._towers import build
 
         try:
-            model = build(lambda: self.kind(self.values))
-            # The same shapes as of any other; those ask a mask's numbers, of which there are none, for a shorter way.
-            model.set_attn_implementation("eager")
-            return model
+            return build(lambda: self.kind(deepcopy(self.values)))
         except ImportError as error:
             raise _lacking(error, self.name, self.model_type) from error
         except Exception as error:  # whatever a class raises on values that it can't be built with

@@ -16,6 +16,10 @@ from torch.overrides import TorchFunctionMode
 __all__ = ["Trial", "idle_children", "try_out", "without"]
 
 
+_QUESTIONS = frozenset({"__bool__", "__contains__"})
+"""What is asked of numbers, of which there are none, such as whether a mask masks anything; the answer is no."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """What was seen while a network computed.
@@ -63,7 +67,7 @@ def without(model: nn.Module, children: Sequence[str]) -> None:
 
 
 class _Watch(TorchFunctionMode):
-    """Remembers which tensors torch's functions are called with in this thread, while the network lives."""
+    """Remembers the tensors that torch's functions are called with in this thread, by ids that last as they do."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +85,7 @@ class _Watch(TorchFunctionMode):
         # To ask for a tensor's dtype or shape is not to compute with it.
         if func.__name__ != "__get__":
             self.seen.update(id(tensor) for tensor in _tensors_in([*args, *named.values()]))
-        return func(*args, **named)
+        return False if func.__name__ in _QUESTIONS else func(*args, **named)
 
 
 def _tensors_in(values: Sequence[object]) -> Iterator[Tensor]:

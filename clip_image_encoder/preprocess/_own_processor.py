@@ -22,7 +22,7 @@ __all__ = ["OwnProcessor"]
 
 _TRIED = ((96, 64), (64, 96), (160, 32), (32, 32))
 """Width and height of the images that tell whether all pixels are of one size."""
-_THINNEST = 200
+_THINNEST = 500
 """Aspect ratio up to which images are taken: one that is resized by its short side costs memory in proportion."""
 
 
@@ -88,7 +88,7 @@ class OwnProcessor:
             image: An upright RGB image; it is not changed.
 
         Raises:
-            UnsupportedImageError: One side of the image is more than 200 times as long as the other.
+            UnsupportedImageError: One side of the image is more than 500 times as long as the other.
         """
         if max(image.size) > _THINNEST * min(image.size):
             raise UnsupportedImageError(

@@ -9,6 +9,7 @@ from clip_image_encoder.preprocess._own_processor import OwnProcessor
 from clip_image_encoder.preprocess._processor_file import is_known
 from clip_image_encoder.preprocess.clip import ClipPreprocess
 from clip_image_encoder.preprocess.naflex import NaflexPreprocess
+from clip_image_encoder.protocols import Preprocess
 
 __all__ = ["general_preprocess_of", "preprocess_of"]
 
@@ -29,7 +30,7 @@ def preprocess_of(config: Mapping[str, Any]) -> ClipPreprocess | NaflexPreproces
     return (NaflexPreprocess if kind.startswith("Siglip2") else ClipPreprocess).from_config(config)
 
 
-def general_preprocess_of(config: Mapping[str, Any]) -> ClipPreprocess | NaflexPreprocess | OwnProcessor:
+def general_preprocess_of(config: Mapping[str, Any]) -> Preprocess:
     """Return the preprocess of a model that runs through its own class of transformers.
 
     Where the file's class is one whose steps are known here, it is that of any other model; else it is transformers'

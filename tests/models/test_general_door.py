@@ -125,7 +125,10 @@ def test_vectors_of_texts_are_those_of_the_class(dual: Saved) -> None:
     backend = dual.text_backend()
     token_ids = np.random.default_rng(0).integers(2, VOCABULARY - 1, (4, backend.max_length))
     token_ids[:, -1] = VOCABULARY - 1
-    tokens = {"input_ids": torch.from_numpy(token_ids), "attention_mask": torch.ones(token_ids.shape, dtype=torch.int64)}
+    tokens = {
+        "input_ids": torch.from_numpy(token_ids),
+        "attention_mask": torch.ones(token_ids.shape, dtype=torch.int64),
+    }
     expected = vectors_of_texts(dual.model, tokens).numpy()
     assert np.ptp(expected, axis=0).max() > 1e-2
     check_equal(backend(token_ids, None, device="cpu"), expected)
@@ -268,16 +271,19 @@ def test_a_model_of_images_only_has_no_text_tower(save: Save) -> None:
 def test_a_tensor_that_is_missing_is_an_error(save: Save) -> None:
     saved = save("convnext")
     change_weights(saved.folder, lambda tensors: {key: tensors[key] for key in tensors if key != "layernorm.weight"})
-    with pytest.raises(CheckpointError, match=r"the weights lack 'layernorm\.weight', which transformers' ConvNextModel"):
+    with pytest.raises(
+        CheckpointError, match=r"the weights lack 'layernorm\.weight', which transformers' ConvNextModel"
+    ):
         saved.backend()
 
 
 def test_a_running_mean_that_is_missing_is_an_error(save: Save) -> None:
     saved = save("resnet")
     change_weights(
-        saved.folder, lambda tensors: {key: tensors[key] for key in tensors if "encoder.stages.0" not in key or "mean" not in key}
+        saved.folder,
+        lambda tensors: {key: tensors[key] for key in tensors if "encoder.stages.0" not in key or "mean" not in key},
     )
-    with pytest.raises(CheckpointError, match="the weights lack '.*running_mean'"):
+    with pytest.raises(CheckpointError, match=r"the weights lack '.*running_mean'"):
         saved.backend()
 
 
