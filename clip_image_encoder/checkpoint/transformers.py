@@ -101,8 +101,8 @@ def _claiming_family(config: Mapping[str, Any], name: str) -> Family | None:
             return None
         *some, last = available_families()
         raise CheckpointError(
-            f"{name}: config.json has model_type {model_type!r}; supported are {', '.join(some)} and {last}, and what "
-            "else the installed transformers knows"
+            f"{name}: config.json has model_type {model_type!r}, which the installed transformers doesn't know either; "
+            f"supported are {', '.join(some)} and {last}"
         ) from error
 
 
