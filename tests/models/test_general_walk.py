@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from huggingface_hub import constants
 from transformers import CONFIG_MAPPING
 
 from .general_models import TINY
 from .model_types import FILES, REFUSED, outcome, stated, walked
 
 STATED = stated()
-
-
-@pytest.fixture(autouse=True)
-def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The defaults of some types are those of a checkpoint on the hub."""
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
 
 @pytest.mark.filterwarnings("ignore")  # of transformers, which has some for types that it is to drop
