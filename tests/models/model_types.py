@@ -114,12 +114,10 @@ REFUSED = {
     "it is built on another checkpoint": "timm_backbone",
     "python -m pip install timm": "timm_backbone edgetam_vision_model gemma3n_vision timm_wrapper",
     "python -m pip install natten": "dinat nat",
-    "config.json makes no sense": "nougat phi4_multimodal pp_ocrv6_medium_det vit_hybrid",
+    "config.json makes no sense": "edgetam_vision_model nougat phi4_multimodal pp_ocrv6_medium_det vit_hybrid",
 }
 """Words of the reason for which a type is refused, and the types; one may be refused for two, by two transformers."""
 
-# By default transformers 4 asks the hub what it is.
-_OTHERS = {"edgetam_vision_model": {"backbone_config": {"model_type": "timm_wrapper", "architecture": "repvit_m1"}}}
 _WORDS = ("clip", "image", "vision")
 
 
@@ -145,7 +143,7 @@ def outcome(model_type: str) -> str:
     try:
         find_family(model_type)
     except ConfigurationError:
-        config = deepcopy({"model_type": model_type, **(TINY | _OTHERS).get(model_type, {})})
+        config = deepcopy({"model_type": model_type, **TINY.get(model_type, {})})
     else:
         return "file"
     try:
