@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TypeVar
 
-__all__ = ["first_line", "without_tracebacks"]
+__all__ = ["first_line", "missing_package", "without_tracebacks"]
 
 _Error = TypeVar("_Error", bound=Exception)
 
@@ -34,3 +35,14 @@ def first_line(error: BaseException) -> str:
         'the disk is full'
     """
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def missing_package(error: ImportError) -> str | None:
+    """Return the name of the package that an import lacked, in transformers' words or in Python's, or None.
+
+    Example:
+        >>> missing_package(ImportError("DinatModel requires the natten library but it was not found"))
+        'natten'
+    """
+    found = re.search(r"requires the ([\w.-]+) library", str(error))
+    return found[1].lower() if found else error.name

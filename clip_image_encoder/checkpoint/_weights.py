@@ -61,8 +61,7 @@ class SafetensorsWeights:
         for name, source, tensor in self._read(sources):
             is_number = expected[name].is_floating_point()  # and no count of batches, or the like
             if is_number and tensor.dtype not in _DTYPES:
-                kind = str(tensor.dtype).removeprefix("torch.")
-                raise CheckpointError(f"{self.name}: {source!r} is {kind}, of quantised weights; {DEQUANTISE}")
+                raise self._quantised(source, tensor)
             own = part(name, source, tensor) if part else tensor
             if own.shape != expected[name].shape:
                 raise CheckpointError(
@@ -74,6 +73,15 @@ class SafetensorsWeights:
         module.load_state_dict(loaded, assign=True)
         module.requires_grad_(False)
         _fill_buffers(module)
+
+    def read_all(self) -> dict[str, Tensor]:
+        """Return every tensor on the CPU, by its name in the file; see `models.Weights.read_all`."""
+        tensors: dict[str, Tensor] = {}
+        for name, _, tensor in self._read({name: name for name in self._tensors}):
+            if tensor.dtype not in (*_DTYPES, torch.int64, torch.int32, torch.bool):
+                raise self._quantised(name, tensor)
+            tensors[name] = tensor.to(self._dtype if tensor.is_floating_point() else tensor.dtype, copy=True)
+        return tensors
 
     def _read(self, sources: Mapping[str, str]) -> Iterable[tuple[str, str, Tensor]]:
         """Yield each tensor's name in the module, its name in the file, and the tensor, file by file."""
@@ -98,6 +106,10 @@ class SafetensorsWeights:
                 tensor = reader.get_tensor(source.removeprefix(folder))
                 read += tensor.nbytes
                 yield name, source, tensor
+
+    def _quantised(self, source: str, tensor: Tensor) -> CheckpointError:
+        kind = str(tensor.dtype).removeprefix("torch.")
+        return CheckpointError(f"{self.name}: {source!r} is {kind}, of quantised weights; {DEQUANTISE}")
 
     def _source(self, name: str, prefixes: Sequence[str], old_names: Sequence[tuple[str, str]]) -> str:
         """Return what a tensor of a module is called in the file."""

@@ -12,6 +12,8 @@ from clip_image_encoder.checkpoint._format import Format
 from clip_image_encoder.checkpoint._safetensors import tensor_names
 from clip_image_encoder.errors import CheckpointError, ConfigurationError
 from clip_image_encoder.models import Family, TextSpec, VisionSpec, available_families, find_family
+from clip_image_encoder.models._general import general_text, general_vision
+from clip_image_encoder.models._own_class import own_image_processor, transformers_knows
 
 __all__ = ["FORMAT"]
 
@@ -28,9 +30,11 @@ def _vision(config: Mapping[str, Any], name: str) -> VisionSpec:
     """Read the vision tower off a parsed `config.json`.
 
     Raises:
-        CheckpointError: No family knows the model, it has no vision tower, or it is quantized.
+        CheckpointError: Neither a family nor transformers knows the model, it has no vision tower, or it is quantized.
     """
     family = _family(config, name)
+    if family is None:
+        return general_vision(config, name=name)
     if family.model_types[config["model_type"]] == "text":
         raise CheckpointError(f"{name}: a checkpoint of a text tower only; there is no vision tower to load")
     with _making_sense_of_config(name):
@@ -41,9 +45,11 @@ def _text(config: Mapping[str, Any], name: str) -> TextSpec:
     """Read the text tower off a parsed `config.json`.
 
     Raises:
-        CheckpointError: No family knows the model, it has no text tower, or it is quantized.
+        CheckpointError: Neither a family nor transformers knows the model, it has no text tower, or it is quantized.
     """
     family = _family(config, name)
+    if family is None:
+        return general_text(config, name=name)
     if family.text is None or family.model_types[config["model_type"]] == "vision":
         raise CheckpointError(
             f"{name}: this {family.name} checkpoint has no text tower; its vectors can't be searched by text"
@@ -52,23 +58,39 @@ def _text(config: Mapping[str, Any], name: str) -> TextSpec:
         return family.text(config)
 
 
-def _family(config: Mapping[str, Any], name: str) -> Family:
-    model_type = config.get("model_type")
-    try:
-        family = find_family(str(model_type))
-    except ConfigurationError as error:
-        if "auto_map" in config:
-            raise CheckpointError(f"{name}: needs code of its own (auto_map), which is never executed") from error
-        *some, last = available_families()
-        raise CheckpointError(
-            f"{name}: config.json has model_type {model_type!r}; supported are {', '.join(some)} and {last}"
-        ) from error
+def _family(config: Mapping[str, Any], name: str) -> Family | None:
+    """Return the family that a model is of, or None where transformers alone knows it.
+
+    Raises:
+        CheckpointError: Nothing that may be executed knows it, or it is quantized.
+    """
+    family = _claiming_family(config, name)
     for part in (config, config.get("text_config"), config.get("vision_config")):
         method = part.get("quantization_config") if isinstance(part, Mapping) else None
         if method:
             kind = method.get("quant_method", "some method") if isinstance(method, Mapping) else method
             raise CheckpointError(f"{name}: config.json says that it is quantised by {kind}; {DEQUANTISE}")
     return family
+
+
+def _claiming_family(config: Mapping[str, Any], name: str) -> Family | None:
+    model_type = config.get("model_type")
+    try:
+        return find_family(str(model_type))
+    except ConfigurationError as error:
+        if "auto_map" in config:
+            raise CheckpointError(f"{name}: needs code of its own (auto_map), which is never executed") from error
+        if model_type is None and "architecture" in config:
+            raise CheckpointError(
+                f"{name}: config.json is timm's, of {config['architecture']!r}, and no model of transformers"
+            ) from error
+        if transformers_knows(config):
+            return None
+        *some, last = available_families()
+        raise CheckpointError(
+            f"{name}: config.json has model_type {model_type!r}, which the installed transformers doesn't know either; "
+            f"supported are {', '.join(some)} and {last}"
+        ) from error
 
 
 @contextmanager
@@ -87,8 +109,10 @@ def _preprocessor_config(files: Files) -> dict[str, Any]:
     """
     config = _processor_file(files)
     if not any(config.get(key) for key in ("image_processor_type", "feature_extractor_type", "auto_map")):
-        family = _family(read_json(files, "config.json"), files.name)
-        config["image_processor_type"] = family.image_processor
+        model = read_json(files, "config.json")
+        family = _family(model, files.name)
+        processor = own_image_processor(model["model_type"]) if family is None else family.image_processor
+        config["image_processor_type"] = processor
     return config
 
 

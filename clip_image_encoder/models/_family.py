@@ -52,6 +52,14 @@ class Weights(Protocol):
         """
         ...
 
+    def read_all(self) -> dict[str, Tensor]:
+        """Return every tensor on the CPU, by its name in the file, for a network that knows its names by itself.
+
+        Raises:
+            CheckpointError: Tensors are quantized, or a file is damaged.
+        """
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class VisionSpec:

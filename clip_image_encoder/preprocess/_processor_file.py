@@ -25,7 +25,7 @@ from PIL.Image import Resampling
 
 from clip_image_encoder.errors import ConfigurationError
 
-__all__ = ["CLIP_MEAN", "CLIP_STD", "read_processor_file"]
+__all__ = ["CLIP_MEAN", "CLIP_STD", "is_known", "read_processor_file"]
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -128,11 +128,27 @@ def read_processor_file(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"resize": resize, "crop": crop, "resample": resample, "mean": mean, "std": std}
 
 
+def is_known(config: Mapping[str, Any]) -> bool:
+    """Tell whether a processor's file is of a class whose steps are known; one that names no class is read as CLIP's.
+
+    Example:
+        >>> from clip_image_encoder.preprocess._processor_file import is_known
+        >>> is_known({"image_processor_type": "ViTImageProcessorFast"}), is_known({"image_processor_type": "Levit"})
+        (True, False)
+    """
+    return _kind(config) in _DEFAULTS
+
+
+def _kind(config: Mapping[str, Any]) -> str:
+    name = config.get("image_processor_type") or config.get("feature_extractor_type")
+    return re.sub(r"(ImageProcessor|FeatureExtractor)(Fast|Pil)?$", "", str(name or "CLIP"))
+
+
 def _values(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the file says, and what its class does where the file says nothing."""
     said = {key: value for key, value in config.items() if value is not None}
     name = said.get("image_processor_type") or said.get("feature_extractor_type")
-    kind = re.sub(r"(ImageProcessor|FeatureExtractor)(Fast|Pil)?$", "", str(name or "CLIP"))
+    kind = _kind(said)
     if "auto_map" in said and (name is None or kind not in _DEFAULTS):
         raise _refusal("its processor needs code of its own (auto_map), which is never executed")
     if kind not in _DEFAULTS:

@@ -5,22 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from clip_image_encoder.preprocess._own_processor import OwnProcessor
+from clip_image_encoder.preprocess._processor_file import is_known
 from clip_image_encoder.preprocess.clip import ClipPreprocess
 from clip_image_encoder.preprocess.naflex import NaflexPreprocess
 from clip_image_encoder.preprocess.open_clip import OpenClipPreprocess
+from clip_image_encoder.protocols import Preprocess
 
 __all__ = ["preprocess_of"]
 
 
-def preprocess_of(config: Mapping[str, Any]) -> ClipPreprocess | NaflexPreprocess | OpenClipPreprocess:
+def preprocess_of(config: Mapping[str, Any]) -> Preprocess:
     """Return the preprocess that a checkpoint's settings describe.
+
+    A processor of transformers whose steps are not known here is run by transformers itself.
 
     Args:
         config: A parsed `preprocessor_config.json`, or what another format of checkpoints says in its place, which
             "image_processor_type" tells.
 
     Raises:
-        ConfigurationError: The file asks for a step that is not known.
+        ConfigurationError: The settings ask for a step that is not known, for code of their own, or for pixels that
+            are not of one size.
+        MissingExtraError: The processor needs a package that is not installed, such as torchvision.
 
     Example:
         >>> from clip_image_encoder.preprocess import preprocess_of
@@ -31,4 +38,6 @@ def preprocess_of(config: Mapping[str, Any]) -> ClipPreprocess | NaflexPreproces
     kind = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
     if kind.startswith("Siglip2"):
         return NaflexPreprocess.from_config(config)
-    return (OpenClipPreprocess if kind == "OpenClip" else ClipPreprocess).from_config(config)
+    if kind == "OpenClip":
+        return OpenClipPreprocess.from_config(config)
+    return ClipPreprocess.from_config(config) if is_known(config) else OwnProcessor.from_config(config)

@@ -51,12 +51,18 @@ def test_the_width_of_the_joint_space_is_the_top_levels() -> None:
     assert model.config.projection_dim == 6
 
 
-@pytest.mark.parametrize("model_type", ["bert", "", None, "CLIP", ["clip"]])
+@pytest.mark.parametrize("model_type", ["no-such-model", "", None, "CLIP", ["clip"]])
 def test_another_model_is_refused_with_those_that_are_supported(model_type: object) -> None:
     *some, last = available_families()
     for spec in (vision_spec, text_spec):
         with pytest.raises(CheckpointError, match=f"name: .* supported are {', '.join(some)} and {last}$"):
             spec({"model_type": model_type}, "name")
+
+
+def test_a_model_of_transformers_that_takes_no_images_is_refused_with_its_class() -> None:
+    for spec in (vision_spec, text_spec):
+        with pytest.raises(CheckpointError, match=r"name: a model of type 'bert' .* transformers' BertModel takes no"):
+            spec({"model_type": "bert"}, "name")
 
 
 def test_a_config_without_model_type_is_refused() -> None:
