@@ -82,9 +82,9 @@ def test_a_class_whose_steps_are_known_is_a_clip_preprocess() -> None:
     assert isinstance(preprocess_of({"image_processor_type": "ViTImageProcessor"}), ClipPreprocess)
 
 
-def test_a_family_of_this_package_refuses_the_same_file(file: dict[str, Any]) -> None:
+def test_clip_preprocess_itself_refuses_the_same_file(file: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="is not known"):
-        preprocess_of(file)
+        ClipPreprocess.from_config(file)
 
 
 def test_its_pixels_are_normalized_already(file: dict[str, Any]) -> None:
