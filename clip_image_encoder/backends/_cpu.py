@@ -16,10 +16,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-__all__ = ["TOKENS_AT_ONCE", "make_quick", "pack"]
+__all__ = ["PIXELS_AT_ONCE", "TOKENS_AT_ONCE", "make_quick", "pack"]
 
 TOKENS_AT_ONCE = 1600
 """What passes a tower together: products are at their best, and what is between them still fits the caches."""
+
+PIXELS_AT_ONCE = 200_000
+"""The same of a network without patches: three images of 256 x 256 pixels, of which four kinds were measured."""
 
 _ROWS = 800
 """The size of the products that are compared."""

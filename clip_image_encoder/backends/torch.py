@@ -14,7 +14,7 @@ from torch import Tensor
 from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._forks import no_fork
 from clip_image_encoder.arrays import PixelFormat, Pixels, Tokens, Vectors
-from clip_image_encoder.backends._cpu import TOKENS_AT_ONCE, make_quick
+from clip_image_encoder.backends._cpu import PIXELS_AT_ONCE, TOKENS_AT_ONCE, make_quick
 from clip_image_encoder.backends._torch_context import inference
 from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, torch_devices
 from clip_image_encoder.backends._torch_text import TorchTextBackend
@@ -129,8 +129,7 @@ class TorchBackend:
         with no_fork(), inference(device), self._stream(device):
             moved = self._as_bytes(pixels, device)
             height, width = moved.shape[1:3]
-            patches = self._checkpoint.vision.patches((height, width))
-            parts = moved.split(max(1, TOKENS_AT_ONCE // max(1, patches))) if device == "cpu" else (moved,)
+            parts = moved.split(self._at_once((height, width))) if device == "cpu" else (moved,)
             features = [tower(part, output).to("cpu", torch.float32) for part in parts]
             vectors: Vectors = torch.cat(features).numpy()
         return vectors
@@ -148,6 +147,12 @@ class TorchBackend:
             "compile": self._compile,
         }
         return _restore, (self._checkpoint, settings)
+
+    def _at_once(self, size: tuple[int, int]) -> int:
+        """Return how many images of a size pass the tower together on the CPU."""
+        spec = self._checkpoint.vision
+        room = PIXELS_AT_ONCE if spec.patch_size == 1 else TOKENS_AT_ONCE
+        return max(1, room // max(1, spec.patches(size)))
 
     def _as_bytes(self, pixels: Pixels, device: str) -> Tensor:
         """Return pixels `(n, H, W, 3)` in 0..255 on the device; normalised ones are brought back to that scale."""
