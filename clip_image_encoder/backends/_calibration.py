@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -16,15 +16,13 @@ from clip_image_encoder.arrays import Pixels
 from clip_image_encoder.backends._apart import run_apart
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_store import find_or_make
+from clip_image_encoder.backends._samples import Inputs, samples_of
 from clip_image_encoder.errors import BackendError, ConfigurationError, MissingExtraError
-from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
 
 __all__ = ["Calibration", "Quantize", "Quantizer"]
 
-Quantize = Callable[[Path, list[Pixels], Path], None]
-"""Reads a graph, fits it to batches of one picture each, and writes the result."""
-
-_DRAWN = 128
+Quantize = Callable[[Path, Sequence[Inputs], Path], None]
+"""Reads a graph, fits it to samples, and writes the result."""
 
 _COMPARED = 32
 """Of the pictures; a few tell whether the ranges fit."""
@@ -100,26 +98,25 @@ class Quantizer:
         Args:
             graph: what `file` computes.
             file: the graph in float32.
-            calibration: pictures to fit it to; None draws some.
+            calibration: Images to fit a vision tower to; None draws some, and writes some texts for a text tower.
 
         Raises:
             BackendError: the int8 form gives other vectors than the graph.
         """
 
         def make(folder: Path) -> None:
-            drawn = _drawn(graph)
-            pixels = calibration.pixels if calibration else drawn
-            batches = [pixels[row : row + 1] for row in range(len(pixels))]
-            run_apart(partial(self.quantize, file, batches, folder / self.name), near=folder)
-            self._compare(file, folder / self.name, pixels, "the pictures that it was fitted to", at_least=_COSINE)
+            made = samples_of(graph)
+            given = [{"pixels": row[None]} for row in calibration.pixels] if calibration else made
+            run_apart(partial(self.quantize, file, given, folder / self.name), near=folder)
+            self._compare(file, folder / self.name, given, "what it was fitted to", at_least=_COSINE)
             if calibration:
-                self._compare(file, folder / self.name, drawn, "drawings", at_least=_COSINE_ELSEWHERE)
+                self._compare(file, folder / self.name, made, "drawings", at_least=_COSINE_ELSEWHERE)
 
         key = f"int8 2 {self.name} {self.versions} {calibration or 'drawn'} {graph.key}"
         return find_or_make(key, make) / self.name
 
-    def _compare(self, exact: Path, fitted: Path, pixels: Pixels, what: str, *, at_least: float) -> None:
-        few = pixels[:: -(-len(pixels) // _COMPARED)]
+    def _compare(self, exact: Path, fitted: Path, samples: Sequence[Inputs], what: str, *, at_least: float) -> None:
+        few = samples[:: -(-len(samples) // _COMPARED)]
         cosine = _cosines(_features(self.open_exactly(exact), few), _features(self.open_exactly(fitted), few)).mean()
         if not cosine >= at_least:
             raise BackendError(
@@ -128,22 +125,11 @@ class Quantizer:
             )
 
 
-def _features(run: Run, pixels: Pixels) -> NDArray[np.float32]:
-    return np.concatenate([run(pixels[row : row + 1]).reshape(1, -1) for row in range(len(pixels))])
+def _features(run: Run, samples: Sequence[Inputs]) -> NDArray[np.float32]:
+    return np.concatenate([run(*sample.values()).reshape(1, -1) for sample in samples])
 
 
 def _cosines(one: NDArray[np.float32], two: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
     cosines: NDArray[np.float32] = (one * two).sum(axis=1) / np.maximum(lengths, np.finfo(np.float32).tiny)
     return cosines
-
-
-def _drawn(graph: Graph) -> Pixels:
-    """Drawings of many colours and textures, as the graph takes them."""
-    height, width = graph.size
-    pixels = np.stack([np.asarray(draw(scene)) for scene in random_scenes(_DRAWN, canvas=(width, height))])
-    if graph.pixels == "uint8":
-        return pixels
-    # Whatever normalised them before they come here, about so.
-    normalised = (pixels.transpose(0, 3, 1, 2) / 255 - 0.45) / 0.27
-    return normalised.astype(np.float32, order="C")

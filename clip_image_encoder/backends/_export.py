@@ -1,65 +1,109 @@
-"""A vision tower as an ONNX file, by torch's exporter; to be called in a process of its own."""
+"""A tower as an ONNX file, by torch's exporter; to be called in a process of its own."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.export import Dim
 
-from clip_image_encoder.arrays import Pixels
-from clip_image_encoder.backends._graph import Graph
+from clip_image_encoder.backends._graph import Graph, TextGraph, VisionGraph
 from clip_image_encoder.models._patches import denormalized, take_bytes
+from clip_image_encoder.models._towers import TextTower
 
-__all__ = ["export"]
+__all__ = ["Example", "export"]
 
 _OPSET = 20
 
+Example = tuple[tuple[NDArray[Any], ...], NDArray[np.float32]]
+"""Inputs of a graph, and the features that torch computes of them."""
 
-def export(graph: Graph, file: Path) -> tuple[Pixels, NDArray[np.float32]]:
+
+def export(graph: Graph, file: Path) -> list[Example]:
     """Write a graph, its weights beside it in a second file.
 
     Args:
-        graph: what to write.
-        file: where to; its folder exists.
+        graph: What to write.
+        file: Where to; its folder exists.
 
     Returns:
-        Pixels, and the features `(3, ...)` that torch computes of them: the graph must give the same.
+        Examples: the graph must give the same features.
 
     Raises:
-        CheckpointError: the weights are missing, damaged or of another model.
+        CheckpointError: The weights are missing, damaged or of another model.
     """
+    return _export_vision(graph, file) if isinstance(graph, VisionGraph) else _export_text(graph, file)
+
+
+def _export_vision(graph: VisionGraph, file: Path) -> list[Example]:
     height, width = graph.size
-    module = _Prepared(graph).eval()
     generator = np.random.default_rng(0)
-    example: Pixels = generator.integers(0, 256, (3, height, width, 3), dtype=np.uint8)
+    pixels: NDArray[Any] = generator.integers(0, 256, (3, height, width, 3), dtype=np.uint8)
     if graph.pixels == "float32":
-        example = generator.normal(size=(3, 3, height, width)).astype(np.float32)
-    pixels = torch.from_numpy(example)
+        pixels = generator.normal(size=(3, 3, height, width)).astype(np.float32)
+    module = _Vision(graph).eval()
+    _write(module, file, {"pixels": pixels}, [{0: Dim.DYNAMIC}])
+    return [_example(module, pixels)]
+
+
+def _export_text(graph: TextGraph, file: Path) -> list[Example]:
+    module = graph.checkpoint.text.load(graph.checkpoint.weights(torch.float32)).eval()
+    longest = graph.checkpoint.text.max_length
+    if not graph.is_masked:
+        token_ids = _token_ids(module, longest)
+        _write(_FullTexts(module), file, {"token_ids": token_ids}, [{0: Dim.DYNAMIC}])
+        return [_example(_FullTexts(module), token_ids)]
+    # The length in the middle is what is traced; it must not be 1, nor that of the whole window.
+    lengths = [max(2, longest // 2), longest, 2]
+    inputs = [(_token_ids(module, length), _mask(length)) for length in lengths]
+    names = dict(zip(("token_ids", "attention_mask"), inputs[0], strict=True))
+    _write(module, file, names, [{0: Dim.DYNAMIC, 1: Dim.DYNAMIC}] * 2)
+    return [_example(module, *texts) for texts in inputs]
+
+
+def _write(module: nn.Module, file: Path, inputs: dict[str, NDArray[Any]], dynamic: Sequence[dict[int, Any]]) -> None:
     with torch.inference_mode():
-        expected: NDArray[np.float32] = module(pixels).numpy()
         program = torch.onnx.export(
             module,
-            (pixels,),
+            tuple(map(torch.from_numpy, inputs.values())),
             dynamo=True,
             opset_version=_OPSET,
-            input_names=["pixels"],
+            input_names=list(inputs),
             output_names=["features"],
-            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+            dynamic_shapes=tuple(dynamic),
             external_data=True,
             verbose=False,
         )
-        assert program is not None
-        program.save(file, external_data=True)
-    return example, expected
+    assert program is not None
+    program.save(file, external_data=True)
 
 
-class _Prepared(nn.Module):
+def _example(module: nn.Module, *inputs: NDArray[Any]) -> Example:
+    with torch.inference_mode():
+        features: NDArray[np.float32] = module(*map(torch.from_numpy, inputs)).numpy()
+    return inputs, features
+
+
+def _token_ids(tower: TextTower, length: int) -> NDArray[np.int64]:
+    """Return three texts of a length, whose tokens are all in the vocabulary."""
+    embedding = next(module for module in tower.modules() if isinstance(module, nn.Embedding))
+    return np.random.default_rng(0).integers(0, embedding.num_embeddings, (3, length), dtype=np.int64)
+
+
+def _mask(length: int) -> NDArray[np.int64]:
+    """Return the mask of three texts, of which one fills its row, one half of it, and one has one token."""
+    return (np.arange(length)[None] < np.array([[length], [-(-length // 2)], [1]])).astype(np.int64)
+
+
+class _Vision(nn.Module):
     """The tower of a graph, and what comes before it."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: VisionGraph) -> None:
         super().__init__()
         self.graph = graph
         self.tower = graph.checkpoint.vision.load(graph.checkpoint.weights(torch.float32))
@@ -70,3 +114,15 @@ class _Prepared(nn.Module):
             pixels = denormalized(pixels, self.graph.pixel_format)
         features: Tensor = self.tower(pixels, self.graph.output)
         return features
+
+
+class _FullTexts(nn.Module):
+    """A tower of texts of full length, which have no mask."""
+
+    def __init__(self, tower: TextTower) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, token_ids: Tensor) -> Tensor:
+        vectors: Tensor = self.tower(token_ids, None)
+        return vectors

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_image_encoder.arrays import PixelFormat, Pixels
+from clip_image_encoder.arrays import PixelFormat
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.protocols import Output
 
-__all__ = ["Graph", "Run"]
-
-Run: TypeAlias = Callable[[Pixels], NDArray[np.float32]]
-"""A graph that is loaded: a batch of pixels in, features out; may be called from several threads."""
+__all__ = ["Graph", "Run", "TextGraph", "VisionGraph"]
 
 # Counts up when the same description is exported to another graph.
 _VERSION = 3
 
 
+class Run(Protocol):
+    """A graph that is loaded: its inputs in their order in, features out; it may be called from several threads."""
+
+    def __call__(self, *inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the features of a batch."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
-class Graph:
+class VisionGraph:
     """A vision tower from pixels to features, as one ONNX file.
 
     Attributes:
-        checkpoint: whose tower it is.
-        pixel_format: size of the pixels, and how uint8 pixels are normalized.
-        output: what it gives.
-        pixels: what it takes: "uint8" `(n, H, W, 3)`, or "float32" `(n, 3, H, W)` that is normalised already.
+        checkpoint: The checkpoint whose tower it is.
+        pixel_format: Size of the pixels, and how uint8 pixels are normalized.
+        output: The features that it gives.
+        pixels: The pixels that it takes: "uint8" `(n, H, W, 3)`, or "float32" `(n, 3, H, W)` that is normalized
+            already.
     """
 
     checkpoint: Checkpoint
@@ -50,3 +55,25 @@ class Graph:
         seen = self.pixel_format
         parts = (self.checkpoint.fingerprint, seen.size, seen.mean, seen.std, self.output, self.pixels)
         return f"graph {_VERSION} {parts}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextGraph:
+    """A text tower from token ids to vectors, as one ONNX file.
+
+    Attributes:
+        checkpoint: The checkpoint whose tower it is.
+        is_masked: Whether a mask of the padding comes with the token ids; texts are then of any length, and else of
+            the full length that the tower reads.
+    """
+
+    checkpoint: Checkpoint
+    is_masked: bool
+
+    @property
+    def key(self) -> str:
+        """Same string, same graph."""
+        return f"text graph {_VERSION} {(self.checkpoint.fingerprint, self.is_masked)}"
+
+
+Graph: TypeAlias = VisionGraph | TextGraph

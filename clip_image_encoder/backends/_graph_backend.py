@@ -4,55 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
-from threading import Lock
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from clip_image_encoder._devices import Devices, resolve_devices
-from clip_image_encoder._forks import in_forks, never_destroy, no_fork
-from clip_image_encoder._messages import first_line
+from clip_image_encoder._forks import no_fork
 from clip_image_encoder.arrays import PixelFormat, Pixels, Tokens, Vectors
-from clip_image_encoder.backends._apart import run_apart
-from clip_image_encoder.backends._graph import Graph, Run
-from clip_image_encoder.backends._graph_store import find_or_make
+from clip_image_encoder.backends._graph import VisionGraph
+from clip_image_encoder.backends._graph_runs import GraphRuns, Runtime
 from clip_image_encoder.checkpoint import Checkpoint
-from clip_image_encoder.errors import BackendError, ConfigurationError, EncoderError
+from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.protocols import Output
 
-__all__ = ["GraphBackend", "Runtime"]
-
-_FILE = "model.onnx"
-_TOLERANCE = 1e-3
-
-
-class Runtime(Protocol):
-    """What runs ONNX files; a frozen dataclass, since it is pickled and described with its backend."""
-
-    @property
-    def devices(self) -> Sequence[str]:
-        """Names of the devices it can run on, the best first."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """Same string, same numbers from the same graph."""
-        ...
-
-    def prepare(self, graph: Graph, file: Path) -> Path:
-        """Return the file to run for an exported graph: its own, or one that was made of it in another dtype."""
-        ...
-
-    def open(self, file: Path, device: str) -> Run:
-        """Load what `prepare` returned onto a device."""
-        ...
-
-    def open_exactly(self, file: Path) -> Run:
-        """Load a graph on the CPU in the numbers that it was written in, and keep nothing on disk."""
-        ...
+__all__ = ["GraphBackend"]
 
 
 class GraphBackend:
@@ -94,7 +59,7 @@ class GraphBackend:
                 "backend='torch'"
             )
         checkpoint.vision.check_size(pixel_format.size, name=checkpoint.name)
-        self._graph = Graph(
+        self._graph = VisionGraph(
             checkpoint=checkpoint,
             pixel_format=pixel_format,
             output="pooled" if "pooled" in checkpoint.vision.outputs else "tokens",
@@ -103,10 +68,8 @@ class GraphBackend:
         self._runtime = runtime
         self._requested = device
         self._devices = tuple(runtime.devices)
-        self._lock = Lock()
-        self._runs: dict[tuple[str, Output, str], Run] = {}
-        in_forks(self, GraphBackend._load_anew)
-        run = self._run(resolve_devices(device, self.devices)[0], self._graph)
+        self._runs = GraphRuns(runtime)
+        run = self._runs.on(resolve_devices(device, self.devices)[0], self._graph)
         self._dimension: int = run(np.zeros((1, *self.image_size, 3), np.uint8)).shape[-1]
 
     @property
@@ -154,7 +117,7 @@ class GraphBackend:
         """
         kind: Literal["uint8", "float32"] = "uint8" if pixels.dtype == np.uint8 else "float32"
         plain: Pixels = np.ascontiguousarray(pixels)  # type: ignore[assignment]  # of the same dtype
-        run = self._run(device, replace(self._graph, output=output, pixels=kind))
+        run = self._runs.on(device, replace(self._graph, output=output, pixels=kind))
         with no_fork():
             return run(plain)
 
@@ -164,46 +127,6 @@ class GraphBackend:
     def __reduce__(self) -> tuple[Callable[..., GraphBackend], tuple[Any, ...]]:
         graph = self._graph
         return _restore, (type(self), graph.checkpoint, self._runtime, graph.pixel_format, self._requested)
-
-    def _run(self, device: str, graph: Graph) -> Run:
-        key = (device, graph.output, graph.pixels)
-        with self._lock:
-            if key not in self._runs:
-                file = find_or_make(graph.key, lambda folder: self._make(graph, folder / _FILE)) / _FILE
-                self._runs[key] = self._open(self._runtime.prepare(graph, file), device)
-            return self._runs[key]
-
-    def _open(self, file: Path, device: str) -> Run:
-        try:
-            return self._runtime.open(file, device)
-        except EncoderError:
-            raise
-        except Exception as error:
-            raise BackendError(
-                f"{self._runtime} can't load its graph on {device}: {type(error).__name__}: {first_line(error)}; "
-                f"if the file is damaged, delete {file.parent}, and it is made anew"
-            ) from error
-
-    def _load_anew(self) -> None:
-        # A runtime computes on threads of its own, which a forked process does not have, and which the
-        # destructors of what is loaded wait for.
-        never_destroy(self._runs)
-        self._lock, self._runs = Lock(), {}
-
-    def _make(self, graph: Graph, file: Path) -> None:
-        pixels, expected = run_apart(partial(_export, graph, file), near=file.parent)
-        difference = np.abs(self._runtime.open_exactly(file)(pixels) - expected).max() / np.abs(expected).max()
-        if not difference < _TOLERANCE:
-            raise BackendError(
-                f"{graph.checkpoint.name}: the exported graph differs from torch by {difference:.1e} of the largest "
-                "feature; use backend='torch', and report it"
-            )
-
-
-def _export(graph: Graph, file: Path) -> tuple[Pixels, NDArray[np.float32]]:
-    from clip_image_encoder.backends._export import export
-
-    return export(graph, file)
 
 
 def _restore(

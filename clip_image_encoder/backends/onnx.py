@@ -1,19 +1,22 @@
-"""The vision tower in ONNX Runtime: float32 and int8, on the CPU and on whatever its build can run on."""
+"""Both towers in ONNX Runtime: float32 and int8, on the CPU and on whatever its build can run on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clip_image_encoder._devices import Devices
-from clip_image_encoder.arrays import PixelFormat, Pixels
+from clip_image_encoder.arrays import PixelFormat
 from clip_image_encoder.backends._calibration import Calibration, Quantizer
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_backend import GraphBackend
+from clip_image_encoder.backends._graph_text import GraphTextBackend
+from clip_image_encoder.backends._samples import Inputs
 from clip_image_encoder.backends._telemetry import without_telemetry
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.errors import ConfigurationError
@@ -21,7 +24,7 @@ from clip_image_encoder.errors import ConfigurationError
 with without_telemetry():
     import onnxruntime
 
-__all__ = ["Calibration", "OnnxBackend", "OnnxRuntime", "load"]
+__all__ = ["Calibration", "OnnxBackend", "OnnxRuntime", "OnnxTextBackend", "load", "load_text"]
 
 _SUFFIX = "ExecutionProvider"
 _DTYPES = ("auto", "float32", "int8")
@@ -77,8 +80,10 @@ class OnnxRuntime:
                 "another device, such as device='cpu'"
             )
 
-        def run(pixels: Pixels) -> NDArray[np.float32]:
-            features: NDArray[np.float32] = session.run(None, {"pixels": pixels})[0]
+        names = [node.name for node in session.get_inputs()]
+
+        def run(*inputs: NDArray[Any]) -> NDArray[np.float32]:
+            features: NDArray[np.float32] = session.run(None, dict(zip(names, inputs, strict=True)))[0]
             return features
 
         return run
@@ -126,13 +131,43 @@ class OnnxBackend(GraphBackend):
         device: Devices = None,
         calibration: Calibration | None = None,
     ) -> None:
-        if dtype not in _DTYPES:
-            raise ConfigurationError(f"onnx has no dtype {dtype!r}; it has {', '.join(_DTYPES)}")
-        runtime = OnnxRuntime(dtype="float32" if dtype == "auto" else dtype, calibration=calibration)
+        runtime = OnnxRuntime(dtype=_checked(dtype), calibration=calibration)
         super().__init__(checkpoint, runtime, pixel_format=pixel_format, device=device)
 
 
+class OnnxTextBackend(GraphTextBackend):
+    """Runs a checkpoint's text tower in ONNX Runtime, as a graph that was exported once and is kept on disk.
+
+    It may be called from several threads. Pickled, it carries its settings, not the graph.
+
+    Args:
+        checkpoint: From `clip_image_encoder.checkpoint.open_checkpoint`.
+        dtype: "float32" or "int8"; "auto" is float32.
+        device: Name of an execution provider, as in `OnnxBackend`.
+
+    Raises:
+        ConfigurationError: The device or the dtype can't be had.
+        CheckpointError: The checkpoint has no text tower, or the weights are missing, damaged or of another model.
+        BackendError: The exported graph gives other vectors than torch, or int8 other vectors than float32.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, /, *, dtype: str = "auto", device: Devices = None) -> None:
+        super().__init__(checkpoint, OnnxRuntime(dtype=_checked(dtype)), device=device)
+
+
 load = OnnxBackend
+load_text = OnnxTextBackend
+
+
+def _checked(dtype: str) -> str:
+    """Return the dtype that a name means.
+
+    Raises:
+        ConfigurationError: ONNX Runtime has none of that name here.
+    """
+    if dtype not in _DTYPES:
+        raise ConfigurationError(f"onnx has no dtype {dtype!r}; it has {', '.join(_DTYPES)}")
+    return "float32" if dtype == "auto" else dtype
 
 
 def _providers() -> dict[str, str]:
@@ -141,14 +176,14 @@ def _providers() -> dict[str, str]:
 
 
 @without_telemetry()
-def _quantize(file: Path, batches: list[Pixels], target: Path) -> None:
+def _quantize(file: Path, samples: Sequence[Inputs], target: Path) -> None:
     import nncf
     import onnx
 
     fitted = nncf.quantize(
         onnx.load(file),
-        nncf.Dataset([{"pixels": pixels} for pixels in batches]),
+        nncf.Dataset(samples),
         model_type=nncf.ModelType.TRANSFORMER,
-        subset_size=len(batches),
+        subset_size=len(samples),
     )
     onnx.save(fitted, target, save_as_external_data=True, location=f"{target.name}.data")

@@ -1,4 +1,4 @@
-"""The vision tower in OpenVINO: float32, bfloat16 and int8, on Intel's and AMD's processors and Intel's GPUs."""
+"""Both towers in OpenVINO: float32, bfloat16 and int8, on Intel's and AMD's processors and Intel's GPUs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 
 from clip_image_encoder._devices import Devices
 from clip_image_encoder._forks import in_forks
-from clip_image_encoder.arrays import PixelFormat, Pixels
+from clip_image_encoder.arrays import PixelFormat
 from clip_image_encoder.backends._calibration import Calibration, Quantizer
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_backend import GraphBackend
+from clip_image_encoder.backends._graph_text import GraphTextBackend
+from clip_image_encoder.backends._samples import Inputs
 from clip_image_encoder.backends._telemetry import without_telemetry
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.errors import BackendError, ConfigurationError
@@ -24,7 +27,7 @@ from clip_image_encoder.errors import BackendError, ConfigurationError
 with without_telemetry():
     import openvino
 
-__all__ = ["Calibration", "OpenVino", "OpenVinoBackend", "load"]
+__all__ = ["Calibration", "OpenVino", "OpenVinoBackend", "OpenVinoTextBackend", "load", "load_text"]
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
@@ -144,16 +147,48 @@ class OpenVinoBackend(GraphBackend):
         calibration: Calibration | None = None,
     ) -> None:
         _POOL.enter()
-        name = "float32" if dtype == "auto" else dtype
-        if name not in _HINTS:
-            raise ConfigurationError(f"openvino has no dtype {dtype!r}; it has auto, {', '.join(_HINTS)}")
-        if name == "bfloat16" and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise ConfigurationError("this processor has no instructions for bfloat16; use dtype='float32' or 'int8'")
-        runtime = OpenVino(dtype=name, calibration=calibration)
+        runtime = OpenVino(dtype=_checked(dtype), calibration=calibration)
         super().__init__(checkpoint, runtime, pixel_format=pixel_format, device=device)
 
 
+class OpenVinoTextBackend(GraphTextBackend):
+    """Runs a checkpoint's text tower in OpenVINO, as a graph that was exported once and is kept on disk.
+
+    It may be called from several threads. Pickled, it carries its settings, not the graph.
+
+    Args:
+        checkpoint: From `clip_image_encoder.checkpoint.open_checkpoint`.
+        dtype: "float32", "bfloat16" or "int8"; "auto" is float32.
+        device: Name of a device in small letters, such as "cpu" or "gpu.0"; None is the CPU.
+
+    Raises:
+        ConfigurationError: The device or the dtype can't be had.
+        CheckpointError: The checkpoint has no text tower, or the weights are missing, damaged or of another model.
+        BackendError: The exported graph gives other vectors than torch, or int8 other vectors than float32; or
+            this process was forked from one in which OpenVINO ran.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, /, *, dtype: str = "auto", device: Devices = None) -> None:
+        _POOL.enter()
+        super().__init__(checkpoint, OpenVino(dtype=_checked(dtype)), device=device)
+
+
 load = OpenVinoBackend
+load_text = OpenVinoTextBackend
+
+
+def _checked(dtype: str) -> str:
+    """Return the dtype that a name means.
+
+    Raises:
+        ConfigurationError: OpenVINO has none of that name, or this processor has no instructions for it.
+    """
+    name = "float32" if dtype == "auto" else dtype
+    if name not in _HINTS:
+        raise ConfigurationError(f"openvino has no dtype {dtype!r}; it has auto, {', '.join(_HINTS)}")
+    if name == "bfloat16" and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise ConfigurationError("this processor has no instructions for bfloat16; use dtype='float32' or 'int8'")
+    return name
 
 
 def _settings(precision: str) -> dict[str, str]:
@@ -165,12 +200,12 @@ def _runner(compiled: openvino.CompiledModel) -> Run:
     # by thread, because a forked process destroys what belongs to the threads that it doesn't have, and hangs.
     idle: list[openvino.InferRequest] = []
 
-    def run(pixels: Pixels) -> NDArray[np.float32]:
+    def run(*inputs: NDArray[Any]) -> NDArray[np.float32]:
         try:
             request = idle.pop()
         except IndexError:
             request = compiled.create_infer_request()
-        features: NDArray[np.float32] = request.infer([pixels], share_inputs=True)[0]
+        features: NDArray[np.float32] = request.infer(list(inputs), share_inputs=True)[0]
         idle.append(request)
         return features
 
@@ -178,13 +213,13 @@ def _runner(compiled: openvino.CompiledModel) -> Run:
 
 
 @without_telemetry()
-def _quantize(file: Path, batches: list[Pixels], target: Path) -> None:
+def _quantize(file: Path, samples: Sequence[Inputs], target: Path) -> None:
     import nncf
 
     fitted = nncf.quantize(
         openvino.Core().read_model(file),
-        nncf.Dataset(batches),
+        nncf.Dataset(samples),
         model_type=nncf.ModelType.TRANSFORMER,
-        subset_size=len(batches),
+        subset_size=len(samples),
     )
     openvino.save_model(fitted, target, compress_to_fp16=False)

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from clip_image_encoder import BackendError, ConfigurationError, MissingExtraError, PixelFormat
-from clip_image_encoder.arrays import Pixels
 from clip_image_encoder.backends import _calibration, find_backend
 from clip_image_encoder.backends._calibration import Calibration, Quantizer
-from clip_image_encoder.backends._graph import Graph
+from clip_image_encoder.backends._graph import VisionGraph
 from clip_image_encoder.backends.onnx import OnnxRuntime
 from clip_image_encoder.backends.openvino import OpenVino
 from clip_image_encoder.checkpoint import open_checkpoint
@@ -62,7 +62,7 @@ def test_no_pictures_are_refused_at_once() -> None:
         Calibration(PIXELS[:0])
 
 
-GRAPH = Graph(
+GRAPH = VisionGraph(
     checkpoint=open_checkpoint("tiny-shapes"),
     pixel_format=PIXEL_FORMAT,
     output="pooled",
@@ -77,7 +77,7 @@ def quantizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Quantizer:
     def run_here(job: Callable[[], Any], *, near: Path) -> Any:
         return job()
 
-    def copy(file: Path, batches: list[Pixels], target: Path) -> None:
+    def copy(file: Path, samples: object, target: Path) -> None:
         shutil.copy(file, target)
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
@@ -86,8 +86,10 @@ def quantizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Quantizer:
     return Quantizer(runtime="toy 1", quantize=copy, open_exactly=lambda file: first_pixels, name="copy")
 
 
-def first_pixels(pixels: Pixels) -> Any:
-    return pixels[:, 0, :8, 0].astype(np.float32) + 1
+def first_pixels(*inputs: NDArray[Any]) -> NDArray[np.float32]:
+    (pixels,) = inputs
+    first: NDArray[np.float32] = pixels[:, 0, :8, 0].astype(np.float32) + 1
+    return first
 
 
 def test_a_graph_is_found_again(quantizer: Quantizer, tmp_path: Path) -> None:

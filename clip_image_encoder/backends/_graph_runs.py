@@ -1,0 +1,125 @@
+"""Graphs that are exported when they are first needed, kept on disk, and loaded once for each device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clip_image_encoder._forks import in_forks, never_destroy
+from clip_image_encoder._messages import first_line
+from clip_image_encoder.backends._apart import run_apart
+from clip_image_encoder.backends._graph import Graph, Run
+from clip_image_encoder.backends._graph_store import find_or_make
+from clip_image_encoder.errors import BackendError, EncoderError
+
+if TYPE_CHECKING:
+    from clip_image_encoder.backends._export import Example
+
+__all__ = ["GraphRuns", "Runtime"]
+
+_FILE = "model.onnx"
+_TOLERANCE = 1e-3
+
+
+class Runtime(Protocol):
+    """What runs ONNX files; a frozen dataclass, since it is pickled and described with its backend."""
+
+    @property
+    def devices(self) -> Sequence[str]:
+        """Names of the devices it can run on, the best first."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Same string, same numbers from the same graph."""
+        ...
+
+    def prepare(self, graph: Graph, file: Path) -> Path:
+        """Return the file to run for an exported graph: its own, or one that was made of it in another dtype."""
+        ...
+
+    def open(self, file: Path, device: str) -> Run:
+        """Load what `prepare` returned onto a device."""
+        ...
+
+    def open_exactly(self, file: Path) -> Run:
+        """Load a graph on the CPU in the numbers that it was written in, and keep nothing on disk."""
+        ...
+
+
+class GraphRuns:
+    """The graphs of one backend, each loaded when it is first asked for; several threads may ask at a time.
+
+    A graph is exported by torch in a process of its own, and compared with torch's results; here torch is not even
+    imported.
+
+    Args:
+        runtime: Runs the graphs.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._lock = Lock()
+        self._runs: dict[tuple[str, str], Run] = {}
+        in_forks(self, GraphRuns._load_anew)
+
+    def on(self, device: str, graph: Graph) -> Run:
+        """Return what runs a graph on a device.
+
+        Raises:
+            CheckpointError: The weights are missing, damaged or of another model.
+            BackendError: The exported graph gives other features than torch, or it can't be loaded.
+            ConfigurationError: The graph can't be kept.
+        """
+        key = (device, repr(graph))
+        with self._lock:
+            if key not in self._runs:
+                file = find_or_make(graph.key, lambda folder: self._make(graph, folder / _FILE)) / _FILE
+                self._runs[key] = self._open(self._runtime.prepare(graph, file), device)
+            return self._runs[key]
+
+    def _open(self, file: Path, device: str) -> Run:
+        try:
+            return self._runtime.open(file, device)
+        except EncoderError:
+            raise
+        except Exception as error:
+            raise BackendError(
+                f"{self._runtime} can't load its graph on {device}: {type(error).__name__}: {first_line(error)}; "
+                f"if the file is damaged, delete {file.parent}, and it is made anew"
+            ) from error
+
+    def _load_anew(self) -> None:
+        # A runtime computes on threads of its own, which a forked process does not have, and which the
+        # destructors of what is loaded wait for.
+        never_destroy(self._runs)
+        self._lock, self._runs = Lock(), {}
+
+    def _make(self, graph: Graph, file: Path) -> None:
+        examples = run_apart(partial(_export, graph, file), near=file.parent)
+        run = self._runtime.open_exactly(file)
+        difference = max(
+            np.abs(run(*inputs) - expected).max() / np.abs(expected).max() for inputs, expected in examples
+        )
+        if not difference < _TOLERANCE:
+            raise BackendError(
+                f"{graph.checkpoint.name}: the exported graph differs from torch by {difference:.1e} of the largest "
+                "feature; use backend='torch', and report it"
+            )
+
+
+def _difference(features: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Return the largest difference, in parts of the largest feature."""
+    return float(np.abs(features - expected).max() / np.abs(expected).max())
+
+
+def _export(graph: Graph, file: Path) -> list[Example]:
+    from clip_image_encoder.backends._export import export
+
+    return export(graph, file)
