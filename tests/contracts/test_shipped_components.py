@@ -18,9 +18,8 @@ from clip_image_encoder.testing import ToyBackend, check_backend, check_pooling,
 
 def classes_of(package: ModuleType) -> list[type]:
     """Return the public classes of a package's files."""
-    modules = [
-        importlib.import_module(f"{package.__name__}.{entry.name}") for entry in pkgutil.iter_modules(package.__path__)
-    ]
+    names = [entry.name for entry in pkgutil.iter_modules(package.__path__) if not entry.name.startswith("_")]
+    modules = [importlib.import_module(f"{package.__name__}.{name}") for name in names]
     public = [getattr(module, name) for module in modules for name in module.__all__]
     return [value for value in public if isinstance(value, type)]
 
@@ -53,8 +52,9 @@ def test_a_backend_keeps_its_protocol(name: str) -> None:
     check_backend(find_backend(name)(checkpoint, pixel_format=pixel_format, dtype="float32", device="cpu"))
 
 
-def test_the_text_backend_keeps_its_protocol() -> None:
-    check_text_backend(find_text_backend("torch")(open_checkpoint("tiny-shapes"), dtype="float32", device="cpu"))
+@pytest.mark.parametrize("name", available_backends())
+def test_a_text_backend_keeps_its_protocol(name: str) -> None:
+    check_text_backend(find_text_backend(name)(open_checkpoint("tiny-shapes"), dtype="float32", device="cpu"))
 
 
 def test_the_toy_backend_keeps_its_protocol() -> None:

@@ -30,7 +30,7 @@ from clip_image_encoder import (
     MeanPatchesPooling,
     TextEncoder,
 )
-from clip_image_encoder.backends import _graph_backend
+from clip_image_encoder.backends import _graph_runs
 from clip_image_encoder.backends._apart import run_apart
 from clip_image_encoder.checkpoint import CheckpointTokenizer, open_checkpoint
 from clip_image_encoder.models import available_families, clip, find_family
@@ -214,7 +214,7 @@ def test_a_graph_is_exported_by_a_process_of_its_own_that_finds_the_family(
     pytest.importorskip("onnxruntime")
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path))
     # tests/runtimes exports in one process for all of its tests, which began without the toy family.
-    monkeypatch.setattr(_graph_backend, "run_apart", run_apart)
+    monkeypatch.setattr(_graph_runs, "run_apart", run_apart)
     vector = ImageEncoder(toy.folder, backend="onnx", device="cpu").encode(image, normalize=False)
     np.testing.assert_allclose(vector, toy.tokens(image)[:2].mean(axis=0), atol=1e-4)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from clip_image_encoder.backends import _calibration, _graph_backend
+from clip_image_encoder.backends import _calibration, _graph_runs
 
 # Before tests import the runtimes themselves, which would let these call their makers.
 from clip_image_encoder.backends import onnx as onnx
@@ -39,7 +39,7 @@ def _one_exporter() -> Iterator[None]:
         def run(job: Callable[[], Any], *, near: Path) -> Any:
             return pool.submit(job).result()
 
-        for module in (_graph_backend, _calibration):
+        for module in (_graph_runs, _calibration):
             patch.setattr(module, "run_apart", run)
         yield
 
