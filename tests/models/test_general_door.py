@@ -415,14 +415,15 @@ def test_loading_says_nothing(save: Save, capfd: pytest.CaptureFixture[str]) -> 
 
 def test_what_other_threads_say_meanwhile_is_heard() -> None:
     # With a handler of its own: transformers 4 passes nothing on to others'.
-    logger, heard = logging.getLogger("transformers.modeling_utils"), QueueHandler(SimpleQueue())
-    logger.addHandler(heard)
+    logger, heard = logging.getLogger("transformers.modeling_utils"), SimpleQueue[logging.LogRecord]()
+    handler = QueueHandler(heard)
+    logger.addHandler(handler)
     with ThreadPoolExecutor(1) as pool, silence():
         logger.warning("of this thread")
         pool.submit(logger.warning, "of another thread").result()
     logger.warning("afterwards")
-    logger.removeHandler(heard)
-    assert [heard.queue.get().getMessage() for _ in range(heard.queue.qsize())] == ["of another thread", "afterwards"]
+    logger.removeHandler(handler)
+    assert [heard.get().getMessage() for _ in range(heard.qsize())] == ["of another thread", "afterwards"]
 
 
 def test_several_threads_load_at_a_time(save: Save) -> None:
