@@ -16,6 +16,7 @@ from clip_image_encoder.backends._calibration import Calibration, Quantizer
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_backend import GraphBackend
 from clip_image_encoder.backends._graph_text import GraphTextBackend
+from clip_image_encoder.backends._onnx_providers import devices, open_session
 from clip_image_encoder.backends._samples import Inputs
 from clip_image_encoder.backends._telemetry import without_telemetry
 from clip_image_encoder.checkpoint import Checkpoint
@@ -26,14 +27,7 @@ with without_telemetry():
 
 __all__ = ["Calibration", "OnnxBackend", "OnnxRuntime", "OnnxTextBackend", "load", "load_text"]
 
-_SUFFIX = "ExecutionProvider"
 _DTYPES = ("auto", "float32", "int8")
-
-_BEST_FIRST = ("cuda", "coreml", "cpu")
-"""What is taken where no device is named; TensorRT, which builds an engine for each batch size, must be named."""
-
-_ELSEWHERE = "azure"
-"""Sends its work to a service, and runs nothing of a graph here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +44,8 @@ class OnnxRuntime:
 
     @property
     def devices(self) -> Sequence[str]:
-        """Its execution providers: "cuda", "coreml" and "cpu", then those that must be named, such as "tensorrt"."""
-        names = set(_providers()) - {_ELSEWHERE}
-        return (*(name for name in _BEST_FIRST if name in names), *sorted(names - set(_BEST_FIRST)))
+        """Its execution providers by their short names: those that come up here, the best first, then the others."""
+        return devices()
 
     @property
     def fingerprint(self) -> str:
@@ -67,19 +60,9 @@ class OnnxRuntime:
         """Load a graph.
 
         Raises:
-            ConfigurationError: ONNX Runtime came up on another device.
+            BackendError: ONNX Runtime came up on another device.
         """
-        provider = _providers()[device]
-        options = onnxruntime.SessionOptions()
-        # Threads that spin while they wait for work take the cores from those that decode pictures.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        session = onnxruntime.InferenceSession(file, options, providers=[provider], enable_fallback=0)
-        if provider not in session.get_providers():
-            raise ConfigurationError(
-                f"onnxruntime can't run on {device!r}, it came up without it; install what it needs there, or choose "
-                "another device, such as device='cpu'"
-            )
-
+        session = open_session(file, device)
         names = [node.name for node in session.get_inputs()]
 
         def run(*inputs: NDArray[Any]) -> NDArray[np.float32]:
@@ -111,14 +94,15 @@ class OnnxBackend(GraphBackend):
         checkpoint: From `clip_image_encoder.checkpoint.open_checkpoint`.
         pixel_format: Size of the pixels that will come, and how uint8 pixels are normalized.
         dtype: "float32" or "int8"; "auto" is float32.
-        device: Name of an execution provider in small letters, such as "cuda" or "tensorrt"; None is cuda,
-            coreml or cpu, whichever the installed build has first.
+        device: Short name of an execution provider: "cpu", "cuda", "tensorrt", "rocm", "migraphx", "coreml", "dml",
+            "openvino" or "webgpu", if the installed build has it; None is a GPU that comes up here, or the CPU.
         calibration: Images that int8 is fitted to; None draws some.
 
     Raises:
         ConfigurationError: The device, the dtype or the size can't be had.
         CheckpointError: The weights are missing, damaged or of another model.
-        BackendError: The exported graph gives other features than torch, or int8 other vectors than float32.
+        BackendError: The exported graph gives other features than torch, int8 gives other vectors than float32, or
+            ONNX Runtime came up on another device.
     """
 
     def __init__(
@@ -168,11 +152,6 @@ def _checked(dtype: str) -> str:
     if dtype not in _DTYPES:
         raise ConfigurationError(f"onnx has no dtype {dtype!r}; it has {', '.join(_DTYPES)}")
     return "float32" if dtype == "auto" else dtype
-
-
-def _providers() -> dict[str, str]:
-    """Return the execution providers of this build: {device: provider}."""
-    return {name.removesuffix(_SUFFIX).lower(): name for name in onnxruntime.get_available_providers()}
 
 
 @without_telemetry()

@@ -1,0 +1,89 @@
+"""ONNX Runtime's execution providers: which the installed build has, and which of them come up on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clip_image_encoder.backends._telemetry import without_telemetry
+from clip_image_encoder.errors import BackendError
+
+with without_telemetry():
+    import onnxruntime
+
+__all__ = ["devices", "open_session"]
+
+_SUFFIX = "ExecutionProvider"
+
+_BEST_FIRST = ("cuda", "rocm", "dml", "coreml", "cpu")
+"""What is taken where no device is named, if it comes up; others must be named, such as TensorRT, which builds an
+engine for each batch size."""
+
+_ELSEWHERE = "azure"
+"""Sends its work to a service, and runs nothing of a graph here."""
+
+_NEEDS = {
+    "cuda": "onnxruntime-gpu, an NVIDIA driver, and CUDA and cuDNN of the versions that it was built for",
+    "tensorrt": "onnxruntime-gpu, an NVIDIA driver, CUDA, cuDNN and TensorRT of the versions that it was built for",
+    "rocm": "a build of onnxruntime for ROCm, and an AMD driver",
+    "migraphx": "a build of onnxruntime for MIGraphX, and an AMD driver",
+    "dml": "onnxruntime-directml, and a GPU with DirectX 12",
+    "coreml": "macOS",
+    "openvino": "onnxruntime-openvino",
+    "webgpu": "a build of onnxruntime for WebGPU, and a GPU with Vulkan, Metal or DirectX 12",
+}
+
+# An ONNX model of one operator, Identity, on one number: onnx.helper.make_model, serialized.
+_IDENTITY = (
+    b'\x08\x08:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
+    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
+)
+
+
+def devices() -> tuple[str, ...]:
+    """Return the names of the providers: those that come up, the best first, and then those that must be named."""
+    names = set(_providers()) - {_ELSEWHERE}
+    first = [name for name in _BEST_FIRST if name in names and (name == "cpu" or _comes_up(name))]
+    return (*first, *sorted(names - set(first)))
+
+
+def open_session(graph: Path | bytes, device: str) -> onnxruntime.InferenceSession:
+    """Load a graph onto a device.
+
+    Args:
+        graph: An ONNX file, or what it holds.
+        device: One of `devices`.
+
+    Raises:
+        BackendError: ONNX Runtime came up on another device.
+    """
+    provider = _providers()[device]
+    options = onnxruntime.SessionOptions()
+    # Threads that spin while they wait for work take the cores from those that decode images.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Or else it tells of what it falls back to, which is an error below, on the process's own stderr.
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(graph, options, providers=[provider], enable_fallback=0)
+    # The first is the one that runs all that it can; the CPU's comes behind it, for the rest.
+    found = session.get_providers()
+    if found[:1] != [provider]:
+        instead = ", ".join(map(_short, found))
+        needs = f" It needs {_NEEDS[device]}." if device in _NEEDS else ""
+        raise BackendError(f"onnxruntime can't run on {device!r}: it came up on {instead}.{needs}")
+    return session
+
+
+def _providers() -> dict[str, str]:
+    """Return the execution providers of this build: {device: provider}."""
+    return {_short(name): name for name in onnxruntime.get_available_providers()}
+
+
+def _short(provider: str) -> str:
+    return provider.removesuffix(_SUFFIX).lower()
+
+
+def _comes_up(device: str) -> bool:
+    try:
+        open_session(_IDENTITY, device)
+    except Exception:  # noqa: BLE001 - whatever a provider raises that lacks its driver
+        return False
+    return True
