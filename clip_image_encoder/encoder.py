@@ -26,7 +26,7 @@ from clip_image_encoder._fit import (
 )
 from clip_image_encoder._progress import progress
 from clip_image_encoder.arrays import Pixels, Vectors
-from clip_image_encoder.backends import Load, find_backend
+from clip_image_encoder.backends import Load, load_of
 from clip_image_encoder.batches import EncodedBatch, gather
 from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.errors import ConfigurationError, ContractError, ImageError
@@ -51,9 +51,10 @@ class ImageEncoder:
         model: A hub id, a folder, or "tiny-shapes" (bundled, needs no network), in the format of transformers,
             open_clip or sentence-transformers. "hf-hub:" before an id and "local-dir:" before a folder ask for
             open_clip's format where there are several.
-        backend: Name of the runtime, a file of `clip_image_encoder.backends`; or what loads one with settings of
-            its own, such as `partial(TorchBackend, compile=True)`; or a `Backend` instance, which comes with its
-            preprocess: as `preprocess=`, or as an attribute of that name.
+        backend: Name of the runtime, a file of `clip_image_encoder.backends`; None is the runtime that an exported
+            folder was made for, and torch for all others. Or what loads one with settings of its own, such as
+            `partial(TorchBackend, compile=True)`. Or a `Backend` instance, which comes with its preprocess: as
+            `preprocess=`, or as an attribute of that name.
         preprocess: A `Preprocess`, or any callable from a PIL image to normalized float32
             `(3, H, W)`, such as open_clip's transform; None is what the checkpoint was trained with.
         pooling: A `Pooling`; None is what the checkpoint was trained with.
@@ -90,7 +91,7 @@ class ImageEncoder:
         self,
         model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
-        backend: str | Load | Backend = "torch",
+        backend: str | Load | Backend | None = None,
         preprocess: Preprocess | Callable[[Image], Any] | None = None,
         pooling: Pooling | None = None,
         loader: ImageLoader | None = None,
@@ -124,7 +125,7 @@ class ImageEncoder:
             checkpoint = open_checkpoint(
                 model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
             )
-            load = find_backend(backend) if isinstance(backend, str) else cast("Load", backend)
+            load = load_of(cast("str | Load | None", backend), checkpoint)
             self._backend, self._preprocess = load_backend(checkpoint, load, preprocess, dtype=dtype, device=device)
         check_backend_fits(self._preprocess, self._backend, self._pooling)
         devices = resolve_devices(device, self._backend.devices)

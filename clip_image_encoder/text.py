@@ -24,7 +24,7 @@ from clip_image_encoder._progress import progress
 from clip_image_encoder._text_inputs import each_text
 from clip_image_encoder._threads import in_parts
 from clip_image_encoder.arrays import Vectors
-from clip_image_encoder.backends import LoadText, find_text_backend
+from clip_image_encoder.backends import LoadText, load_text_of
 from clip_image_encoder.batches import EncodedBatch, gather
 from clip_image_encoder.checkpoint import Checkpoint, CheckpointTokenizer, open_checkpoint
 from clip_image_encoder.errors import ConfigurationError
@@ -73,7 +73,7 @@ class TextEncoder:
         self,
         model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
-        backend: str | LoadText | TextBackend = "torch",
+        backend: str | LoadText | TextBackend | None = None,
         tokenizer: str | os.PathLike[str] | Tokenizer | None = None,
         max_length: int | None = None,
         device: Devices = None,
@@ -117,7 +117,7 @@ class TextEncoder:
                         tokenizer, token=token, cache_dir=cache_dir, local_files_only=local_files_only
                     )
                 self._tokenizer = _own_tokenizer(source, checkpoint.text, length)
-            load = find_text_backend(backend) if isinstance(backend, str) else cast("LoadText", backend)
+            load = load_text_of(cast("str | LoadText | None", backend), checkpoint)
             check_is_load(load, LoadText)
             self._backend = load(checkpoint, dtype=dtype, device=device)
             check_is_backend(self._backend, TextBackend)

@@ -13,6 +13,16 @@ from clip_image_encoder.backends._registry import (
     available_backends,
     find_backend,
     find_text_backend,
+    load_of,
+    load_text_of,
 )
 
-__all__ = ["Load", "LoadText", "available_backends", "find_backend", "find_text_backend"]
+__all__ = [
+    "Load",
+    "LoadText",
+    "available_backends",
+    "find_backend",
+    "find_text_backend",
+    "load_of",
+    "load_text_of",
+]

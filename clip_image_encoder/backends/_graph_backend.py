@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -103,6 +104,11 @@ class GraphBackend:
         pixels = self._graph.pixel_format
         parts = (self._graph.checkpoint.fingerprint, pixels.size, pixels.mean, pixels.std)
         return f"{self._runtime.fingerprint}({', '.join(map(str, parts))})"
+
+    @property
+    def file(self) -> Path:
+        """The graph that takes uint8 pixels, in the runtime's dtype; its weights lie beside it."""
+        return self._runs.file(self._graph)
 
     def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
         """Encode a batch.

@@ -44,8 +44,14 @@ class Runtime(Protocol):
         """Return the file to run for an exported graph: its own, or one that was made of it in another dtype."""
         ...
 
-    def open(self, file: Path, device: str) -> Run:
-        """Load what `prepare` returned onto a device."""
+    def open(self, file: Path, device: str, *, kept: Path | None) -> Run:
+        """Load what `prepare` returned onto a device.
+
+        Args:
+            file: The graph.
+            device: One of `devices`.
+            kept: Folder for what is made of the graph for this machine; None keeps nothing.
+        """
         ...
 
     def open_exactly(self, file: Path) -> Run:
@@ -80,13 +86,21 @@ class GraphRuns:
         key = (device, repr(graph))
         with self._lock:
             if key not in self._runs:
-                file = find_or_make(graph.key, lambda folder: self._make(graph, folder / _FILE)) / _FILE
-                self._runs[key] = self._open(self._runtime.prepare(graph, file), device)
+                self._runs[key] = self._open(self.file(graph), device)
             return self._runs[key]
+
+    def file(self, graph: Graph) -> Path:
+        """Return the file of a graph in the runtime's dtype, after making it if it isn't there.
+
+        Raises:
+            EncoderError: As `on`.
+        """
+        file = find_or_make(graph.key, lambda folder: self._make(graph, folder / _FILE)) / _FILE
+        return self._runtime.prepare(graph, file)
 
     def _open(self, file: Path, device: str) -> Run:
         try:
-            return self._runtime.open(file, device)
+            return self._runtime.open(file, device, kept=file.parent)
         except EncoderError:
             raise
         except Exception as error:

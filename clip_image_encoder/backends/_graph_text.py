@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,11 +46,11 @@ class GraphTextBackend:
         self._requested = device
         self._devices = tuple(runtime.devices)
         self._runs = GraphRuns(runtime)
-        is_masked = spec.padding == "longest"
-        run = self._runs.on(resolve_devices(device, self.devices)[0], self._graph(is_masked=is_masked))
-        length = min(2, spec.max_length) if is_masked else spec.max_length
+        self._is_masked = spec.padding == "longest"
+        run = self._runs.on(resolve_devices(device, self.devices)[0], self._graph(is_masked=self._is_masked))
+        length = min(2, spec.max_length) if self._is_masked else spec.max_length
         ones = np.ones((1, length), np.int64)
-        self._dimension: int = (run(ones, ones) if is_masked else run(ones)).shape[-1]
+        self._dimension: int = (run(ones, ones) if self._is_masked else run(ones)).shape[-1]
 
     @property
     def dimension(self) -> int:
@@ -70,6 +71,11 @@ class GraphTextBackend:
     def fingerprint(self) -> str:
         """Same string, same vectors: the weights, the runtime and its dtype."""
         return f"{self._runtime.fingerprint}(texts of {self._checkpoint.fingerprint})"
+
+    @property
+    def file(self) -> Path:
+        """The graph that takes texts as the tokenizer pads them, in the runtime's dtype; its weights lie beside it."""
+        return self._runs.file(self._graph(is_masked=self._is_masked))
 
     def __call__(self, token_ids: TokenIds, attention_mask: TokenIds | None, /, *, device: str) -> Vectors:
         """Encode a batch.

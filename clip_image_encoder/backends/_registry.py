@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 from types import ModuleType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from clip_image_encoder._devices import Devices
 from clip_image_encoder.arrays import PixelFormat
@@ -13,7 +14,19 @@ from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.errors import ConfigurationError, MissingExtraError
 from clip_image_encoder.protocols import Backend, TextBackend
 
-__all__ = ["Load", "LoadText", "available_backends", "find_backend", "find_text_backend"]
+if TYPE_CHECKING:
+    from clip_image_encoder.backends._graph_runs import Runtime
+
+__all__ = [
+    "Load",
+    "LoadText",
+    "available_backends",
+    "find_backend",
+    "find_runtime",
+    "find_text_backend",
+    "load_of",
+    "load_text_of",
+]
 
 _PACKAGE = __name__.rpartition(".")[0]
 
@@ -87,6 +100,51 @@ def find_text_backend(name: str) -> LoadText:
     if load is None:
         raise ConfigurationError(f"backend {name!r} runs no text towers; use backend='torch' for texts")
     return load
+
+
+def find_runtime(name: str) -> Callable[..., Runtime]:
+    """Return the class of a runtime of graphs, by the name of its backend; it is made with its dtype.
+
+    Raises:
+        ConfigurationError: There is no such backend, or it runs no graphs.
+        MissingExtraError: The packages that it needs are not installed.
+    """
+    runtime: Callable[..., Runtime] | None = getattr(_module(name), "RUNTIME", None)
+    if runtime is None:
+        raise ConfigurationError(f"backend {name!r} runs no exported graphs")
+    return runtime
+
+
+def load_of(backend: str | Load | None, checkpoint: Checkpoint) -> Load:
+    """Return what loads a checkpoint's vision tower.
+
+    Args:
+        backend: What was named or given; None is an exported folder's own runtime, or torch.
+        checkpoint: The checkpoint.
+
+    Raises:
+        ConfigurationError: There is no backend of that name.
+        MissingExtraError: The packages that it needs are not installed.
+    """
+    if backend is None and checkpoint.runtime:
+        from clip_image_encoder.backends._exported import ExportedBackend
+
+        return ExportedBackend
+    return find_backend(backend or "torch") if backend is None or isinstance(backend, str) else backend
+
+
+def load_text_of(backend: str | LoadText | None, checkpoint: Checkpoint) -> LoadText:
+    """Return what loads a checkpoint's text tower, as `load_of` does for vision towers.
+
+    Raises:
+        ConfigurationError: There is no backend of that name, or it does not run text towers.
+        MissingExtraError: The packages that it needs are not installed.
+    """
+    if backend is None and checkpoint.runtime:
+        from clip_image_encoder.backends._exported import ExportedTextBackend
+
+        return ExportedTextBackend
+    return find_text_backend(backend or "torch") if backend is None or isinstance(backend, str) else backend
 
 
 def _module(name: str) -> ModuleType:

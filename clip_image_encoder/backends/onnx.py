@@ -56,7 +56,7 @@ class OnnxRuntime:
         """Return the graph's file, or that of its int8 form."""
         return self._quantizer.quantized(graph, file, self.calibration) if self.dtype == "int8" else file
 
-    def open(self, file: Path, device: str) -> Run:
+    def open(self, file: Path, device: str, *, kept: Path | None = None) -> Run:  # noqa: ARG002 - it keeps nothing
         """Load a graph.
 
         Raises:
@@ -139,6 +139,7 @@ class OnnxTextBackend(GraphTextBackend):
         super().__init__(checkpoint, OnnxRuntime(dtype=_checked(dtype)), device=device)
 
 
+RUNTIME = OnnxRuntime
 load = OnnxBackend
 load_text = OnnxTextBackend
 

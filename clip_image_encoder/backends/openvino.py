@@ -59,21 +59,20 @@ class OpenVino:
         """Return the graph's file, or that of its int8 form."""
         return self._quantizer.quantized(graph, file, self.calibration) if self.dtype == "int8" else file
 
-    def open(self, file: Path, device: str) -> Run:
-        """Load a graph, compiled once for this machine and kept beside it.
+    def open(self, file: Path, device: str, *, kept: Path | None) -> Run:
+        """Load a graph, compiled once for this machine and kept in a folder.
 
         Raises:
-            BackendError: this process was forked from one in which OpenVINO ran.
+            BackendError: This process was forked from one in which OpenVINO ran.
         """
         _POOL.enter()
         settings = _settings(_HINTS[self.dtype])
         core, name = openvino.Core(), device.upper()
-        if not os.access(file.parent, os.W_OK):
+        if kept is None or not os.access(kept, os.W_OK):
             return _runner(core.compile_model(file, name, settings))
         # OpenVINO reads what another process is still writing, unless they take turns.
-        with FileLock(file.parent / "compiled.lock"):
-            kept = {"CACHE_DIR": str(file.parent / "compiled")}
-            return _runner(core.compile_model(file, name, settings | kept))
+        with FileLock(kept / "compiled.lock"):
+            return _runner(core.compile_model(file, name, settings | {"CACHE_DIR": str(kept / "compiled")}))
 
     def open_exactly(self, file: Path) -> Run:
         """Load a graph on the CPU, and keep nothing: it may still lie where it won't be looked for."""
@@ -173,6 +172,7 @@ class OpenVinoTextBackend(GraphTextBackend):
         super().__init__(checkpoint, OpenVino(dtype=_checked(dtype)), device=device)
 
 
+RUNTIME = OpenVino
 load = OpenVinoBackend
 load_text = OpenVinoTextBackend
 

@@ -74,6 +74,11 @@ class Checkpoint:
         """
         return self.format.preprocessor_config(self.files)
 
+    @property
+    def runtime(self) -> str | None:
+        """Name of the backend that alone runs it, as of an exported folder; None where any may."""
+        return self.format.runtime(self.config)
+
     def weights(self, dtype: torch.dtype) -> Weights:
         """Return the tensors, to fill towers with.
 
@@ -96,6 +101,8 @@ class Checkpoint:
         Raises:
             CheckpointError: There are no weights that can be read, or a file is damaged.
         """
+        if self.format.numbers is not None:
+            return self.format.numbers(self.config).get(name)
         # Here, so that who brings a backend needs no safetensors.
         from clip_image_encoder.checkpoint._safetensors import open_safetensors
 

@@ -19,6 +19,10 @@ def _no_other_file(_files: Files) -> list[str]:
     return []
 
 
+def _any_runtime(_config: Mapping[str, Any]) -> None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Format:
     """How a kind of checkpoint is laid out.
@@ -35,6 +39,8 @@ class Format:
         preprocessor_config: Returns the image processor's settings, in the words of transformers.
         tokenizer_files: Returns the names of the tokenizer's files.
         weight_files: Returns the names of the safetensors files, sorted.
+        runtime: Returns the name of the backend that alone runs a parsed config's model, or None where any may.
+        numbers: Returns the single numbers that a parsed config has, by their names; None where they are tensors.
         tensors: Returns which of these files holds each tensor: {tensor: filename}. A tensor of a file "folder/name"
             may be listed as "folder/tensor", so that those of several folders are told apart.
     """
@@ -51,6 +57,8 @@ class Format:
     tokenizer_files: Callable[[Files], list[str]]
     weight_files: Callable[[Files], list[str]]
     tensors: Callable[[Files], Mapping[str, str]]
+    runtime: Callable[[Mapping[str, Any]], str | None] = _any_runtime
+    numbers: Callable[[Mapping[str, Any]], Mapping[str, float]] | None = None
 
 
 def find_format(files: Files) -> Format | None:

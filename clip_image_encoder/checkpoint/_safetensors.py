@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from clip_image_encoder.checkpoint._files import Files
 from clip_image_encoder.errors import CheckpointError
 
-__all__ = ["open_safetensors", "tensor_names"]
+__all__ = ["open_safetensors"]
 
 
 @contextmanager
@@ -37,13 +37,3 @@ def open_safetensors(files: Files, filename: str, framework: Literal["np", "pt"]
         raise CheckpointError(
             f"{files.name}: {filename} is damaged or cut short ({error}); delete it and fetch it again"
         ) from error
-
-
-def tensor_names(files: Files, filename: str) -> list[str]:
-    """Return the names of the tensors in a safetensors file; its tensors are not read.
-
-    Raises:
-        CheckpointError: The file is missing, damaged, or has changed.
-    """
-    with open_safetensors(files, filename, "np") as reader:
-        return list(reader.keys())

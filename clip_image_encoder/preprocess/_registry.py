@@ -7,6 +7,7 @@ from typing import Any
 
 from clip_image_encoder.preprocess._own_processor import OwnProcessor
 from clip_image_encoder.preprocess._processor_file import is_known
+from clip_image_encoder.preprocess._stored import taken
 from clip_image_encoder.preprocess.clip import ClipPreprocess
 from clip_image_encoder.preprocess.naflex import NaflexPreprocess
 from clip_image_encoder.preprocess.open_clip import OpenClipPreprocess
@@ -38,6 +39,8 @@ def preprocess_of(config: Mapping[str, Any]) -> Preprocess:
     kind = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
     if kind.startswith("Siglip2"):
         return NaflexPreprocess.from_config(config)
+    if kind == "Exported":
+        return taken(config)
     if kind == "OpenClip":
         return OpenClipPreprocess.from_config(config)
     return ClipPreprocess.from_config(config) if is_known(config) else OwnProcessor.from_config(config)

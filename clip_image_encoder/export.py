@@ -1,0 +1,207 @@
+"""A checkpoint as a folder that runs without torch and transformers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clip_image_encoder import __version__
+from clip_image_encoder._defaults import DEFAULT_MODEL
+from clip_image_encoder.backends import find_backend, find_text_backend
+from clip_image_encoder.backends._graph_backend import GraphBackend
+from clip_image_encoder.backends._graph_text import GraphTextBackend
+from clip_image_encoder.backends._reference import REFERENCE_TEXT, reference_pixels
+from clip_image_encoder.checkpoint import Checkpoint, CheckpointTokenizer, open_checkpoint
+from clip_image_encoder.checkpoint.exported import CONFIG, VERSION
+from clip_image_encoder.errors import CheckpointError, ConfigurationError
+from clip_image_encoder.models._text_rules import CLEANINGS, TOKENIZERS, name_of
+from clip_image_encoder.preprocess import preprocess_of
+from clip_image_encoder.preprocess._stored import stored
+
+__all__ = ["export"]
+
+
+def export(
+    model: str | os.PathLike[str] = DEFAULT_MODEL,
+    folder: str | os.PathLike[str] = "exported",
+    *,
+    backend: str = "onnx",
+    dtype: str = "float32",
+    texts: bool | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+) -> None:
+    """Write the towers of a checkpoint as graphs, with all that is needed to run them without torch.
+
+    `ImageEncoder(folder)` and `TextEncoder(folder)` run the folder in the runtime that it was made for, on any
+    machine. The folder appears when it is complete.
+
+    Args:
+        model: A hub id, a folder, or "tiny-shapes".
+        folder: Where to write to; it must not exist, or be empty.
+        backend: Name of the runtime: "onnx" or "openvino".
+        dtype: "float32", or what else the runtime has, such as "int8".
+        texts: Whether the text tower is exported; None is yes, if the checkpoint has one and its tokenizer.
+        revision: Branch, tag or commit on the hub; None is the newest.
+        token: Token of the hub, for private and gated repositories.
+        cache_dir: Folder where downloaded files are kept instead of the hub's own cache.
+        local_files_only: Whether the network is never asked.
+
+    Raises:
+        ConfigurationError: The folder holds something, the runtime has no such dtype, or a part of the checkpoint,
+            such as its preprocess, has no form that can be written.
+        MissingExtraError: A package that exports, or the runtime, is not installed.
+        CheckpointError: The checkpoint is missing, damaged, or has no text tower though `texts` is True.
+        BackendError: An exported graph gives other features than torch.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> from clip_image_encoder import ImageEncoder
+        >>> from clip_image_encoder.export import export
+        >>> folder = Path(mkdtemp()) / "exported"
+        >>> export("tiny-shapes", folder, backend="openvino")
+        >>> ImageEncoder(folder).dimension
+        64
+    """
+    target = Path(folder)
+    _check_free(target)
+    checkpoint = open_checkpoint(
+        model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
+    )
+    if checkpoint.runtime:
+        raise ConfigurationError(f"{checkpoint.name} is an exported folder already")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=target.parent, prefix=f"{target.name}-unfinished-") as parent:
+        made = Path(parent) / "made"
+        made.mkdir()
+        config = {
+            "version": VERSION,
+            "made_by": f"clip-image-encoder {__version__}",
+            "model": os.fspath(model),
+            "weights": checkpoint.fingerprint,
+            "runtime": backend,
+            "dtype": dtype,
+            "vision": _write_vision(checkpoint, made, backend, dtype),
+        }
+        if _has_texts(checkpoint, texts):
+            config["text"] = _write_texts(checkpoint, made, backend, dtype)
+            config["numbers"] = _numbers(checkpoint)
+        (made / CONFIG).write_text(json.dumps(config, indent=2), "utf-8")
+        _check_free(target)
+        try:
+            made.replace(target)
+        except OSError as error:  # another export was first
+            raise ConfigurationError(f"{target} can't be written: {error.strerror}") from error
+
+
+def _check_free(target: Path) -> None:
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ConfigurationError(f"{target} holds something; export to a folder that is empty or not there")
+
+
+def _write_vision(checkpoint: Checkpoint, made: Path, backend: str, dtype: str) -> dict[str, Any]:
+    """Write the graph of a vision tower, and return what is said of it."""
+    preprocess = preprocess_of(checkpoint.preprocessor_config)
+    kept, seen = stored(preprocess), preprocess.pixel_format
+    if seen.size is None or "pooled" not in checkpoint.vision.outputs:
+        raise ConfigurationError(f"{checkpoint.name} can't be exported: it gives no pooled vector of one size of image")
+    exact = find_backend("torch")(checkpoint, pixel_format=seen, dtype="float32", device="cpu")
+    fitted = find_backend(backend)(checkpoint, pixel_format=seen, dtype=dtype, device="cpu")
+    return {
+        **_write_graph(_file_of(fitted), made, "vision"),
+        **_said(exact(reference_pixels(seen.size), output="pooled", device="cpu")),
+        "pixel_format": {"size": seen.size, "mean": seen.mean, "std": seen.std},
+        "preprocess": kept,
+    }
+
+
+def _write_texts(checkpoint: Checkpoint, made: Path, backend: str, dtype: str) -> dict[str, Any]:
+    """Write the graph of a text tower and the files of its tokenizer, and return what is said of them."""
+    spec = checkpoint.text
+    rules = {"clean": name_of(spec.clean, CLEANINGS), "tokenizer": name_of(spec.tokenizer, TOKENIZERS)}
+    tokenizer = CheckpointTokenizer(
+        checkpoint, max_length=spec.max_length, padding=spec.padding, clean=spec.clean, tokenizer=spec.tokenizer
+    )
+    token_ids, mask = tokenizer([REFERENCE_TEXT])
+    exact = find_text_backend("torch")(checkpoint, dtype="float32", device="cpu")
+    fitted = find_text_backend(backend)(checkpoint, dtype=dtype, device="cpu")
+    for name in checkpoint.format.tokenizer_files(checkpoint.files):
+        if Path(name).name != "config.json":
+            shutil.copy(checkpoint.files.path(name), made / Path(name).name)
+    return {
+        **_write_graph(_file_of(fitted), made, "text"),
+        **_said(exact(token_ids, mask, device="cpu")),
+        **rules,
+        "token_ids": token_ids[0].tolist(),
+        "max_length": spec.max_length,
+        "padding": spec.padding,
+        "compared_by": spec.compared_by,
+    }
+
+
+def _file_of(backend: object) -> Path:
+    """Return the file of a backend's graph.
+
+    Raises:
+        ConfigurationError: It runs no graph.
+    """
+    if not isinstance(backend, (GraphBackend, GraphTextBackend)):
+        raise ConfigurationError("only the backends 'onnx' and 'openvino' run graphs that can be exported")
+    return backend.file
+
+
+def _write_graph(file: Path, made: Path, kind: str) -> dict[str, Any]:
+    """Copy a graph and the files of its weights, and return their names, sizes and digests."""
+    (made / kind).mkdir()
+    parts = sorted(part for part in file.parent.glob(f"{file.stem}.*") if part.is_file())
+    for part in parts:
+        shutil.copy(part, made / kind)
+    return {
+        "graph": f"{kind}/{file.name}",
+        "files": {f"{kind}/{part.name}": part.stat().st_size for part in parts},
+        "sha256": {f"{kind}/{part.name}": _digest(part) for part in parts},
+    }
+
+
+def _digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        while block := content.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _said(reference: NDArray[np.float32]) -> dict[str, Any]:
+    return {"dimension": reference.shape[1], "reference": [round(float(number), 6) for number in reference[0]]}
+
+
+def _has_texts(checkpoint: Checkpoint, texts: bool | None) -> bool:
+    """Tell whether the text tower is exported.
+
+    Raises:
+        CheckpointError: It is wanted, and there is none.
+    """
+    if texts is not None:
+        return texts and bool(checkpoint.text)
+    try:
+        checkpoint.text  # noqa: B018 - says whether there is one
+        checkpoint.tokenizer_folder()
+    except CheckpointError:
+        return False
+    return True
+
+
+def _numbers(checkpoint: Checkpoint) -> dict[str, float]:
+    found = {name: checkpoint.number(name) for name in ("logit_scale", "logit_bias")}
+    return {name: number for name, number in found.items() if number is not None}

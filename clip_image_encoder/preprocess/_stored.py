@@ -1,0 +1,52 @@
+"""A preprocess as numbers and words, for an exported folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from PIL.Image import Resampling
+
+from clip_image_encoder.errors import ConfigurationError
+from clip_image_encoder.preprocess.clip import ClipPreprocess
+from clip_image_encoder.preprocess.open_clip import OpenClipPreprocess
+
+__all__ = ["stored", "taken"]
+
+_KINDS = (ClipPreprocess, OpenClipPreprocess)
+
+
+def stored(preprocess: object) -> dict[str, Any]:
+    """Return what `taken` makes the same preprocess of.
+
+    Raises:
+        ConfigurationError: It is of a class that has no such form.
+    """
+    if not isinstance(preprocess, _KINDS):
+        raise ConfigurationError(
+            f"{type(preprocess).__name__} can't be exported; a ClipPreprocess or an OpenClipPreprocess can"
+        )
+    fields = {field.name: getattr(preprocess, field.name) for field in dataclasses.fields(preprocess)}
+    return {"kind": type(preprocess).__name__, **fields, "resample": preprocess.resample.name}
+
+
+def taken(config: Mapping[str, Any]) -> ClipPreprocess | OpenClipPreprocess:
+    """Return the preprocess that was stored.
+
+    Raises:
+        ConfigurationError: It is of a class that is not known here, or its fields are others.
+    """
+    kind = next((kind for kind in _KINDS if kind.__name__ == config.get("kind")), None)
+    try:
+        if kind is None:
+            raise ValueError(f"{config.get('kind')!r} is not known")
+        names = [field.name for field in dataclasses.fields(kind)]
+        values = {name: _tuple(config[name]) for name in names}
+        return kind(**{**values, "resample": Resampling[config["resample"]]})
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"the exported folder's preprocess makes no sense: {error}") from error
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
