@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Protocol
 
@@ -13,7 +14,7 @@ from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.errors import ConfigurationError, MissingExtraError
 from clip_image_encoder.protocols import Backend, TextBackend
 
-__all__ = ["Load", "LoadText", "available_backends", "find_backend", "find_text_backend"]
+__all__ = ["Load", "LoadText", "available_backends", "find_backend", "find_devices", "find_text_backend"]
 
 _PACKAGE = __name__.rpartition(".")[0]
 
@@ -87,6 +88,24 @@ def find_text_backend(name: str) -> LoadText:
     if load is None:
         raise ConfigurationError(f"backend {name!r} runs no text towers; use backend='torch' for texts")
     return load
+
+
+def find_devices(name: str) -> tuple[str, ...]:
+    """Return the names of the devices that a backend can run on here, the best first; nothing is loaded on them.
+
+    Raises:
+        ConfigurationError: There is no backend of that name, or it doesn't say.
+        MissingExtraError: The packages that it needs are not installed.
+
+    Example:
+        >>> from clip_image_encoder.backends import find_devices
+        >>> "cpu" in find_devices("torch")
+        True
+    """
+    devices: Callable[[], Sequence[str]] | None = getattr(_module(name), "devices", None)
+    if devices is None:
+        raise ConfigurationError(f"backend {name!r} doesn't say which devices it runs on")
+    return tuple(devices())
 
 
 def _module(name: str) -> ModuleType:

@@ -21,7 +21,7 @@ from clip_image_encoder.errors import ConfigurationError
 with without_telemetry():
     import onnxruntime
 
-__all__ = ["Calibration", "OnnxBackend", "OnnxRuntime", "load"]
+__all__ = ["Calibration", "OnnxBackend", "OnnxRuntime", "devices", "load"]
 
 _SUFFIX = "ExecutionProvider"
 _DTYPES = ("auto", "float32", "int8")
@@ -133,6 +133,11 @@ class OnnxBackend(GraphBackend):
 
 
 load = OnnxBackend
+
+
+def devices() -> tuple[str, ...]:
+    """Return the execution providers of the installed build, the best first."""
+    return tuple(OnnxRuntime().devices)
 
 
 def _providers() -> dict[str, str]:

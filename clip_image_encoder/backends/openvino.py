@@ -24,7 +24,7 @@ from clip_image_encoder.errors import BackendError, ConfigurationError
 with without_telemetry():
     import openvino
 
-__all__ = ["Calibration", "OpenVino", "OpenVinoBackend", "load"]
+__all__ = ["Calibration", "OpenVino", "OpenVinoBackend", "devices", "load"]
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
@@ -154,6 +154,11 @@ class OpenVinoBackend(GraphBackend):
 
 
 load = OpenVinoBackend
+
+
+def devices() -> tuple[str, ...]:
+    """Return what OpenVINO can run on here, the CPU first."""
+    return tuple(OpenVino().devices)
 
 
 def _settings(precision: str) -> dict[str, str]:
