@@ -136,8 +136,12 @@ def test_a_mistake_is_one_line_in_another_process() -> None:
 def test_a_reader_that_has_gone_is_no_error(arguments: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
+    # As it is by default: what is printed waits in a buffer, at the latest until the process ends.
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
     with os.fdopen(writing) as pipe:
-        done = subprocess.run([*COMMAND, *arguments], stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            [*COMMAND, *arguments], env=buffered, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False
+        )
     assert (done.returncode, done.stderr) == (0, "")
 
 

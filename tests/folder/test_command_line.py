@@ -68,6 +68,16 @@ def test_a_full_disk_is_one_line(gallery: Gallery, tmp_path: Path, capsys: pytes
     assert "File too large" in problem
 
 
+def test_an_error_that_names_no_file_is_told_with_the_output(
+    gallery: Gallery, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object, **settings: object) -> None:
+        raise OSError("the bucket is gone")
+
+    monkeypatch.setattr("clip_image_encoder.folder.embed_folder", fails)
+    assert failing(gallery(1), "s3://bucket/vectors", capsys) == "error: s3://bucket/vectors: the bucket is gone\n"
+
+
 def test_failed_pictures_are_tried_again_when_asked(
     gallery: Gallery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
