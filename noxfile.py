@@ -144,11 +144,13 @@ def build(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def wheel(session: nox.Session) -> None:
-    """Run the quickstart from a wheel, in an environment and a folder that have nothing else: nox -s wheel -- FILE."""
+    """Run the quickstart and the command from a wheel, where there is nothing else: nox -s wheel -- FILE."""
     script = Path("docs/quickstart.py").resolve()
     session.install(*session.posargs, *nox.project.dependency_groups(PYPROJECT, "torch"))
     session.chdir(session.create_tmp())
     session.run("python", script)
+    session.run("clip-image-encoder", "--version")
+    session.run("clip-image-encoder", "info", "tiny-shapes")
 
 
 @nox.session(default=False)

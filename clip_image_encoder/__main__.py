@@ -1,56 +1,101 @@
-"""python -m clip_image_encoder FOLDER -o vectors.parquet: the vectors of a folder of pictures."""
+"""The command line: `clip-image-encoder COMMAND ...`, or `python -m clip_image_encoder COMMAND ...`."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
+from pathlib import Path
 
-from clip_image_encoder._defaults import DEFAULT_MODEL
+from clip_image_encoder import __version__
+from clip_image_encoder.commands import ADD_COMMANDS
 from clip_image_encoder.errors import EncoderError
 
-__all__ = ["main"]
+__all__ = ["entry", "main"]
+
+_NAME = "clip-image-encoder"
+_FAILED, _MISUSED, _INTERRUPTED = 1, 2, 130
+_DETAILS = """\
+examples:
+  clip-image-encoder encode photos -o vectors.parquet
+  clip-image-encoder info openai/clip-vit-base-patch32
+  clip-image-encoder encode --help
+
+exit status: 0 for success, 1 after an error, 2 for a wrong command line, 130 after Ctrl-C
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line, do the work, and return the exit status: 0, or 1 after an error."""
-    parser = argparse.ArgumentParser(
-        prog="python -m clip_image_encoder",
-        description="Write the CLIP vectors of a folder of pictures as Parquet; call it again to resume or to add.",
-    )
-    parser.add_argument("folder", help="of pictures; folders in it are searched, too")
-    parser.add_argument("-o", "--output", required=True, help="folder of Parquet files, such as vectors.parquet")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="default: %(default)s")
-    parser.add_argument("--backend", default="torch", help="torch, onnx or openvino; default: %(default)s")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 and so on; default: the best there is")
-    parser.add_argument("--dtype", default="auto", help="float32, bfloat16, float16 or int8; default: %(default)s")
-    parser.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
-    parser.add_argument("--num-workers", type=int, help="decoding threads; default: one for each core")
-    parser.add_argument("--retry-failed", action="store_true", help="try pictures again that failed before")
-    options = parser.parse_args(arguments)
-    try:
-        from clip_image_encoder.encoder import ImageEncoder
-        from clip_image_encoder.folder import embed_folder
+    """Read the command line, do what it says, and return the exit status.
 
-        encoder = ImageEncoder(
-            options.model,
-            backend=options.backend,
-            device=options.device,
-            dtype=options.dtype,
-            num_workers=options.num_workers,
-        )
-        summary = embed_folder(
-            options.folder, options.output, encoder, batch_size=options.batch_size, retry_failed=options.retry_failed
-        )
+    Args:
+        arguments: Without the program's name; None takes those of this process.
+
+    Raises:
+        SystemExit: The command line is wrong, or asks for help or the version.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser()
+    if not given:
+        parser.print_help(sys.stderr)
+        return _MISUSED
+    if given[0] not in ADD_COMMANDS and Path(given[0]).is_dir():
+        parser.error(f"{given[0]} is a folder; did you mean: {_NAME} encode {shlex.join(given)}")
+    options = parser.parse_args(given)
+    try:
+        answer = options.run(options)
     except EncoderError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _fail(str(error))
     except OSError as error:
-        print(f"error: {error.filename or options.output}: {error.strerror or error}", file=sys.stderr)
-        return 1
-    print(f"{summary.embedded} embedded, {summary.failed} failed, {summary.skipped} written before: {options.output}")
-    return 0
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    _write(f"{answer.text}\n")
+    status: int = answer.status
+    return status
+
+
+def entry() -> None:
+    """Run the command line of this process, and end it with the exit status."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a folder's name need not be text
+    try:
+        sys.exit(main())
+    finally:
+        _write("")  # what argparse printed, such as help, goes out here
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=_NAME,
+        description="Turn images into CLIP vectors, and look at the models that do it.",
+        epilog=_DETAILS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"{_NAME} {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in ADD_COMMANDS.values():
+        add(commands)
+    return parser
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return _FAILED
+
+
+def _write(text: str) -> None:
+    """Write to standard output, at once; a reader that has gone, as `head` does, has read what it wanted."""
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:
+        # Python flushes once more at its end, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

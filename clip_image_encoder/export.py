@@ -89,6 +89,7 @@ def export(
             "version": VERSION,
             "made_by": f"clip-image-encoder {__version__}",
             "model": os.fspath(model),
+            "family": checkpoint.format.family(checkpoint.config),
             "weights": checkpoint.fingerprint,
             "runtime": backend,
             "dtype": dtype,

@@ -1,8 +1,8 @@
 """What runs the towers: one file a runtime, and the folder is the registry.
 
 `ImageEncoder(backend="torch")` imports `backends/torch.py` and calls its `load`; `TextEncoder` calls its `load_text`,
-if it has one. To add a runtime, add a file with functions of these signatures; nothing else has to know. Files whose
-name starts with an underscore are parts, not backends.
+if it has one; its `devices` returns the names of what it can run on here. To add a runtime, add a file with functions
+of these signatures; nothing else has to know. Files whose name starts with an underscore are parts, not backends.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from clip_image_encoder.backends._registry import (
     LoadText,
     available_backends,
     find_backend,
+    find_devices,
     find_text_backend,
     load_of,
     load_text_of,
@@ -22,6 +23,7 @@ __all__ = [
     "LoadText",
     "available_backends",
     "find_backend",
+    "find_devices",
     "find_text_backend",
     "load_of",
     "load_text_of",

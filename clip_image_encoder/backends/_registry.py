@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,6 +22,7 @@ __all__ = [
     "LoadText",
     "available_backends",
     "find_backend",
+    "find_devices",
     "find_runtime",
     "find_text_backend",
     "load_of",
@@ -147,12 +148,30 @@ def load_text_of(backend: str | LoadText | None, checkpoint: Checkpoint) -> Load
     return find_text_backend(backend or "torch") if backend is None or isinstance(backend, str) else backend
 
 
+def find_devices(name: str) -> tuple[str, ...]:
+    """Return the names of the devices that a backend can run on here, the best first; nothing is loaded on them.
+
+    Raises:
+        ConfigurationError: There is no backend of that name, or it doesn't say.
+        MissingExtraError: The packages that it needs are not installed.
+
+    Example:
+        >>> from clip_image_encoder.backends import find_devices
+        >>> "cpu" in find_devices("torch")
+        True
+    """
+    devices: Callable[[], Sequence[str]] | None = getattr(_module(name), "devices", None)
+    if devices is None:
+        raise ConfigurationError(f"backend {name!r} doesn't say which devices it runs on")
+    return tuple(devices())
+
+
 def _module(name: str) -> ModuleType:
     if name not in available_backends():
         raise ConfigurationError(f"no backend {name!r}; there are {', '.join(map(repr, available_backends()))}")
     try:
         return importlib.import_module(f"{_PACKAGE}.{name}")
     except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"backend {name!r} needs {error.name}: python -m pip install 'clip-image-encoder[{name}]'"
-        ) from error
+        # torch is a requirement, which who runs exported folders may do without.
+        what = "torch transformers safetensors" if name == "torch" else f"'clip-image-encoder[{name}]'"
+        raise MissingExtraError(f"backend {name!r} needs {error.name}: python -m pip install {what}") from error

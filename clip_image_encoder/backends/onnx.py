@@ -25,7 +25,7 @@ from clip_image_encoder.errors import ConfigurationError
 with without_telemetry():
     import onnxruntime
 
-__all__ = ["Calibration", "OnnxBackend", "OnnxRuntime", "OnnxTextBackend", "load", "load_text"]
+__all__ = ["Calibration", "OnnxBackend", "OnnxRuntime", "OnnxTextBackend", "devices", "load", "load_text"]
 
 _DTYPES = ("auto", "float32", "int8")
 

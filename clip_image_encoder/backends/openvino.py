@@ -27,7 +27,7 @@ from clip_image_encoder.errors import BackendError, ConfigurationError
 with without_telemetry():
     import openvino
 
-__all__ = ["Calibration", "OpenVino", "OpenVinoBackend", "OpenVinoTextBackend", "load", "load_text"]
+__all__ = ["Calibration", "OpenVino", "OpenVinoBackend", "OpenVinoTextBackend", "devices", "load", "load_text"]
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
@@ -189,6 +189,11 @@ def _checked(dtype: str) -> str:
     if name == "bfloat16" and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise ConfigurationError("this processor has no instructions for bfloat16; use dtype='float32' or 'int8'")
     return name
+
+
+def devices() -> tuple[str, ...]:
+    """Return what OpenVINO can run on here, the CPU first."""
+    return tuple(OpenVino().devices)
 
 
 def _settings(precision: str) -> dict[str, str]:

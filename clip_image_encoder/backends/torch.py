@@ -24,7 +24,7 @@ from clip_image_encoder.models._patches import denormalized, take_bytes
 from clip_image_encoder.models._towers import VisionTower
 from clip_image_encoder.protocols import Output
 
-__all__ = ["TorchBackend", "TorchTextBackend", "load", "load_text"]
+__all__ = ["TorchBackend", "TorchTextBackend", "devices", "load", "load_text"]
 
 
 class TorchBackend:
@@ -185,6 +185,7 @@ class TorchBackend:
         return cast("VisionTower", torch.compile(moved)) if self._compile else moved
 
 
+devices = torch_devices
 load = TorchBackend
 load_text = TorchTextBackend
 

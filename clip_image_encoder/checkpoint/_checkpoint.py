@@ -113,16 +113,24 @@ class Checkpoint:
         with open_safetensors(self.files, filename, "pt") as reader:
             return float(reader.get_tensor(name))
 
+    def tokenizer_files(self) -> list[str]:
+        """Return the names of the tokenizer's files; none is fetched.
+
+        Raises:
+            CheckpointError: The checkpoint has no tokenizer.
+        """
+        names = self.format.tokenizer_files(self.files)
+        if VOCABULARIES.isdisjoint(PurePosixPath(name).name for name in names):
+            raise CheckpointError(f"{self.name}: the tokenizer's files are missing (tokenizer.json)")
+        return names
+
     def tokenizer_folder(self) -> Path:
         """Return a folder that holds the tokenizer's files.
 
         Raises:
             CheckpointError: The checkpoint has no tokenizer, or it can't be had.
         """
-        names = self.format.tokenizer_files(self.files)
-        if VOCABULARIES.isdisjoint(PurePosixPath(name).name for name in names):
-            raise CheckpointError(f"{self.name}: the tokenizer's files are missing (tokenizer.json)")
-        paths = [self.files.path(name) for name in names]
+        paths = [self.files.path(name) for name in self.tokenizer_files()]
         return paths[0].parent
 
     @cached_property

@@ -85,6 +85,14 @@ class Files(Protocol):
         """
         ...
 
+    def size(self, filename: str) -> int | None:
+        """Return the number of bytes of `filename`, or None where it is not on this machine yet.
+
+        Raises:
+            CheckpointError: it is missing, and can't be had.
+        """
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Folder:
@@ -113,6 +121,10 @@ class Folder:
         if not path.is_file():
             raise CheckpointError(f"{self.name}: {filename} is missing")
         return path
+
+    def size(self, filename: str) -> int:
+        """Return the number of bytes of `filename`."""
+        return self.path(filename).stat().st_size
 
 
 def names_in(folder: Path) -> frozenset[str]:

@@ -28,12 +28,14 @@ class Format:
     """How a kind of checkpoint is laid out.
 
     Attributes:
+        name: What people call it, such as "transformers".
         config_file: Name of the JSON file that describes the model; a checkpoint that has it may be of this format.
         rank: Where files of several formats lie side by side, the lowest is taken of those that are whole.
         is_whole: Tells whether the files describe a model and hold weights that can be read.
         prefixes: What a model's name may start with to say that it is of this format, such as "hf-hub:".
         read: Returns what describes the model, given the name of the config file: that file parsed, by default.
         other_configs: Returns the names of further files that describe the model; the fingerprint is of theirs, too.
+        family: Names the kind of model that the parsed config describes, or returns None where nothing names it.
         vision: Reads the vision tower off the parsed config; called with the checkpoint's name for messages.
         text: Reads the text tower, likewise.
         preprocessor_config: Returns the image processor's settings, in the words of transformers.
@@ -45,12 +47,14 @@ class Format:
             may be listed as "folder/tensor", so that those of several folders are told apart.
     """
 
+    name: str
     config_file: str
     rank: int
     is_whole: Callable[[Files], bool]
     prefixes: tuple[str, ...] = ()
     read: Callable[[Files, str], dict[str, Any]] = read_json
     other_configs: Callable[[Files], list[str]] = _no_other_file
+    family: Callable[[Mapping[str, Any]], str | None]
     vision: Callable[[Mapping[str, Any], str], VisionSpec]
     text: Callable[[Mapping[str, Any], str], TextSpec]
     preprocessor_config: Callable[[Files], dict[str, Any]]

@@ -48,6 +48,22 @@ class HubSnapshot:
         """Return the path of `filename` in the cache, after downloading it if it isn't there."""
         return _download(self, filename, self.commit)
 
+    def size(self, filename: str) -> int | None:
+        """Return the number of bytes of `filename` in the cache, or None where it can still be downloaded.
+
+        Raises:
+            CheckpointError: it is not in the cache, and the network is never asked.
+        """
+        from huggingface_hub import try_to_load_from_cache
+
+        with _reading_the_cache(self.name):
+            kept = try_to_load_from_cache(self.repository, filename, self.cache_dir, self.commit)
+            if isinstance(kept, str):
+                return Path(kept).stat().st_size
+        if self.local_files_only:
+            raise CheckpointError(_not_cached(self, f"{filename} is missing there"))
+        return None
+
 
 def find_snapshot(
     repository: str,

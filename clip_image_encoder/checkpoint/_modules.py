@@ -50,6 +50,10 @@ class FolderOf:
         """Return where a file of the folder lies."""
         return self.files.path(self.inside(filename))
 
+    def size(self, filename: str) -> int | None:
+        """Return the number of bytes of a file of the folder, or None where it is not on this machine yet."""
+        return self.files.size(self.inside(filename))
+
     def inside(self, filename: str) -> str:
         """Return what the whole checkpoint calls a file of the folder."""
         return f"{self.folder}/{filename}" if self.folder else filename

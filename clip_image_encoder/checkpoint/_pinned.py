@@ -52,6 +52,10 @@ class PinnedFiles:
             raise CheckpointError(f"{self.name}: {filename} has changed since it was first read; make a new encoder")
         return path
 
+    def size(self, filename: str) -> int | None:
+        """Return the number of bytes of `filename`, or None where it is not on this machine yet."""
+        return self.files.size(filename)
+
 
 def _stamp(path: Path) -> _Stamp:
     """Return what changes with a file: a copy may bring along the time of the last write, never that of the change."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -11,7 +13,9 @@ from safetensors import SafetensorError, safe_open
 from clip_image_encoder.checkpoint._files import Files
 from clip_image_encoder.errors import CheckpointError
 
-__all__ = ["open_safetensors"]
+__all__ = ["open_safetensors", "stored_dtypes"]
+
+_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool"}
 
 
 @contextmanager
@@ -37,3 +41,19 @@ def open_safetensors(files: Files, filename: str, framework: Literal["np", "pt"]
         raise CheckpointError(
             f"{files.name}: {filename} is damaged or cut short ({error}); delete it and fetch it again"
         ) from error
+
+
+def stored_dtypes(files: Files, filename: str) -> list[str]:
+    """Return the names of the types of the numbers in a safetensors file, the one of most numbers first.
+
+    Its tensors are not read. Types that numpy and torch call otherwise, such as "I64", have the names of the format.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or has changed.
+    """
+    counts: Counter[str] = Counter()
+    with open_safetensors(files, filename, "np") as reader:
+        for name in reader.keys():  # noqa: SIM118 - it is no dict
+            tensor = reader.get_slice(name)
+            counts[tensor.get_dtype()] += math.prod(tensor.get_shape())
+    return [_DTYPES.get(dtype, dtype) for dtype, _ in counts.most_common()]

@@ -43,6 +43,7 @@ def _vision(config: Mapping[str, Any], name: str) -> VisionSpec:
         patch_size=1,
         outputs=frozenset({"pooled"}),
         prefix_tokens=0,
+        dimension=values["dimension"],
         load=_has_no_weights,
     )
 
@@ -81,10 +82,12 @@ def _preprocessor_config(files: Files) -> dict[str, Any]:
 
 
 FORMAT = Format(
+    name="exported",
     config_file=CONFIG,
     rank=-1,
     is_whole=lambda _files: True,
     read=_read,
+    family=lambda config: config.get("family"),
     vision=_vision,
     text=_text,
     preprocessor_config=_preprocessor_config,

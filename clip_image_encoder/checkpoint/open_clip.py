@@ -45,6 +45,14 @@ def _read(spec: Callable[[Mapping[str, Any]], _Spec], config: Mapping[str, Any],
         raise CheckpointError(f"{name}: {_CONFIG} makes no sense: {what}") from error
 
 
+def _family(config: Mapping[str, Any]) -> str | None:
+    """Return the name of timm's architecture, or None for open_clip's own, which has none."""
+    model = config.get("model_cfg")
+    vision = model.get("vision_cfg") if isinstance(model, Mapping) else None
+    name = vision.get("timm_model_name") if isinstance(vision, Mapping) else None
+    return None if name is None else str(name)
+
+
 def _preprocessor_config(files: Files) -> dict[str, Any]:
     """Return `preprocess_cfg`, with the size that the vision tower takes.
 
@@ -93,10 +101,12 @@ def _tensors(files: Files) -> Mapping[str, str]:
 
 
 FORMAT = Format(
+    name="open_clip",
     config_file=_CONFIG,
     rank=2,
     is_whole=lambda files: any(name in files.listing for name in _WEIGHTS),
     prefixes=("hf-hub:", "local-dir:"),
+    family=_family,
     vision=_vision,
     text=_text,
     preprocessor_config=_preprocessor_config,

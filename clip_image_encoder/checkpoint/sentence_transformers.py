@@ -93,6 +93,11 @@ def _text(config: Mapping[str, Any], name: str) -> TextSpec:
     return _sentence_tower(model, name) if _is_sentence(model.modules) else _tower_of_whole_model(model, name)
 
 
+def _family(config: Mapping[str, Any]) -> str | None:
+    model: SavedModel = config["model"]
+    return transformers.FORMAT.family(model.modules[0].config)
+
+
 def _sentence_tower(model: SavedModel, name: str) -> TextSpec:
     if model.processing_kwargs:
         raise CheckpointError(f"{name}: sentence_bert_config.json has processing_kwargs, which are not supported")
@@ -190,11 +195,13 @@ def _is_whole(files: Files) -> bool:
 
 
 FORMAT = Format(
+    name="sentence-transformers",
     config_file=MODULES,
     rank=0,
     is_whole=_is_whole,
     read=_read,
     other_configs=_other_configs,
+    family=_family,
     vision=_vision,
     text=_text,
     preprocessor_config=_preprocessor_config,

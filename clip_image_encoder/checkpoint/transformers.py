@@ -72,6 +72,15 @@ def _family(config: Mapping[str, Any], name: str) -> Family | None:
     return family
 
 
+def _family_name(config: Mapping[str, Any]) -> str | None:
+    """Return the name of the family that claims a model, or its `model_type` where none does."""
+    model_type = config.get("model_type")
+    try:
+        return find_family(str(model_type)).name
+    except ConfigurationError:
+        return None if model_type is None else str(model_type)
+
+
 def _claiming_family(config: Mapping[str, Any], name: str) -> Family | None:
     model_type = config.get("model_type")
     try:
@@ -189,9 +198,11 @@ def _is_whole(files: Files) -> bool:
 
 
 FORMAT = Format(
+    name="transformers",
     config_file="config.json",
     rank=1,
     is_whole=_is_whole,
+    family=_family_name,
     vision=_vision,
     text=_text,
     preprocessor_config=_preprocessor_config,

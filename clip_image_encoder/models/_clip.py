@@ -47,8 +47,14 @@ def vision_spec(
         patch_size=int(values.get("patch_size", 32)),
         any_size=any_size,
         prefix_tokens=1,
+        dimension=_dimension(config, values) if is_projected else None,
         load=partial(_load_vision, kind, config, part, is_projected, prefix, old_names),
     )
+
+
+def _dimension(config: Mapping[str, Any], values: Mapping[str, Any]) -> int:
+    """Return the width of the joint space, which counts at the top level of a file of both towers."""
+    return int(config.get("projection_dim", values.get("projection_dim", 512)))
 
 
 def text_spec(kind: str, config: Mapping[str, Any], part: str | None, *, prefix: str = "") -> TextSpec:

@@ -37,6 +37,7 @@ def vision_spec(kind: str, config: Mapping[str, Any], *, patch_size: int, regist
         patch_size=int(config.get("patch_size", patch_size)),
         any_size=True,
         prefix_tokens=1 + registers,
+        dimension=int(config.get("hidden_size", 768)),
         load=partial(_load, kind, config),
     )
 

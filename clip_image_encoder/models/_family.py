@@ -71,6 +71,7 @@ class VisionSpec:
         any_size: Whether its position embeddings are made to be resized to other sizes.
         outputs: What it can give: "pooled", "tokens", or both.
         prefix_tokens: Number of class and register tokens before the patches.
+        dimension: Length of a vector, where the config says it; None where only the weights do.
         through: Whose code computes the tower, where no family's file of this package does, such as
             "transformers' ConvNextModel"; it runs in PyTorch only. None where a family's file does.
         load: Builds the tower and fills it with weights; called once for each device. One layer of the tower, its
@@ -83,6 +84,7 @@ class VisionSpec:
     any_size: bool = False
     outputs: frozenset[Output] = frozenset({"pooled", "tokens"})
     prefix_tokens: int
+    dimension: int | None = None
     through: str | None = None
     load: Callable[[Weights], VisionTower]
 

@@ -57,6 +57,7 @@ def general_vision(config: Mapping[str, Any], *, name: str) -> VisionSpec:
         any_size=_takes(partial(_compute_images, model, compute, (height + _ODD[0], width + _ODD[1]))),
         outputs=frozenset({"pooled"}),
         prefix_tokens=0,
+        dimension=trial.result.shape[1],
         through=own.label,
         load=partial(_load_vision, own, compute, trial),
     )

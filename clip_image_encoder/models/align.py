@@ -34,6 +34,8 @@ def _vision(config: Mapping[str, Any]) -> VisionSpec:
         any_size=True,
         outputs=frozenset({"pooled"}),
         prefix_tokens=0,
+        # Of both towers, which are compared as they are; by itself, the tower says it by its last block only.
+        dimension=int(config.get("projection_dim", 640)) if part else None,
         load=partial(_load_vision, config, part),
     )
 

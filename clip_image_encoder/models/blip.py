@@ -37,6 +37,7 @@ def _vision(config: Mapping[str, Any]) -> VisionSpec:
         image_size=side_lengths(values.get("image_size", 384)),
         patch_size=int(values.get("patch_size", 16)),
         prefix_tokens=1,
+        dimension=_dimension(config),
         load=partial(_load_vision, config),
     )
 

@@ -28,6 +28,7 @@ def _vision(config: Mapping[str, Any]) -> VisionSpec:
         patch_size=int(config.get("patch_size", 16)),
         any_size=True,
         prefix_tokens=1 + int(config.get("num_register_tokens", 0)),
+        dimension=int(config.get("hidden_size", 384)),
         load=partial(_load, config),
     )
 

@@ -31,6 +31,7 @@ def _vision(config: Mapping[str, Any]) -> VisionSpec:
         patch_size=int(values.get("patch_size", 16)),
         outputs=outputs_of(values),
         prefix_tokens=0,
+        dimension=int(values.get("hidden_size", 768)),
         load=partial(_load_vision, config, part),
     )
 

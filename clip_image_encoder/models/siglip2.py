@@ -34,6 +34,7 @@ def _vision(config: Mapping[str, Any]) -> VisionSpec:
         any_size=True,
         outputs=outputs_of(values),
         prefix_tokens=0,
+        dimension=int(values.get("hidden_size", 768)),
         load=partial(_load_vision, config, part),
     )
 

@@ -26,6 +26,7 @@ def _vision(config: Mapping[str, Any]) -> VisionSpec:
         image_size=side_lengths(config.get("image_size", 224)),
         patch_size=int(config.get("patch_size", 16)),
         prefix_tokens=1,
+        dimension=int(config.get("hidden_size", 768)),
         load=partial(_load, config),
     )
 

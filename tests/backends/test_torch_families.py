@@ -19,7 +19,16 @@ from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.testing import check_backend
 
 from .conftest import Saved
-from .families import PATCH_SIZE, PIXEL_FORMAT, normalise, patches_of, scramble
+from .families import FAMILIES, PATCH_SIZE, PIXEL_FORMAT, normalise, patches_of, scramble
+
+CONFIGS_WITHOUT_DIMENSION = {
+    "align_vision",
+    "altclip_vision",
+    "chinese_clip_vision",
+    "clip_vision",
+    "clipseg_vision",
+    "metaclip2_vision",
+}
 
 
 def test_pooled_features_are_those_of_transformers(each: Saved, pixels: NDArray[np.uint8]) -> None:
@@ -47,6 +56,15 @@ def test_the_contract_of_backends_is_kept(each: Saved) -> None:
 
 def test_the_dimension_is_known_before_the_first_picture(each: Saved) -> None:
     assert each.backend().dimension == each.family.dimension
+
+
+@pytest.mark.parametrize("name", [family.name for family in FAMILIES])
+def test_the_dimension_is_read_off_the_config_where_it_says_it(name: str, save: Callable[..., Saved]) -> None:
+    saved = save(name)
+    dimension = open_checkpoint(saved.folder).vision.dimension
+    # CLIP's tower has a projection if its file has one, and ALIGN's is as wide as its last block.
+    is_said = name not in CONFIGS_WITHOUT_DIMENSION
+    assert dimension == (saved.family.dimension if is_said else None)
 
 
 def test_the_size_is_the_one_that_the_config_names(each: Saved) -> None:

@@ -26,9 +26,11 @@ from clip_image_encoder.checkpoint._files import read_json
 from clip_image_encoder.checkpoint._format import Format
 
 FORMAT = Format(
+    name="towers",
     config_file="tower.json",
     rank=2,
     is_whole=lambda files: "tower.safetensors" in files.listing,
+    family=lambda config: None,
     vision=lambda config, name: transformers.FORMAT.vision(config["model"], name),
     text=lambda config, name: transformers.FORMAT.text(config["model"], name),
     preprocessor_config=lambda files: read_json(files, "tower.json")["images"],

@@ -1,4 +1,4 @@
-"""python -m clip_image_encoder FOLDER -o vectors.parquet."""
+"""clip-image-encoder encode FOLDER -o vectors.parquet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ Gallery = Callable[[int], Path]
 def test_it_writes_the_vectors_of_a_folder_and_says_what_it_did(gallery: Gallery, tmp_path: Path) -> None:
     root = gallery(6)
     (root / "broken.png").write_bytes(b"broken")
-    command = [sys.executable, "-m", "clip_image_encoder", str(root), "-o", "vectors.parquet", "--model", "tiny-shapes"]
+    command = [sys.executable, "-m", "clip_image_encoder", "encode", str(root), "-o", "vectors.parquet"]
+    command += ["--model", "tiny-shapes"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "6 embedded, 1 failed, 0 written before: vectors.parquet\n"
     assert pq.read_table(tmp_path / "vectors.parquet").num_rows == 7
@@ -35,7 +36,7 @@ def test_it_writes_the_vectors_of_a_folder_and_says_what_it_did(gallery: Gallery
     ],
 )
 def test_what_is_wrong_is_one_line(arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*arguments, "-o", "vectors.parquet"]) == 1
+    assert main(["encode", *arguments, "-o", "vectors.parquet"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert problem in error
@@ -67,12 +68,22 @@ def test_a_full_disk_is_one_line(gallery: Gallery, tmp_path: Path, capsys: pytes
     assert "File too large" in problem
 
 
+def test_an_error_that_names_no_file_is_told_with_the_output(
+    gallery: Gallery, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object, **settings: object) -> None:
+        raise OSError("the bucket is gone")
+
+    monkeypatch.setattr("clip_image_encoder.folder.embed_folder", fails)
+    assert failing(gallery(1), "s3://bucket/vectors", capsys) == "error: s3://bucket/vectors: the bucket is gone\n"
+
+
 def test_failed_pictures_are_tried_again_when_asked(
     gallery: Gallery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = gallery(2)
     (root / "broken.png").write_bytes(b"broken")
-    command = [str(root), "-o", str(tmp_path / "vectors.parquet"), "--model", "tiny-shapes"]
+    command = ["encode", str(root), "-o", str(tmp_path / "vectors.parquet"), "--model", "tiny-shapes"]
     for arguments, said in (([], "2 embedded, 1 failed, 0"), (["--retry-failed"], "0 embedded, 1 failed, 2")):
         assert main([*command, *arguments]) == 0
         assert said in capsys.readouterr().out
@@ -80,7 +91,7 @@ def test_failed_pictures_are_tried_again_when_asked(
 
 def failing(root: Path, output: str, capsys: pytest.CaptureFixture[str]) -> str:
     """Return the one line that the command says before it ends with 1."""
-    assert main([str(root), "-o", output, "--model", "tiny-shapes"]) == 1
+    assert main(["encode", str(root), "-o", output, "--model", "tiny-shapes"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1

@@ -33,6 +33,7 @@ def vision_spec(model: Mapping[str, Any]) -> VisionSpec:
         patch_size=1,
         outputs=frozenset({"pooled"}),
         prefix_tokens=0,
+        dimension=model["embed_dim"],
         through=NAME,
         load=partial(_load_vision, model),
     )

@@ -61,6 +61,7 @@ def vision_spec(model: Mapping[str, Any]) -> VisionSpec:
         image_size=(values["image_size"], values["image_size"]),
         patch_size=values["patch_size"],
         prefix_tokens=0,
+        dimension=values["hidden_size"],
         load=partial(load, values),
     )
 

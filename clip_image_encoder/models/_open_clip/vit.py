@@ -67,6 +67,7 @@ def vision_spec(model: Mapping[str, Any]) -> VisionSpec:
         image_size=(values["image_size"], values["image_size"]),
         patch_size=values["patch_size"],
         prefix_tokens=1,
+        dimension=model["embed_dim"],
         load=partial(_load, model),
     )
 

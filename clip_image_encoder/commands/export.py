@@ -1,0 +1,53 @@
+"""clip-image-encoder export MODEL -o FOLDER: a checkpoint as a folder that runs without torch."""
+
+from __future__ import annotations
+
+import argparse
+
+from clip_image_encoder.commands._command import Answer, Commands, add_command
+
+__all__ = ["add_export"]
+
+_SUMMARY = "Write a model as a folder that runs without torch and transformers."
+_DETAILS = """\
+ImageEncoder(folder) and TextEncoder(folder) run it, on any machine that has the runtime. Exporting needs torch:
+python -m pip install 'clip-image-encoder[onnx]' or 'clip-image-encoder[openvino]'
+
+examples:
+  clip-image-encoder export openai/clip-vit-base-patch32 -o clip-onnx
+  clip-image-encoder export openai/clip-vit-base-patch32 -o clip-int8 --backend openvino --dtype int8
+"""
+
+
+def add_export(commands: Commands) -> None:
+    """Add the command to the parser."""
+    parser = add_command(commands, "export", run=_export, summary=_SUMMARY, details=_DETAILS)
+    parser.add_argument("model", metavar="MODEL", help='Hub id, folder or "tiny-shapes".')
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FOLDER", help="Folder to write; it must be empty or not there."
+    )
+    parser.add_argument(
+        "--backend", default="onnx", metavar="NAME", help="Runtime: onnx or openvino; default: %(default)s."
+    )
+    parser.add_argument(
+        "--dtype",
+        default="float32",
+        metavar="NAME",
+        help="Type of the numbers: float32, int8, or bfloat16 with openvino; default: %(default)s.",
+    )
+    parser.add_argument("--revision", metavar="NAME", help="Branch, tag or commit on the hub; default: the newest.")
+    parser.add_argument("--images-only", action="store_true", help="Leave the text tower out; default: export it, too.")
+
+
+def _export(options: argparse.Namespace) -> Answer:
+    from clip_image_encoder.export import export
+
+    export(
+        options.model,
+        options.output,
+        backend=options.backend,
+        dtype=options.dtype,
+        texts=False if options.images_only else None,
+        revision=options.revision,
+    )
+    return Answer(text=f"exported: {options.output}")
