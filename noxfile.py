@@ -154,6 +154,37 @@ def wheel(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def slim(session: nox.Session) -> None:
+    """Export a model, and run it from the wheel in an environment that has no torch: nox -s slim; minutes."""
+    session.install("build", "-e", ".[onnx,openvino]", *nox.project.dependency_groups(PYPROJECT, "torch"))
+    place = Path(session.create_tmp()).resolve()
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(place / "wheel"))
+    needs = {"onnx": ("onnxruntime",), "openvino": ("openvino", "filelock")}
+    for backend, packages in needs.items():
+        shutil.rmtree(place / backend, ignore_errors=True)
+        session.run("clip-image-encoder", "export", "tiny-shapes", "-o", str(place / backend), "--backend", backend)
+        python = str(place / f"environment-{backend}" / "bin" / "python")
+        session.run("python", "-m", "venv", "--clear", str(place / f"environment-{backend}"))
+        install = (python, "-m", "pip", "install", "--quiet")
+        session.run(*install, *nox.project.dependency_groups(PYPROJECT, "slim"), *packages, external=True)
+        session.run(*install, "--no-deps", *map(str, (place / "wheel").glob("*.whl")), external=True)
+        # From elsewhere, so that the package is the wheel's.
+        script = Path("tests/slim/slim.py").resolve()
+        session.run(
+            python,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "--rootdir",
+            str(place),
+            str(script),
+            env={"EXPORTED": str(place / backend)},
+            external=True,
+        )
+
+
+@nox.session(default=False)
 def decoders(session: nox.Session) -> None:
     """Compare the loader with independent decoders, on files of every kind that it mends: a minute."""
     session.install("--no-deps", "-e", ".")

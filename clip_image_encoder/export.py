@@ -137,9 +137,11 @@ def _write_texts(checkpoint: Checkpoint, made: Path, backend: str, dtype: str) -
     token_ids, mask = tokenizer([REFERENCE_TEXT])
     exact = find_text_backend("torch")(checkpoint, dtype="float32", device="cpu")
     fitted = find_text_backend(backend)(checkpoint, dtype=dtype, device="cpu")
-    for name in checkpoint.format.tokenizer_files(checkpoint.files):
-        if Path(name).name != "config.json":
-            shutil.copy(checkpoint.files.path(name), made / Path(name).name)
+    names = {Path(name).name: name for name in checkpoint.format.tokenizer_files(checkpoint.files)}
+    for name in names.keys() - {"config.json"}:
+        shutil.copy(checkpoint.files.path(names[name]), made / name)
+    if spec.tokenizer is None and "tokenizer.json" not in names:  # transformers made it of other files
+        (made / "tokenizer.json").write_text(tokenizer.as_json(), "utf-8")
     return {
         **_write_graph(_file_of(fitted), made, "text"),
         **_said(exact(token_ids, mask, device="cpu")),

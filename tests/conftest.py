@@ -13,7 +13,7 @@ from clip_image_encoder import ImageEncoder
 from clip_image_encoder.testing import ToyBackend
 
 # Programs with sessions of their own, and what only type checkers read.
-collect_ignore = ["benchmarks", "beside_open_clip", "decoders", "fuzz", "processes", "soak", "typing"]
+collect_ignore = ["benchmarks", "beside_open_clip", "decoders", "fuzz", "processes", "slim", "soak", "typing"]
 
 
 @pytest.fixture(scope="session")

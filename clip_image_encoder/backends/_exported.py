@@ -63,14 +63,16 @@ class _Tower:
         """
         with self._lock:
             if device not in self._runs:
-                run = self._opened(device)
-                check_reference(run(*inputs), self.values["reference"], dtype=self._dtype, name=self._checkpoint.name)
+                run, vectors = self._tried(device, inputs)
+                check_reference(vectors, self.values["reference"], dtype=self._dtype, name=self._checkpoint.name)
                 self._runs[device] = run
             return self._runs[device]
 
-    def _opened(self, device: str) -> Run:
+    def _tried(self, device: str, inputs: tuple[NDArray[Any], ...]) -> tuple[Run, NDArray[np.float32]]:
+        """Return what runs the tower, and what it makes of some inputs."""
         try:
-            return self.runtime.open(self._file, device, kept=self._kept())
+            run = self.runtime.open(self._file, device, kept=self._kept())
+            return run, run(*inputs)
         except EncoderError:
             raise
         except Exception as error:  # whatever a runtime raises on a graph that was changed

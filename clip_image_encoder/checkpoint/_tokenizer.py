@@ -17,6 +17,7 @@ from clip_image_encoder.checkpoint._checkpoint import Checkpoint
 from clip_image_encoder.checkpoint._load_tokenizer import load_tokenizer
 from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.models import TextTokenizer, TokenizerFiles
+from clip_image_encoder.models._tokens import FastTokenizer, to_json
 
 __all__ = ["CheckpointTokenizer", "enough_of"]
 
@@ -72,6 +73,16 @@ class CheckpointTokenizer:
         parts = (self._checkpoint.tokenizer_fingerprint, self._max_length, self._padding)
         rules = [self._tokenizer.rule, "" if self._clean is None else _described(self._clean)]
         return " of ".join([f"tokens{parts}", *filter(None, rules)])
+
+    def as_json(self) -> str:
+        """Return what a `tokenizer.json` holds that gives the same ids.
+
+        Raises:
+            ConfigurationError: It is of a kind that no such file holds.
+        """
+        if not isinstance(self._tokenizer, FastTokenizer):
+            raise ConfigurationError(f"{self._checkpoint.name}: its tokenizer has no form as tokenizer.json")
+        return to_json(self._tokenizer)
 
     def __call__(self, texts: Sequence[str], /) -> tuple[TokenIds, TokenIds | None]:
         """Return token ids `(n, length)`, and their mask or None.

@@ -11,6 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from clip_image_encoder.errors import MissingExtraError
 from clip_image_encoder.models._cut import cut, cut_to_image
 from clip_image_encoder.models._family import Family, TextSpec, TextTokenizer, TokenizerFiles, VisionSpec, Weights
 from clip_image_encoder.models._registry import available_families, find_family
@@ -39,7 +40,10 @@ def _import(name: str) -> object:
     # Torch comes with the first name that needs it.
     if name not in ("TextTower", "VisionTower", "build"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}._towers"), name)
+    try:
+        return getattr(import_module(f"{__name__}._towers"), name)
+    except ModuleNotFoundError as error:  # who runs exported folders may do without torch
+        raise MissingExtraError(f"{__name__}.{name} needs {error.name}: python -m pip install torch") from error
 
 
 if not TYPE_CHECKING:  # which would take any misspelt name for an object

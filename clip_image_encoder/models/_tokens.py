@@ -10,7 +10,7 @@ from clip_image_encoder.models._family import TokenizerFiles
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
 
-__all__ = ["FastTokenizer", "id_of", "put_ends", "read_json_tokenizer", "side"]
+__all__ = ["FastTokenizer", "id_of", "put_ends", "read_json_tokenizer", "side", "to_json"]
 
 _ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -45,6 +45,17 @@ class FastTokenizer:
         encoding.truncate(max_length - self.special_tokens, direction=self.truncation_side)
         ids: list[int] = self._tokenizer.post_process(encoding).ids
         return ids
+
+
+def to_json(tokenizer: FastTokenizer) -> str:
+    """Return a tokenizer as `tokenizer.json` holds it, with how it pads."""
+    from tokenizers import Tokenizer
+
+    copy = Tokenizer.from_str(tokenizer._tokenizer.to_str())
+    number = tokenizer.padding_id
+    copy.enable_padding(pad_id=number, pad_token=copy.id_to_token(number) or "", direction=tokenizer.padding_side)
+    written: str = copy.to_str()
+    return written
 
 
 def read_json_tokenizer(files: TokenizerFiles) -> Tokenizer | None:
