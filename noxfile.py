@@ -174,6 +174,7 @@ def slim(session: nox.Session) -> None:
             python,
             "-m",
             "pytest",
+            "--noconftest",
             "-p",
             "no:cacheprovider",
             "--rootdir",
