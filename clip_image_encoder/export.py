@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -120,7 +121,7 @@ def _write_vision(checkpoint: Checkpoint, made: Path, backend: str, dtype: str) 
     exact = find_backend("torch")(checkpoint, pixel_format=seen, dtype="float32", device="cpu")
     fitted = find_backend(backend)(checkpoint, pixel_format=seen, dtype=dtype, device="cpu")
     return {
-        **_write_graph(_file_of(fitted), made, "vision"),
+        **_write_graph(fitted, made, "vision"),
         **_said(exact(reference_pixels(seen.size), output="pooled", device="cpu")),
         "pixel_format": {"size": seen.size, "mean": seen.mean, "std": seen.std},
         "preprocess": kept,
@@ -143,7 +144,7 @@ def _write_texts(checkpoint: Checkpoint, made: Path, backend: str, dtype: str) -
     if spec.tokenizer is None and "tokenizer.json" not in names:  # transformers made it of other files
         (made / "tokenizer.json").write_text(tokenizer.as_json(), "utf-8")
     return {
-        **_write_graph(_file_of(fitted), made, "text"),
+        **_write_graph(fitted, made, "text"),
         **_said(exact(token_ids, mask, device="cpu")),
         **rules,
         "token_ids": token_ids[0].tolist(),
@@ -153,20 +154,16 @@ def _write_texts(checkpoint: Checkpoint, made: Path, backend: str, dtype: str) -
     }
 
 
-def _file_of(backend: object) -> Path:
-    """Return the file of a backend's graph.
+def _write_graph(backend: object, made: Path, kind: str) -> dict[str, Any]:
+    """Copy a backend's graph and the files of its weights, and return what is said of them.
 
     Raises:
         ConfigurationError: It runs no graph.
     """
     if not isinstance(backend, (GraphBackend, GraphTextBackend)):
         raise ConfigurationError("only the backends 'onnx' and 'openvino' run graphs that can be exported")
-    return backend.file
-
-
-def _write_graph(file: Path, made: Path, kind: str) -> dict[str, Any]:
-    """Copy a graph and the files of its weights, and return their names, sizes and digests."""
     (made / kind).mkdir()
+    file, quality = backend.file, backend.quality
     parts = sorted(part for part in file.parent.glob(f"{file.stem}.*") if part.is_file())
     for part in parts:
         shutil.copy(part, made / kind)
@@ -174,6 +171,7 @@ def _write_graph(file: Path, made: Path, kind: str) -> dict[str, Any]:
         "graph": f"{kind}/{file.name}",
         "files": {f"{kind}/{part.name}": part.stat().st_size for part in parts},
         "sha256": {f"{kind}/{part.name}": _digest(part) for part in parts},
+        "quality": quality and dataclasses.asdict(quality),
     }
 
 

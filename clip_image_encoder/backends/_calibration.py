@@ -16,6 +16,7 @@ from clip_image_encoder.arrays import Pixels
 from clip_image_encoder.backends._apart import run_apart
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_store import find_or_make
+from clip_image_encoder.backends._quality import LEAST_COSINE, Quality, check_quality, compared, write_quality
 from clip_image_encoder.backends._samples import Inputs, samples_of
 from clip_image_encoder.errors import BackendError, ConfigurationError, MissingExtraError
 
@@ -24,11 +25,8 @@ __all__ = ["Calibration", "Quantize", "Quantizer"]
 Quantize = Callable[[Path, Sequence[Inputs], Path], None]
 """Reads a graph, fits it to samples, and writes the result."""
 
-_COMPARED = 32
-"""Of the pictures; a few tell whether the ranges fit."""
-
-_COSINE = 0.95
-"""What int8 must reach on average with the pictures that it was fitted to; on drawings tiny-shapes has 0.998."""
+_COMPARED = 64
+"""Number of samples that are compared at most; they tell whether the ranges fit."""
 
 _COSINE_ELSEWHERE = 0.7
 """With drawings, if it was fitted to other pictures: noise leads to 0.90, one picture to 0.86, black ones to 0.44."""
@@ -92,44 +90,44 @@ class Quantizer:
         except PackageNotFoundError as error:
             raise MissingExtraError("dtype 'int8' needs nncf: python -m pip install nncf") from error
 
-    def quantized(self, graph: Graph, file: Path, calibration: Calibration | None) -> Path:
-        """Return the int8 form of a graph, after making it if it isn't there.
+    def quantized(
+        self, graph: Graph, file: Path, calibration: Calibration | None, least_cosine: float = LEAST_COSINE
+    ) -> Path:
+        """Return the int8 form of a graph, after making it if it isn't there; its quality is stored beside it.
 
         Args:
-            graph: what `file` computes.
-            file: the graph in float32.
+            graph: What `file` computes.
+            file: The graph in float32.
             calibration: Images to fit a vision tower to; None draws some, and writes some texts for a text tower.
+            least_cosine: What the mean cosine to float32 has to reach.
 
         Raises:
-            BackendError: the int8 form gives other vectors than the graph.
+            BackendError: The int8 form gives other vectors than the graph.
         """
 
         def make(folder: Path) -> None:
             made = samples_of(graph)
             given = [{"pixels": row[None]} for row in calibration.pixels] if calibration else made
-            run_apart(partial(self.quantize, file, given, folder / self.name), near=folder)
-            self._compare(file, folder / self.name, given, "what it was fitted to", at_least=_COSINE)
-            if calibration:
-                self._compare(file, folder / self.name, made, "drawings", at_least=_COSINE_ELSEWHERE)
+            fitted = folder / self.name
+            run_apart(partial(self.quantize, file, given, fitted), near=folder)
+            write_quality(self._compared(file, fitted, given), folder)
+            elsewhere = self._compared(file, fitted, made) if calibration else None
+            if elsewhere and not elsewhere.mean >= _COSINE_ELSEWHERE:
+                raise BackendError(
+                    f"int8 vectors of drawings have a mean cosine of {elsewhere.mean:.2f} to those of float32, and "
+                    f"need {_COSINE_ELSEWHERE}; give a Calibration of some hundred varied pictures, as the model will "
+                    "see them, or use dtype='float32'"
+                )
 
-        key = f"int8 2 {self.name} {self.versions} {calibration or 'drawn'} {graph.key}"
-        return find_or_make(key, make) / self.name
+        key = f"int8 3 {self.name} {self.versions} {calibration or 'drawn'} {graph.key}"
+        fitted = find_or_make(key, make) / self.name
+        check_quality(fitted, least_cosine)
+        return fitted
 
-    def _compare(self, exact: Path, fitted: Path, samples: Sequence[Inputs], what: str, *, at_least: float) -> None:
+    def _compared(self, exact: Path, fitted: Path, samples: Sequence[Inputs]) -> Quality:
         few = samples[:: -(-len(samples) // _COMPARED)]
-        cosine = _cosines(_features(self.open_exactly(exact), few), _features(self.open_exactly(fitted), few)).mean()
-        if not cosine >= at_least:
-            raise BackendError(
-                f"int8 vectors of {what} have a mean cosine of {cosine:.2f} to those of float32, and need {at_least}; "
-                "give a Calibration of some hundred varied pictures, as the model will see them, or use dtype='float32'"
-            )
+        return compared(_features(self.open_exactly(exact), few), _features(self.open_exactly(fitted), few))
 
 
 def _features(run: Run, samples: Sequence[Inputs]) -> NDArray[np.float32]:
     return np.concatenate([run(*sample.values()).reshape(1, -1) for sample in samples])
-
-
-def _cosines(one: NDArray[np.float32], two: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
-    cosines: NDArray[np.float32] = (one * two).sum(axis=1) / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return cosines

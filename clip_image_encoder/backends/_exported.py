@@ -17,6 +17,7 @@ from clip_image_encoder.arrays import PixelFormat, Pixels, TokenIds, Tokens, Vec
 from clip_image_encoder.backends._graph import Run
 from clip_image_encoder.backends._graph_runs import Runtime
 from clip_image_encoder.backends._graph_store import find_or_make
+from clip_image_encoder.backends._quality import Quality
 from clip_image_encoder.backends._reference import check_reference, reference_pixels
 from clip_image_encoder.backends._registry import find_runtime
 from clip_image_encoder.checkpoint import Checkpoint
@@ -67,6 +68,10 @@ class _Tower:
                 check_reference(vectors, self.values["reference"], dtype=self._dtype, name=self._checkpoint.name)
                 self._runs[device] = run
             return self._runs[device]
+
+    def __str__(self) -> str:
+        stored = self.values.get("quality")
+        return f"{self.runtime}, {Quality(**stored)}" if stored else f"{self.runtime}"
 
     def _tried(self, device: str, inputs: tuple[NDArray[Any], ...]) -> tuple[Run, NDArray[np.float32]]:
         """Return what runs the tower, and what it makes of some inputs."""
@@ -172,7 +177,7 @@ class ExportedBackend:
             return run(np.ascontiguousarray(pixels))
 
     def __repr__(self) -> str:
-        return f"ExportedBackend({self._checkpoint.name!r}, {self._tower.runtime})"
+        return f"ExportedBackend({self._checkpoint.name!r}, {self._tower})"
 
     def __reduce__(self) -> tuple[Callable[..., ExportedBackend], tuple[Any, ...]]:
         return _restore, (self._checkpoint, self._pixel_format, self._requested)
@@ -242,7 +247,7 @@ class ExportedTextBackend:
             return run(token_ids, mask) if self._is_masked else run(token_ids)
 
     def __repr__(self) -> str:
-        return f"ExportedTextBackend({self._checkpoint.name!r}, {self._tower.runtime})"
+        return f"ExportedTextBackend({self._checkpoint.name!r}, {self._tower})"
 
     def __reduce__(self) -> tuple[Callable[..., ExportedTextBackend], tuple[Any, ...]]:
         return _restore_text, (self._checkpoint, self._requested)

@@ -14,6 +14,7 @@ from clip_image_encoder._forks import no_fork
 from clip_image_encoder.arrays import PixelFormat, Pixels, Tokens, Vectors
 from clip_image_encoder.backends._graph import VisionGraph
 from clip_image_encoder.backends._graph_runs import GraphRuns, Runtime
+from clip_image_encoder.backends._quality import Quality, quality_of
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.protocols import Output
@@ -72,6 +73,7 @@ class GraphBackend:
         self._runs = GraphRuns(runtime)
         run = self._runs.on(resolve_devices(device, self.devices)[0], self._graph)
         self._dimension: int = run(np.zeros((1, *self.image_size, 3), np.uint8)).shape[-1]
+        self._quality = quality_of(self.file)
 
     @property
     def dimension(self) -> int:
@@ -106,6 +108,11 @@ class GraphBackend:
         return f"{self._runtime.fingerprint}({', '.join(map(str, parts))})"
 
     @property
+    def quality(self) -> Quality | None:
+        """How near an int8 graph is to float32, measured when it was made; None for the other dtypes."""
+        return self._quality
+
+    @property
     def file(self) -> Path:
         """The graph that takes uint8 pixels, in the runtime's dtype; its weights lie beside it."""
         return self._runs.file(self._graph)
@@ -128,7 +135,8 @@ class GraphBackend:
             return run(plain)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._graph.checkpoint.name!r}, {self._runtime})"
+        quality = "" if self._quality is None else f", {self._quality}"
+        return f"{type(self).__name__}({self._graph.checkpoint.name!r}, {self._runtime}{quality})"
 
     def __reduce__(self) -> tuple[Callable[..., GraphBackend], tuple[Any, ...]]:
         graph = self._graph

@@ -13,6 +13,7 @@ from clip_image_encoder._forks import no_fork
 from clip_image_encoder.arrays import TokenIds, Vectors
 from clip_image_encoder.backends._graph import TextGraph
 from clip_image_encoder.backends._graph_runs import GraphRuns, Runtime
+from clip_image_encoder.backends._quality import Quality, quality_of
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.errors import ConfigurationError
 
@@ -51,6 +52,7 @@ class GraphTextBackend:
         length = min(2, spec.max_length) if self._is_masked else spec.max_length
         ones = np.ones((1, length), np.int64)
         self._dimension: int = (run(ones, ones) if self._is_masked else run(ones)).shape[-1]
+        self._quality = quality_of(self.file)
 
     @property
     def dimension(self) -> int:
@@ -73,6 +75,11 @@ class GraphTextBackend:
         return f"{self._runtime.fingerprint}(texts of {self._checkpoint.fingerprint})"
 
     @property
+    def quality(self) -> Quality | None:
+        """How near an int8 graph is to float32, measured when it was made; None for the other dtypes."""
+        return self._quality
+
+    @property
     def file(self) -> Path:
         """The graph that takes texts as the tokenizer pads them, in the runtime's dtype; its weights lie beside it."""
         return self._runs.file(self._graph(is_masked=self._is_masked))
@@ -93,7 +100,8 @@ class GraphTextBackend:
             return run(token_ids) if attention_mask is None else run(token_ids, attention_mask)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._checkpoint.name!r}, {self._runtime})"
+        quality = "" if self._quality is None else f", {self._quality}"
+        return f"{type(self).__name__}({self._checkpoint.name!r}, {self._runtime}{quality})"
 
     def __reduce__(self) -> tuple[Callable[..., GraphTextBackend], tuple[Any, ...]]:
         return _restore, (type(self), self._checkpoint, self._runtime, self._requested)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clip_image_encoder._arguments import check_number
 from clip_image_encoder._devices import Devices
 from clip_image_encoder.arrays import PixelFormat
 from clip_image_encoder.backends._calibration import Calibration, Quantizer
@@ -17,6 +18,7 @@ from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_backend import GraphBackend
 from clip_image_encoder.backends._graph_text import GraphTextBackend
 from clip_image_encoder.backends._onnx_providers import devices, open_session
+from clip_image_encoder.backends._quality import LEAST_COSINE
 from clip_image_encoder.backends._samples import Inputs
 from clip_image_encoder.backends._telemetry import without_telemetry
 from clip_image_encoder.checkpoint import Checkpoint
@@ -36,11 +38,16 @@ class OnnxRuntime:
 
     Args:
         dtype: "float32", or "int8".
-        calibration: pictures that int8 is fitted to; None draws some.
+        calibration: Images that int8 is fitted to; None draws some.
+        least_cosine: What the mean cosine of int8 vectors to those of float32 has to reach; it changes no vector.
     """
 
     dtype: str = "float32"
     calibration: Calibration | None = None
+    least_cosine: float = field(default=LEAST_COSINE, repr=False)
+
+    def __post_init__(self) -> None:
+        check_number(self.least_cosine, name="least_cosine", kind="a finite number")
 
     @property
     def devices(self) -> Sequence[str]:
@@ -54,7 +61,11 @@ class OnnxRuntime:
 
     def prepare(self, graph: Graph, file: Path) -> Path:
         """Return the graph's file, or that of its int8 form."""
-        return self._quantizer.quantized(graph, file, self.calibration) if self.dtype == "int8" else file
+        return (
+            file
+            if self.dtype != "int8"
+            else self._quantizer.quantized(graph, file, self.calibration, self.least_cosine)
+        )
 
     def open(self, file: Path, device: str, *, kept: Path | None = None) -> Run:  # noqa: ARG002 - it keeps nothing
         """Load a graph.
@@ -97,6 +108,7 @@ class OnnxBackend(GraphBackend):
         device: Short name of an execution provider: "cpu", "cuda", "tensorrt", "rocm", "migraphx", "coreml", "dml",
             "openvino" or "webgpu", if the installed build has it; None is a GPU that comes up here, or the CPU.
         calibration: Images that int8 is fitted to; None draws some.
+        least_cosine: What the mean cosine of int8 vectors to those of float32 has to reach.
 
     Raises:
         ConfigurationError: The device, the dtype or the size can't be had.
@@ -114,8 +126,9 @@ class OnnxBackend(GraphBackend):
         dtype: str = "auto",
         device: Devices = None,
         calibration: Calibration | None = None,
+        least_cosine: float = LEAST_COSINE,
     ) -> None:
-        runtime = OnnxRuntime(dtype=_checked(dtype), calibration=calibration)
+        runtime = OnnxRuntime(dtype=_checked(dtype), calibration=calibration, least_cosine=least_cosine)
         super().__init__(checkpoint, runtime, pixel_format=pixel_format, device=device)
 
 
@@ -128,6 +141,7 @@ class OnnxTextBackend(GraphTextBackend):
         checkpoint: From `clip_image_encoder.checkpoint.open_checkpoint`.
         dtype: "float32" or "int8"; "auto" is float32.
         device: Name of an execution provider, as in `OnnxBackend`.
+        least_cosine: What the mean cosine of int8 vectors to those of float32 has to reach.
 
     Raises:
         ConfigurationError: The device or the dtype can't be had.
@@ -135,8 +149,17 @@ class OnnxTextBackend(GraphTextBackend):
         BackendError: The exported graph gives other vectors than torch, or int8 other vectors than float32.
     """
 
-    def __init__(self, checkpoint: Checkpoint, /, *, dtype: str = "auto", device: Devices = None) -> None:
-        super().__init__(checkpoint, OnnxRuntime(dtype=_checked(dtype)), device=device)
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        /,
+        *,
+        dtype: str = "auto",
+        device: Devices = None,
+        least_cosine: float = LEAST_COSINE,
+    ) -> None:
+        runtime = OnnxRuntime(dtype=_checked(dtype), least_cosine=least_cosine)
+        super().__init__(checkpoint, runtime, device=device)
 
 
 RUNTIME = OnnxRuntime

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from clip_image_encoder._arguments import check_number
 from clip_image_encoder._devices import Devices
 from clip_image_encoder._forks import in_forks
 from clip_image_encoder.arrays import PixelFormat
@@ -19,6 +20,7 @@ from clip_image_encoder.backends._calibration import Calibration, Quantizer
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_backend import GraphBackend
 from clip_image_encoder.backends._graph_text import GraphTextBackend
+from clip_image_encoder.backends._quality import LEAST_COSINE
 from clip_image_encoder.backends._samples import Inputs
 from clip_image_encoder.backends._telemetry import without_telemetry
 from clip_image_encoder.checkpoint import Checkpoint
@@ -38,11 +40,16 @@ class OpenVino:
 
     Args:
         dtype: "float32", "bfloat16" or "int8".
-        calibration: pictures that int8 is fitted to; None draws some.
+        calibration: Images that int8 is fitted to; None draws some.
+        least_cosine: What the mean cosine of int8 vectors to those of float32 has to reach; it changes no vector.
     """
 
     dtype: str = "float32"
     calibration: Calibration | None = None
+    least_cosine: float = field(default=LEAST_COSINE, repr=False)
+
+    def __post_init__(self) -> None:
+        check_number(self.least_cosine, name="least_cosine", kind="a finite number")
 
     @property
     def devices(self) -> Sequence[str]:
@@ -57,7 +64,11 @@ class OpenVino:
 
     def prepare(self, graph: Graph, file: Path) -> Path:
         """Return the graph's file, or that of its int8 form."""
-        return self._quantizer.quantized(graph, file, self.calibration) if self.dtype == "int8" else file
+        return (
+            file
+            if self.dtype != "int8"
+            else self._quantizer.quantized(graph, file, self.calibration, self.least_cosine)
+        )
 
     def open(self, file: Path, device: str, *, kept: Path | None) -> Run:
         """Load a graph, compiled once for this machine and kept in a folder.
@@ -127,6 +138,7 @@ class OpenVinoBackend(GraphBackend):
         dtype: "float32", "bfloat16" or "int8"; "auto" is float32.
         device: Name of a device in small letters, such as "cpu" or "gpu.0"; None is the CPU.
         calibration: Images that int8 is fitted to; None draws some.
+        least_cosine: What the mean cosine of int8 vectors to those of float32 has to reach.
 
     Raises:
         ConfigurationError: The device, the dtype or the size can't be had.
@@ -144,9 +156,10 @@ class OpenVinoBackend(GraphBackend):
         dtype: str = "auto",
         device: Devices = None,
         calibration: Calibration | None = None,
+        least_cosine: float = LEAST_COSINE,
     ) -> None:
         _POOL.enter()
-        runtime = OpenVino(dtype=_checked(dtype), calibration=calibration)
+        runtime = OpenVino(dtype=_checked(dtype), calibration=calibration, least_cosine=least_cosine)
         super().__init__(checkpoint, runtime, pixel_format=pixel_format, device=device)
 
 
@@ -159,6 +172,7 @@ class OpenVinoTextBackend(GraphTextBackend):
         checkpoint: From `clip_image_encoder.checkpoint.open_checkpoint`.
         dtype: "float32", "bfloat16" or "int8"; "auto" is float32.
         device: Name of a device in small letters, such as "cpu" or "gpu.0"; None is the CPU.
+        least_cosine: What the mean cosine of int8 vectors to those of float32 has to reach.
 
     Raises:
         ConfigurationError: The device or the dtype can't be had.
@@ -167,9 +181,18 @@ class OpenVinoTextBackend(GraphTextBackend):
             this process was forked from one in which OpenVINO ran.
     """
 
-    def __init__(self, checkpoint: Checkpoint, /, *, dtype: str = "auto", device: Devices = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        /,
+        *,
+        dtype: str = "auto",
+        device: Devices = None,
+        least_cosine: float = LEAST_COSINE,
+    ) -> None:
         _POOL.enter()
-        super().__init__(checkpoint, OpenVino(dtype=_checked(dtype)), device=device)
+        runtime = OpenVino(dtype=_checked(dtype), least_cosine=least_cosine)
+        super().__init__(checkpoint, runtime, device=device)
 
 
 RUNTIME = OpenVino

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+from pathlib import Path
 
 from clip_image_encoder.commands._command import Answer, Commands, add_command
 
@@ -40,6 +42,8 @@ def add_export(commands: Commands) -> None:
 
 
 def _export(options: argparse.Namespace) -> Answer:
+    from clip_image_encoder.backends._quality import Quality
+    from clip_image_encoder.checkpoint.exported import CONFIG
     from clip_image_encoder.export import export
 
     export(
@@ -50,4 +54,7 @@ def _export(options: argparse.Namespace) -> Answer:
         texts=False if options.images_only else None,
         revision=options.revision,
     )
-    return Answer(text=f"exported: {options.output}")
+    config = json.loads((Path(options.output) / CONFIG).read_text("utf-8"))
+    fitted = [(kind, config.get(kind, {}).get("quality")) for kind in ("vision", "text")]
+    lines = [f"{kind} tower beside float32: {Quality(**quality)}" for kind, quality in fitted if quality]
+    return Answer(text="\n".join([*lines, f"exported: {options.output}"]))

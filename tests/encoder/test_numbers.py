@@ -28,6 +28,8 @@ from clip_image_encoder import (
 )
 from clip_image_encoder._arguments import quota_of
 from clip_image_encoder._fingerprint import describe_component
+from clip_image_encoder.backends.onnx import OnnxRuntime
+from clip_image_encoder.backends.openvino import OpenVino
 from clip_image_encoder.batches import join
 from clip_image_encoder.cache import CachedEncoder, DiskCache, MemoryCache
 from clip_image_encoder.checkpoint import CheckpointTokenizer, open_checkpoint
@@ -119,6 +121,9 @@ NUMBERS: dict[str, Taker] = {
     "MicroBatcher(max_wait_ms)": lambda number, _: serve(max_wait_ms=number),
     "NaflexPreprocess(mean)": lambda number, _: NaflexPreprocess(mean=(0.5, number, 0.5)),
     "NaflexPreprocess(std)": lambda number, _: NaflexPreprocess(std=(0.5, number, 0.5)),
+    # Their runtimes take it as it is, and load no graph.
+    "OnnxBackend(least_cosine)": lambda number, _: OnnxRuntime(least_cosine=number),
+    "OpenVinoBackend(least_cosine)": lambda number, _: OpenVino(least_cosine=number),
     "OpenClipPreprocess(mean)": lambda number, _: OpenClipPreprocess(mean=(0.5, number, 0.5)),
     "OpenClipPreprocess(std)": lambda number, _: OpenClipPreprocess(std=(0.5, number, 0.5)),
     "PixelFormat(mean)": lambda number, _: pixel_format(mean=number),

@@ -17,6 +17,7 @@ from clip_image_encoder import BackendError, ConfigurationError, MissingExtraErr
 from clip_image_encoder.backends import _calibration, find_backend
 from clip_image_encoder.backends._calibration import Calibration, Quantizer
 from clip_image_encoder.backends._graph import VisionGraph
+from clip_image_encoder.backends._quality import Quality, compared
 from clip_image_encoder.backends.onnx import OnnxRuntime
 from clip_image_encoder.backends.openvino import OpenVino
 from clip_image_encoder.checkpoint import open_checkpoint
@@ -55,6 +56,27 @@ def test_the_same_pictures_give_the_same_fingerprint(load: Any) -> None:
 def test_pictures_that_lead_to_other_vectors_than_float32_has_are_refused(load: Any) -> None:
     with pytest.raises(BackendError, match=r"drawings have a mean cosine of 0\.\d\d .*need 0\.7; give a Calibration"):
         load(calibration=Calibration(np.zeros_like(PIXELS)))
+
+
+def test_how_near_int8_is_to_float32_is_measured_and_shown(load: Any) -> None:
+    backend = load()
+    assert 0.98 < backend.quality.worst <= backend.quality.mean <= 1
+    assert backend.quality.same_nearest > 0.9
+    assert f"mean cosine {backend.quality.mean:.3f}, worst {backend.quality.worst:.3f}, the same" in repr(backend)
+
+
+def test_less_than_is_wanted_is_an_error_unless_it_is_asked_for(load: Any) -> None:
+    with pytest.raises(BackendError, match=r"mean cosine 0\.99\d.*the mean has to be 1\.0.*least_cosine="):
+        load(least_cosine=1.0)
+    assert load(least_cosine=0.5).quality == load().quality
+
+
+def test_quality_is_made_of_cosines_and_of_nearest_neighbours() -> None:
+    exact = np.array([[1, 0, 0], [0.9, 0.1, 0], [0, 1, 0], [0, 0.9, 0.1]], np.float32)
+    assert compared(exact, exact * 3) == Quality(mean=1.0, worst=1.0, same_nearest=1.0)
+    other = np.array([[1, 0, 0], [0.9, 0.1, 0], [0, 1, 0], [1, 0, 0]], np.float32)
+    found = compared(exact, other)
+    assert (found.mean, found.worst, found.same_nearest) == (0.75, 0.0, 0.25)
 
 
 def test_no_pictures_are_refused_at_once() -> None:
