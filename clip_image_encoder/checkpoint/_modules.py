@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 
 from clip_image_encoder.checkpoint._files import Files, parse_json, read_json
 from clip_image_encoder.errors import CheckpointError
-from clip_image_encoder.models._sentence import Module
+from clip_image_encoder.models._sentences.towers import Module
 
 __all__ = ["MODULES", "FolderOf", "SavedModel", "is_list_of_modules", "read_model", "read_modules"]
 

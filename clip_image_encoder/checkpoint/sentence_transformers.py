@@ -23,8 +23,7 @@ from clip_image_encoder.checkpoint._modules import (
 )
 from clip_image_encoder.errors import CheckpointError
 from clip_image_encoder.models import TextSpec, VisionSpec
-from clip_image_encoder.models._normalized import normalized_text, normalized_vision
-from clip_image_encoder.models._sentence import ENCODERS, Module, text_spec
+from clip_image_encoder.models._sentences import ENCODERS, Module, normalized_text, normalized_vision, text_spec
 
 __all__ = ["FORMAT"]
 

@@ -11,8 +11,12 @@ from clip_image_encoder.checkpoint._files import DEQUANTISE, TOKENIZER_FILES, Fi
 from clip_image_encoder.checkpoint._format import Format
 from clip_image_encoder.errors import CheckpointError, ConfigurationError
 from clip_image_encoder.models import Family, TextSpec, VisionSpec, available_families, find_family
-from clip_image_encoder.models._general import general_text, general_vision
-from clip_image_encoder.models._own_class import own_image_processor, transformers_knows
+from clip_image_encoder.models._general_door import (
+    general_text,
+    general_vision,
+    own_image_processor,
+    transformers_knows,
+)
 
 __all__ = ["FORMAT"]
 

@@ -26,7 +26,7 @@ from clip_image_encoder import CheckpointError, ConfigurationError, PixelFormat
 from clip_image_encoder.backends import find_backend
 from clip_image_encoder.backends.torch import TorchBackend, TorchTextBackend
 from clip_image_encoder.checkpoint import Checkpoint, open_checkpoint
-from clip_image_encoder.models._silence import silence
+from clip_image_encoder.models._general_door.silence import silence
 from clip_image_encoder.testing import check_backend, check_text_backend
 from tests.backends.families import MEAN, STD, normalise
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from clip_image_encoder import CheckpointError, TextEncoder
 from clip_image_encoder.backends.torch import TorchTextBackend
 from clip_image_encoder.checkpoint import open_checkpoint
-from clip_image_encoder.models._poolings import POOLINGS
+from clip_image_encoder.models._sentences.poolings import POOLINGS
 from clip_image_encoder.testing import check_text_backend
 
 from .sentences import DistilBert, fill, modules_json, write_dense, write_json, write_pooling, write_tokenizer

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from clip_image_encoder._forks import no_fork
 from clip_image_encoder._messages import first_line
 from clip_image_encoder.errors import CheckpointError
-from clip_image_encoder.models._own_class import OwnClass
-from clip_image_encoder.models._silence import silence
-from clip_image_encoder.models._trial import Trial, idle_children, without
+from clip_image_encoder.models._general_door.own_class import OwnClass
+from clip_image_encoder.models._general_door.silence import silence
+from clip_image_encoder.models._general_door.trial import Trial, idle_children, without
 
 __all__ = ["dtype_of", "with_weights"]
 

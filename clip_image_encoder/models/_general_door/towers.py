@@ -15,15 +15,15 @@ from clip_image_encoder._messages import first_line
 from clip_image_encoder.errors import CheckpointError
 from clip_image_encoder.models._byte_pairs import byte_pairs
 from clip_image_encoder.models._family import TextSpec, VisionSpec, Weights
-from clip_image_encoder.models._own_class import OwnClass, find_own_class
+from clip_image_encoder.models._general_door.own_class import OwnClass, find_own_class
 from clip_image_encoder.models._transformers import side_lengths
 from clip_image_encoder.protocols import Output
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from clip_image_encoder.models._general_door.trial import Trial
     from clip_image_encoder.models._towers import TextTower, VisionTower
-    from clip_image_encoder.models._trial import Trial
 
 __all__ = ["general_text", "general_vision"]
 
@@ -157,7 +157,7 @@ def _tried(own: OwnClass, model: nn.Module, compute: Callable[[], Tensor], *, ki
     Raises:
         CheckpointError: It gives none.
     """
-    from clip_image_encoder.models._trial import idle_children, try_out, without
+    from clip_image_encoder.models._general_door.trial import idle_children, try_out, without
 
     try:
         trial = try_out(model, compute)
@@ -217,7 +217,7 @@ def _is_read_by_clips_tokenizer(model_type: str) -> bool:
 
 
 def _load_vision(own: OwnClass, images: _Images, trial: Trial, weights: Weights) -> VisionTower:
-    from clip_image_encoder.models._own_weights import dtype_of, with_weights
+    from clip_image_encoder.models._general_door.own_weights import dtype_of, with_weights
     from clip_image_encoder.models._towers import VisionTower
 
     tensors = weights.read_all()
@@ -226,7 +226,7 @@ def _load_vision(own: OwnClass, images: _Images, trial: Trial, weights: Weights)
 
 
 def _load_text(own: OwnClass, trial: Trial, weights: Weights) -> TextTower:
-    from clip_image_encoder.models._own_weights import dtype_of, with_weights
+    from clip_image_encoder.models._general_door.own_weights import dtype_of, with_weights
     from clip_image_encoder.models._towers import TextTower
 
     tensors = weights.read_all()

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from clip_image_encoder.errors import CheckpointError
 from clip_image_encoder.models._family import TextSpec, TextTokenizer, TokenizerFiles, Weights
-from clip_image_encoder.models._normalized import unit
-from clip_image_encoder.models._poolings import POOLINGS, pooling_mode
+from clip_image_encoder.models._sentences.normalized import unit
+from clip_image_encoder.models._sentences.poolings import POOLINGS, pooling_mode
 from clip_image_encoder.models._tokens import FastTokenizer, read_json_tokenizer
 from clip_image_encoder.models._transformers import build_model
 
