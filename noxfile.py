@@ -50,7 +50,7 @@ def tests_lowest(session: nox.Session) -> None:
     torch = nox.project.dependency_groups(PYPROJECT, "torch")
     extras = PYPROJECT["project"]["optional-dependencies"]
     admitted = [*PYPROJECT["project"]["dependencies"], *nox.project.dependency_groups(PYPROJECT, "tests")]
-    for extra in ("heif", "onnx", "openvino", "parquet", "urls"):
+    for extra in ("export", "heif", "onnx", "openvino", "parquet", "urls"):
         admitted += extras[extra]
     session.install("-e", ".", *torch, *lowest(admitted))
     session.run("pytest", *session.posargs)
@@ -81,7 +81,7 @@ def open_clip(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Run the notebooks, check the reference, and build the site: nox -s docs, then open .site/index.html."""
-    session.install("-e", ".[parquet,onnx,openvino]", *nox.project.dependency_groups(PYPROJECT, "docs"))
+    session.install("-e", ".[parquet,onnx,openvino,export]", *nox.project.dependency_groups(PYPROJECT, "docs"))
     session.run("pytest", "tests/docs")
     notebooks = [str(path) for path in sorted(Path("docs/notebooks").glob("*.ipynb"))]
     session.run("jupyter", "nbconvert", "--log-level", "WARN", "--execute", "--to", "markdown", *notebooks)
@@ -91,7 +91,7 @@ def docs(session: nox.Session) -> None:
 @nox.session(default=False)
 def pictures(session: nox.Session) -> None:
     """Draw the pictures of the pages anew."""
-    session.install("-e", ".[openvino]", *nox.project.dependency_groups(PYPROJECT, "docs"))
+    session.install("-e", ".[openvino,export]", *nox.project.dependency_groups(PYPROJECT, "docs"))
     for script in sorted(Path("docs/pictures").glob("*.py")):
         if script.stem not in ("style", "subjects"):
             session.run("python", "-m", f"docs.pictures.{script.stem}")
@@ -156,7 +156,7 @@ def wheel(session: nox.Session) -> None:
 @nox.session(default=False)
 def slim(session: nox.Session) -> None:
     """Export a model, and run it from the wheel in an environment that has no torch: nox -s slim; minutes."""
-    session.install("build", "-e", ".[onnx,openvino]", *nox.project.dependency_groups(PYPROJECT, "torch"))
+    session.install("build", "-e", ".[onnx,openvino,export]", *nox.project.dependency_groups(PYPROJECT, "torch"))
     place = Path(session.create_tmp()).resolve()
     session.run("python", "-m", "build", "--wheel", "--outdir", str(place / "wheel"))
     needs = {"onnx": ("onnxruntime",), "openvino": ("openvino", "filelock")}
@@ -203,7 +203,7 @@ def soak(session: nox.Session) -> None:
 @nox.session(default=False)
 def processes(session: nox.Session) -> None:
     """Fork 200 children of busy parents, and run servers with two workers: nox -s processes [-- CHILDREN]; minutes."""
-    session.install("-e", ".[onnx,openvino]", *nox.project.dependency_groups(PYPROJECT, "processes"))
+    session.install("-e", ".[onnx,openvino,export]", *nox.project.dependency_groups(PYPROJECT, "processes"))
     children = session.posargs[0] if session.posargs else "200"
     for kind in ("torch", "onnx", "openvino", "texts", "batcher"):
         session.run("python", "-W", "ignore", "-m", "tests.processes.busy", kind, children)
@@ -220,7 +220,7 @@ def fuzz(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Compare image encoders on this machine: nox -s bench [-- --images FOLDER --rounds 5]; half an hour."""
-    session.install("-e", ".[onnx,openvino]", *nox.project.dependency_groups(PYPROJECT, "bench"))
+    session.install("-e", ".[onnx,openvino,export]", *nox.project.dependency_groups(PYPROJECT, "bench"))
     session.run("python", "-m", "tests.benchmarks.bench", *session.posargs)
 
 

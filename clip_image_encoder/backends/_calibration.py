@@ -88,7 +88,9 @@ class Quantizer:
         try:
             return f"nncf {version('nncf')}, {self.runtime}"
         except PackageNotFoundError as error:
-            raise MissingExtraError("dtype 'int8' needs nncf: python -m pip install nncf") from error
+            raise MissingExtraError(
+                "dtype 'int8' needs nncf: python -m pip install 'clip-image-encoder[export]'"
+            ) from error
 
     def quantized(
         self, graph: Graph, file: Path, calibration: Calibration | None, least_cosine: float = LEAST_COSINE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol
@@ -16,7 +17,7 @@ from clip_image_encoder._messages import first_line
 from clip_image_encoder.backends._apart import run_apart
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_store import find_or_make
-from clip_image_encoder.errors import BackendError, EncoderError
+from clip_image_encoder.errors import BackendError, EncoderError, MissingExtraError
 
 if TYPE_CHECKING:
     from clip_image_encoder.backends._export import Example
@@ -116,6 +117,7 @@ class GraphRuns:
         self._lock, self._runs = Lock(), {}
 
     def _make(self, graph: Graph, file: Path) -> None:
+        check_can_export()
         examples = run_apart(partial(_export, graph, file), near=file.parent)
         run = self._runtime.open_exactly(file)
         difference = max(
@@ -125,6 +127,22 @@ class GraphRuns:
             raise BackendError(
                 f"{graph.checkpoint.name}: the exported graph differs from torch by {difference:.1e} of the largest "
                 "feature; use backend='torch', and report it"
+            )
+
+
+def check_can_export() -> None:
+    """Check that the packages are there that export towers as graphs.
+
+    Raises:
+        MissingExtraError: One is not.
+    """
+    for package in ("torch", "transformers", "safetensors", "onnx", "onnxscript"):
+        if find_spec(package) is None:
+            what = "'clip-image-encoder[export]'"
+            if package in ("torch", "transformers", "safetensors"):  # installed without its requirements
+                what = f"{package} {what}"
+            raise MissingExtraError(
+                f"the first start makes a graph, which needs {package}: python -m pip install {what}"
             )
 
 

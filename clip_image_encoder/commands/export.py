@@ -13,7 +13,7 @@ __all__ = ["add_export"]
 _SUMMARY = "Write a model as a folder that runs without torch and transformers."
 _DETAILS = """\
 ImageEncoder(folder) and TextEncoder(folder) run it, on any machine that has the runtime. Exporting needs torch:
-python -m pip install 'clip-image-encoder[onnx]' or 'clip-image-encoder[openvino]'
+python -m pip install 'clip-image-encoder[onnx,export]' or 'clip-image-encoder[openvino,export]'
 
 examples:
   clip-image-encoder export openai/clip-vit-base-patch32 -o clip-onnx

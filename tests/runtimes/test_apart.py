@@ -94,3 +94,18 @@ def test_a_frozen_program_is_told_to_make_the_graph_elsewhere(tmp_path: Path, mo
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     with pytest.raises(ConfigurationError, match=r"no Python interpreter.*HF_HOME"):
         run_apart(os.getpid, near=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("package", "line"),
+    [
+        ("onnxscript", r"install 'clip-image-encoder\[export\]'"),
+        ("torch", r"install torch 'clip-image-encoder\[export\]'"),
+    ],
+)
+def test_what_exports_and_is_not_installed_comes_with_the_line_that_installs_it(
+    package: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_graph_runs, "find_spec", lambda name: None if name == package else name)
+    with pytest.raises(MissingExtraError, match=f"needs {package}: python -m pip {line}"):
+        _graph_runs.check_can_export()
