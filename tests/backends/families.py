@@ -195,6 +195,7 @@ FAMILIES = [
         lambda: CLIPVisionModelWithProjection(_clip_vision()),
         lambda model, pixels: model(pixel_values=pixels).image_embeds,
         dimension=16,
+        exported=False,
     ),
     Family(
         "clip_vision",
@@ -279,6 +280,7 @@ FAMILIES = [
         lambda: SiglipVisionModel(SiglipVisionConfig(**_VISION)),
         lambda model, pixels: model(pixel_values=pixels).pooler_output,
         tokens=PATCHES,
+        exported=False,
     ),
     Family(
         "siglip2",
@@ -291,6 +293,7 @@ FAMILIES = [
         lambda: Siglip2VisionModel(Siglip2VisionConfig(**_VISION2)),
         lambda model, pixels: model(**patches_of(pixels)).pooler_output,
         tokens=PATCHES,
+        exported=False,
     ),
     Family(
         "dinov2",
@@ -306,6 +309,7 @@ FAMILIES = [
         "dinov2_classifier",
         lambda: Dinov2ForImageClassification(Dinov2Config(**_DINO, **_LABELS)),
         lambda model, pixels: model.dinov2(pixel_values=pixels).pooler_output,
+        exported=False,
     ),
     Family(
         "dinov2_registers",
@@ -373,6 +377,7 @@ FAMILIES = [
         "vit_classifier",
         lambda: ViTForImageClassification(ViTConfig(**_VISION, **_LABELS)),
         lambda model, pixels: model.vit(pixel_values=pixels).last_hidden_state[:, 0],
+        exported=False,
     ),
 ]
 

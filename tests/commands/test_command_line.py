@@ -145,6 +145,10 @@ def test_a_reader_that_has_gone_is_no_error(arguments: list[str]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def _takes_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent in another way there")
 def test_ctrl_c_ends_with_130_and_no_traceback(tmp_path: Path) -> None:
     photos, output = tmp_path / "photos", tmp_path / "vectors.parquet"
@@ -153,7 +157,10 @@ def test_ctrl_c_ends_with_130_and_no_traceback(tmp_path: Path) -> None:
     for number in range(1, 300):
         (photos / f"{number}.png").symlink_to(photos / "0.png")
     command = [*COMMAND, "encode", str(photos), "-o", str(output), "--model", "tiny-shapes"]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A program that is started in the background ignores Ctrl-C, and so do its children.
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_takes_interrupts
+    )
     while not output.exists() and child.poll() is None:
         time.sleep(0.01)
     child.send_signal(signal.SIGINT)
