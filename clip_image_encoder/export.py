@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip_image_encoder import __version__
-from clip_image_encoder._defaults import DEFAULT_MODEL
 from clip_image_encoder.backends import find_backend, find_text_backend
 from clip_image_encoder.backends._graph_backend import GraphBackend
 from clip_image_encoder.backends._graph_text import GraphTextBackend
@@ -31,8 +30,8 @@ __all__ = ["export"]
 
 
 def export(
-    model: str | os.PathLike[str] = DEFAULT_MODEL,
-    folder: str | os.PathLike[str] = "exported",
+    model: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
     *,
     backend: str = "onnx",
     dtype: str = "float32",
@@ -89,7 +88,8 @@ def export(
         config = {
             "version": VERSION,
             "made_by": f"clip-image-encoder {__version__}",
-            "model": os.fspath(model),
+            # Of a folder its name alone: where it lies is nobody else's business.
+            "model": Path(model).name if Path(model).is_dir() else os.fspath(model),
             "family": checkpoint.format.family(checkpoint.config),
             "weights": checkpoint.fingerprint,
             "runtime": backend,

@@ -123,7 +123,9 @@ NUMBERS: dict[str, Taker] = {
     "NaflexPreprocess(std)": lambda number, _: NaflexPreprocess(std=(0.5, number, 0.5)),
     # Their runtimes take it as it is, and load no graph.
     "OnnxBackend(least_cosine)": lambda number, _: OnnxRuntime(least_cosine=number),
+    "OnnxTextBackend(least_cosine)": lambda number, _: OnnxRuntime(least_cosine=number),
     "OpenVinoBackend(least_cosine)": lambda number, _: OpenVino(least_cosine=number),
+    "OpenVinoTextBackend(least_cosine)": lambda number, _: OpenVino(least_cosine=number),
     "OpenClipPreprocess(mean)": lambda number, _: OpenClipPreprocess(mean=(0.5, number, 0.5)),
     "OpenClipPreprocess(std)": lambda number, _: OpenClipPreprocess(std=(0.5, number, 0.5)),
     "PixelFormat(mean)": lambda number, _: pixel_format(mean=number),
