@@ -88,7 +88,7 @@ class TorchTextBackend:
         """
         tower = self._towers.on(device)
         # transformers makes masks on the default device, which the application may have set.
-        with no_fork(), inference(device), torch.device(device):
+        with no_fork(), inference(device), torch.device(device), self._towers.turn(device):
             mask = None if attention_mask is None else torch.from_numpy(attention_mask).to(device)
             vectors: Vectors = tower(torch.from_numpy(token_ids).to(device), mask).to("cpu", torch.float32).numpy()
         return vectors

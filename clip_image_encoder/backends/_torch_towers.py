@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from threading import Lock
 from typing import Generic, TypeVar, cast
 
@@ -28,6 +29,7 @@ class Towers(Generic[_Tower]):
         self._load = load
         self._towers: dict[str, _Tower] = {}
         self._lock = Lock()
+        self._turns = Lock()
         let_forks_compute()
         in_forks(self, Towers._renew)
 
@@ -43,9 +45,17 @@ class Towers(Generic[_Tower]):
                     self._towers[device] = self._load(device)
             return self._towers[device]
 
+    def turn(self, device: str) -> AbstractContextManager[object]:
+        """Return what one thread at a time is in while it computes on a device.
+
+        Two threads that compute on Apple's GPU at once can end the process, in torch's own code; other devices let
+        any number in.
+        """
+        return self._turns if device.startswith("mps") else nullcontext()
+
     def _renew(self) -> None:
         """Do without other threads, and without kernels that were compiled for several, in a forked process."""
-        self._lock = Lock()
+        self._lock, self._turns = Lock(), Lock()
         self._towers = {
             device: cast("_Tower", getattr(tower, "_orig_mod", tower)) for device, tower in self._towers.items()
         }

@@ -126,7 +126,7 @@ class TorchBackend:
             float32 features on the CPU.
         """
         tower = self._towers.on(device)
-        with no_fork(), inference(device), self._stream(device):
+        with no_fork(), inference(device), self._stream(device), self._towers.turn(device):
             moved = self._as_bytes(pixels, device)
             height, width = moved.shape[1:3]
             parts = moved.split(self._at_once((height, width))) if device == "cpu" else (moved,)
