@@ -88,7 +88,7 @@ def export(
         config = {
             "version": VERSION,
             "made_by": f"clip-image-encoder {__version__}",
-            # Of a folder its name alone: where it lies is nobody else's business.
+            # Of a folder its name alone, so that no path of this machine goes along.
             "model": Path(model).name if Path(model).is_dir() else os.fspath(model),
             "family": checkpoint.format.family(checkpoint.config),
             "weights": checkpoint.fingerprint,

@@ -31,7 +31,7 @@ class GraphTextBackend:
         device: Where to load the graph now; None is the best there is.
 
     Raises:
-        ConfigurationError: The device can't be had, or the graph can't be kept.
+        ConfigurationError: The device is not there, or the graph has no place where it can be kept.
         CheckpointError: The checkpoint has no text tower, or the weights are missing, damaged or of another model.
         BackendError: The exported graph gives other vectors than torch.
     """
