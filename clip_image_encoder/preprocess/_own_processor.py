@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from PIL.Image import Image, new
 from clip_image_encoder._messages import first_line, missing_package
 from clip_image_encoder.arrays import PixelFormat
 from clip_image_encoder.errors import ConfigurationError, MissingExtraError, UnsupportedImageError
+from clip_image_encoder.preprocess._processor_file import CLASS_ENDING, named_class
 
 __all__ = ["OwnProcessor"]
 
@@ -60,8 +60,7 @@ class OwnProcessor:
         """
         if config.get("auto_map"):
             raise _refusal("its processor needs code of its own (auto_map), which is never executed")
-        named = config.get("image_processor_type") or config.get("feature_extractor_type")
-        kind = re.sub(r"(ImageProcessor|FeatureExtractor)(Fast|Pil)?$", "ImageProcessor", str(named))
+        kind = CLASS_ENDING.sub("ImageProcessor", str(named_class(config)))
         try:
             return cls(kind=kind, settings=json.dumps(dict(config), sort_keys=True))
         except ConfigurationError:

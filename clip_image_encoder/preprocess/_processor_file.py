@@ -25,8 +25,10 @@ from PIL.Image import Resampling
 
 from clip_image_encoder.errors import ConfigurationError
 
-__all__ = ["CLIP_MEAN", "CLIP_STD", "is_known", "read_processor_file"]
+__all__ = ["CLASS_ENDING", "CLIP_MEAN", "CLIP_STD", "is_known", "named_class", "read_processor_file"]
 
+CLASS_ENDING = re.compile(r"(ImageProcessor|FeatureExtractor)(Fast|Pil)?$")
+"""What the names of transformers' image processors end with; a class goes by several names that differ in it."""
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -139,15 +141,19 @@ def is_known(config: Mapping[str, Any]) -> bool:
     return _kind(config) in _DEFAULTS
 
 
+def named_class(config: Mapping[str, Any]) -> object:
+    """Return the class that a processor's file names, as it stands there; old files call it a feature extractor."""
+    return config.get("image_processor_type") or config.get("feature_extractor_type")
+
+
 def _kind(config: Mapping[str, Any]) -> str:
-    name = config.get("image_processor_type") or config.get("feature_extractor_type")
-    return re.sub(r"(ImageProcessor|FeatureExtractor)(Fast|Pil)?$", "", str(name or "CLIP"))
+    return CLASS_ENDING.sub("", str(named_class(config) or "CLIP"))
 
 
 def _values(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the file says, and what its class does where the file says nothing."""
     said = {key: value for key, value in config.items() if value is not None}
-    name = said.get("image_processor_type") or said.get("feature_extractor_type")
+    name = named_class(said)
     kind = _kind(said)
     if "auto_map" in said and (name is None or kind not in _DEFAULTS):
         raise _refusal("its processor needs code of its own (auto_map), which is never executed")

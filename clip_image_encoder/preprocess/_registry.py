@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clip_image_encoder.preprocess._own_processor import OwnProcessor
-from clip_image_encoder.preprocess._processor_file import is_known
+from clip_image_encoder.preprocess._processor_file import is_known, named_class
 from clip_image_encoder.preprocess._stored import taken
 from clip_image_encoder.preprocess.clip import ClipPreprocess
 from clip_image_encoder.preprocess.naflex import NaflexPreprocess
@@ -36,7 +36,7 @@ def preprocess_of(config: Mapping[str, Any]) -> Preprocess:
         'NaflexPreprocess'
     """
     # SigLIP 2 at fixed sizes names the class of SigLIP.
-    kind = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
+    kind = str(named_class(config))
     if kind.startswith("Siglip2"):
         return NaflexPreprocess.from_config(config)
     if kind == "Exported":
