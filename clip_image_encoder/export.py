@@ -18,13 +18,15 @@ from clip_image_encoder import __version__
 from clip_image_encoder.backends import find_backend, find_text_backend
 from clip_image_encoder.backends._graph_backend import GraphBackend
 from clip_image_encoder.backends._graph_text import GraphTextBackend
-from clip_image_encoder.backends._reference import REFERENCE_TEXT, reference_pixels
+from clip_image_encoder.backends._quality import quality_of
+from clip_image_encoder.backends._reference import REFERENCE_TEXT, one_vector, reference_pixels
 from clip_image_encoder.checkpoint import Checkpoint, CheckpointTokenizer, open_checkpoint
 from clip_image_encoder.checkpoint.exported import CONFIG, VERSION
 from clip_image_encoder.errors import CheckpointError, ConfigurationError
 from clip_image_encoder.models._text_rules import CLEANINGS, TOKENIZERS, name_of
 from clip_image_encoder.preprocess import preprocess_of
 from clip_image_encoder.preprocess._stored import stored
+from clip_image_encoder.protocols import Output
 
 __all__ = ["export"]
 
@@ -35,6 +37,7 @@ def export(
     *,
     backend: str = "onnx",
     dtype: str = "float32",
+    output: Output = "pooled",
     texts: bool | None = None,
     revision: str | None = None,
     token: str | bool | None = None,
@@ -51,6 +54,8 @@ def export(
         folder: Where to write to; it must not exist, or be empty.
         backend: Name of the runtime: "onnx" or "openvino".
         dtype: "float32", or what else the runtime has, such as "int8".
+        output: "pooled" puts the checkpoint's own pooling into the graph; "tokens" leaves it out, for a `pooling` that
+            is given to `ImageEncoder(folder)`.
         texts: Whether the text tower is exported; None is yes, if the checkpoint has one and its tokenizer.
         revision: Branch, tag or commit on the hub; None is the newest.
         token: Token of the hub, for private and gated repositories.
@@ -94,7 +99,7 @@ def export(
             "weights": checkpoint.fingerprint,
             "runtime": backend,
             "dtype": dtype,
-            "vision": _write_vision(checkpoint, made, backend, dtype),
+            "vision": _write_vision(checkpoint, made, backend, dtype, output),
         }
         if _has_texts(checkpoint, texts):
             config["text"] = _write_texts(checkpoint, made, backend, dtype)
@@ -112,17 +117,24 @@ def _check_free(target: Path) -> None:
         raise ConfigurationError(f"{target} holds something; export to a folder that is empty or not there")
 
 
-def _write_vision(checkpoint: Checkpoint, made: Path, backend: str, dtype: str) -> dict[str, Any]:
+def _write_vision(checkpoint: Checkpoint, made: Path, backend: str, dtype: str, output: Output) -> dict[str, Any]:
     """Write the graph of a vision tower, and return what is said of it."""
     preprocess = preprocess_of(checkpoint.preprocessor_config)
     kept, seen = stored(preprocess), preprocess.pixel_format
-    if seen.size is None or "pooled" not in checkpoint.vision.outputs:
-        raise ConfigurationError(f"{checkpoint.name} can't be exported: it gives no pooled vector of one size of image")
+    if seen.size is None:
+        raise ConfigurationError(f"{checkpoint.name} can't be exported: a graph takes images of one size")
+    if output not in checkpoint.vision.outputs:
+        outputs = ", ".join(map(repr, sorted(checkpoint.vision.outputs)))
+        raise ConfigurationError(f"{checkpoint.name} has no output {output!r}; it has {outputs}")
     exact = find_backend("torch")(checkpoint, pixel_format=seen, dtype="float32", device="cpu")
     fitted = find_backend(backend)(checkpoint, pixel_format=seen, dtype=dtype, device="cpu")
+    if not isinstance(fitted, GraphBackend):
+        raise ConfigurationError("only the backends 'onnx' and 'openvino' run graphs that can be exported")
     return {
-        **_write_graph(fitted, made, "vision"),
-        **_said(exact(reference_pixels(seen.size), output="pooled", device="cpu")),
+        **_write_graph(fitted.file_of(output), made, "vision"),
+        **_said(exact(reference_pixels(seen.size), output=output, device="cpu")),
+        "output": output,
+        "prefix_tokens": checkpoint.vision.prefix_tokens if output == "tokens" else 0,
         "pixel_format": {"size": seen.size, "mean": seen.mean, "std": seen.std},
         "preprocess": kept,
     }
@@ -138,13 +150,14 @@ def _write_texts(checkpoint: Checkpoint, made: Path, backend: str, dtype: str) -
     token_ids, mask = tokenizer([REFERENCE_TEXT])
     exact = find_text_backend("torch")(checkpoint, dtype="float32", device="cpu")
     fitted = find_text_backend(backend)(checkpoint, dtype=dtype, device="cpu")
+    assert isinstance(fitted, GraphTextBackend)  # the vision tower's was one
     names = {Path(name).name: name for name in checkpoint.format.tokenizer_files(checkpoint.files)}
     for name in names.keys() - {"config.json"}:
         shutil.copy(checkpoint.files.path(names[name]), made / name)
     if spec.tokenizer is None and "tokenizer.json" not in names:  # transformers made it of other files
         (made / "tokenizer.json").write_text(tokenizer.as_json(), "utf-8")
     return {
-        **_write_graph(fitted, made, "text"),
+        **_write_graph(fitted.file, made, "text"),
         **_said(exact(token_ids, mask, device="cpu")),
         **rules,
         "token_ids": token_ids[0].tolist(),
@@ -154,16 +167,10 @@ def _write_texts(checkpoint: Checkpoint, made: Path, backend: str, dtype: str) -
     }
 
 
-def _write_graph(backend: object, made: Path, kind: str) -> dict[str, Any]:
-    """Copy a backend's graph and the files of its weights, and return what is said of them.
-
-    Raises:
-        ConfigurationError: It runs no graph.
-    """
-    if not isinstance(backend, (GraphBackend, GraphTextBackend)):
-        raise ConfigurationError("only the backends 'onnx' and 'openvino' run graphs that can be exported")
+def _write_graph(file: Path, made: Path, kind: str) -> dict[str, Any]:
+    """Copy a graph and the files of its weights, and return what is said of them."""
     (made / kind).mkdir()
-    file, quality = backend.file, backend.quality
+    quality = quality_of(file)
     parts = sorted(part for part in file.parent.glob(f"{file.stem}.*") if part.is_file())
     for part in parts:
         shutil.copy(part, made / kind)
@@ -183,8 +190,9 @@ def _digest(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _said(reference: NDArray[np.float32]) -> dict[str, Any]:
-    return {"dimension": reference.shape[1], "reference": [round(float(number), 6) for number in reference[0]]}
+def _said(features: NDArray[np.float32]) -> dict[str, Any]:
+    vector = one_vector(features)
+    return {"dimension": len(vector), "reference": [round(float(number), 6) for number in vector]}
 
 
 def _has_texts(checkpoint: Checkpoint, texts: bool | None) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import sklearn.datasets
+from huggingface_hub import constants
 from PIL import Image
 
 from clip_image_encoder import ImageEncoder
@@ -14,6 +16,14 @@ from clip_image_encoder.testing import ToyBackend
 
 # Programs with sessions of their own, and what only type checkers read.
 collect_ignore = ["benchmarks", "beside_open_clip", "decoders", "fuzz", "processes", "slim", "soak", "typing"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep references of towers, and graphs, out of the cache of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(constants, "HF_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 @pytest.fixture(scope="session")

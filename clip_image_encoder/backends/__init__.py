@@ -7,6 +7,7 @@ of these signatures; nothing else has to know. Files whose name starts with an u
 
 from __future__ import annotations
 
+from clip_image_encoder.backends._exported import ExportedBackend, ExportedTextBackend
 from clip_image_encoder.backends._registry import (
     Load,
     LoadText,
@@ -19,6 +20,8 @@ from clip_image_encoder.backends._registry import (
 )
 
 __all__ = [
+    "ExportedBackend",
+    "ExportedTextBackend",
     "Load",
     "LoadText",
     "available_backends",

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim
 
+from clip_image_encoder.arrays import PixelFormat, TokenIds
 from clip_image_encoder.backends._graph import Graph, TextGraph, VisionGraph
+from clip_image_encoder.backends._reference import reference_pixels, reference_tokens
 from clip_image_encoder.models._patches import denormalized, take_bytes
 from clip_image_encoder.models._towers import TextTower
 
@@ -32,7 +34,7 @@ def export(graph: Graph, file: Path) -> list[Example]:
         file: Where to; its folder exists.
 
     Returns:
-        Examples: the graph must give the same features.
+        Examples, of which the graph must give the same features; the first is the known image or text.
 
     Raises:
         CheckpointError: The weights are missing, damaged or of another model.
@@ -48,7 +50,10 @@ def _export_vision(graph: VisionGraph, file: Path) -> list[Example]:
         pixels = generator.normal(size=(3, 3, height, width)).astype(np.float32)
     module = _Vision(graph).eval()
     _write(module, file, {"pixels": pixels}, [{0: Dim.DYNAMIC}])
-    return [_example(module, pixels)]
+    known: NDArray[Any] = reference_pixels((height, width))
+    if graph.pixels == "float32":
+        known = _normalized(known, graph.pixel_format)
+    return [_example(module, known), _example(module, pixels)]
 
 
 def _export_text(graph: TextGraph, file: Path) -> list[Example]:
@@ -56,14 +61,17 @@ def _export_text(graph: TextGraph, file: Path) -> list[Example]:
     longest = graph.checkpoint.text.max_length
     if not graph.is_masked:
         token_ids = _token_ids(module, longest)
-        _write(_FullTexts(module), file, {"token_ids": token_ids}, [{0: Dim.DYNAMIC}])
-        return [_example(_FullTexts(module), token_ids)]
+        full = _FullTexts(module)
+        _write(full, file, {"token_ids": token_ids}, [{0: Dim.DYNAMIC}])
+        return [_example(full, _padded(reference_tokens(graph.checkpoint)[0], longest)), _example(full, token_ids)]
     # The length in the middle is what is traced; it must not be 1, nor that of the whole window.
     lengths = [max(2, longest // 2), longest, 2]
     inputs = [(_token_ids(module, length), _mask(length)) for length in lengths]
     names = dict(zip(("token_ids", "attention_mask"), inputs[0], strict=True))
     _write(module, file, names, [{0: Dim.DYNAMIC, 1: Dim.DYNAMIC}] * 2)
-    return [_example(module, *texts) for texts in inputs]
+    token_ids, mask = reference_tokens(graph.checkpoint)
+    known = (token_ids, np.ones_like(token_ids) if mask is None else mask)
+    return [_example(module, *texts) for texts in (known, *inputs)]
 
 
 def _write(module: nn.Module, file: Path, inputs: dict[str, NDArray[Any]], dynamic: Sequence[dict[int, Any]]) -> None:
@@ -93,6 +101,18 @@ def _token_ids(tower: TextTower, length: int) -> NDArray[np.int64]:
     """Return three texts of a length, whose tokens are all in the vocabulary."""
     embedding = next(module for module in tower.modules() if isinstance(module, nn.Embedding))
     return np.random.default_rng(0).integers(0, embedding.num_embeddings, (3, length), dtype=np.int64)
+
+
+def _normalized(pixels: NDArray[Any], pixel_format: PixelFormat) -> NDArray[np.float32]:
+    """Return bytes `(n, H, W, 3)` as a preprocess of another's would give them, `(n, 3, H, W)`."""
+    scaled = (pixels / 255 - np.array(pixel_format.mean)) / np.array(pixel_format.std)
+    normalized: NDArray[np.float32] = scaled.transpose(0, 3, 1, 2).astype(np.float32, order="C")
+    return normalized
+
+
+def _padded(token_ids: TokenIds, length: int) -> TokenIds:
+    """Return token ids `(1, length)`, whatever number of them there are."""
+    return np.pad(token_ids, ((0, 0), (0, length - token_ids.shape[1])))
 
 
 def _mask(length: int) -> NDArray[np.int64]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -18,8 +20,9 @@ from clip_image_encoder.backends._graph import Run
 from clip_image_encoder.backends._graph_runs import Runtime
 from clip_image_encoder.backends._graph_store import find_or_make
 from clip_image_encoder.backends._quality import Quality
-from clip_image_encoder.backends._reference import check_reference, reference_pixels
+from clip_image_encoder.backends._reference import Reference, reference_pixels
 from clip_image_encoder.backends._registry import find_runtime
+from clip_image_encoder.backends._verification import Verification
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.errors import CheckpointError, ConfigurationError, EncoderError
 from clip_image_encoder.protocols import Output
@@ -34,6 +37,8 @@ class _Tower:
         checkpoint: The exported folder.
         kind: "vision" or "text".
         dtype: "auto", or the dtype that it was exported in.
+        known: Inputs whose vector the folder says.
+        verify: Whether what the runtime makes of them is compared with that vector.
 
     Raises:
         ConfigurationError: It was exported in another dtype.
@@ -41,7 +46,9 @@ class _Tower:
         CheckpointError: Files are missing, or have other sizes than when they were written.
     """
 
-    def __init__(self, checkpoint: Checkpoint, kind: str, dtype: str) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, kind: str, dtype: str, known: tuple[NDArray[Any], ...], *, verify: bool
+    ) -> None:
         exported: str = checkpoint.config["dtype"]
         if dtype not in ("auto", exported):
             raise ConfigurationError(f"{checkpoint.name} was exported in {exported}, not in {dtype}; export it anew")
@@ -50,13 +57,15 @@ class _Tower:
         self.devices = tuple(self.runtime.devices)
         self._checkpoint = checkpoint
         self._dtype = exported
+        self._reference = Reference(inputs=known, vector=np.array(self.values["reference"], np.float32))
+        self._verify = verify
         self._file = _checked_files(checkpoint, self.values)
         self._lock = Lock()
         self._runs: dict[str, Run] = {}
         in_forks(self, _Tower._load_anew)
 
-    def on(self, device: str, *inputs: NDArray[Any]) -> Run:
-        """Return what runs the tower on a device, after comparing what it makes of some inputs with the reference.
+    def on(self, device: str) -> Run:
+        """Return what runs the tower on a device.
 
         Raises:
             CheckpointError: The graph can't be loaded.
@@ -64,8 +73,10 @@ class _Tower:
         """
         with self._lock:
             if device not in self._runs:
-                run, vectors = self._tried(device, inputs)
-                check_reference(vectors, self.values["reference"], dtype=self._dtype, name=self._checkpoint.name)
+                with self._damage_named():
+                    run = self.runtime.open(self._file, device, kept=self._kept())
+                if self._verify:
+                    self._verification(device).check(partial(self._tried, run))
                 self._runs[device] = run
             return self._runs[device]
 
@@ -73,17 +84,31 @@ class _Tower:
         stored = self.values.get("quality")
         return f"{self.runtime}, {Quality(**stored)}" if stored else f"{self.runtime}"
 
-    def _tried(self, device: str, inputs: tuple[NDArray[Any], ...]) -> tuple[Run, NDArray[np.float32]]:
-        """Return what runs the tower, and what it makes of some inputs."""
+    def _tried(self, run: Run, *inputs: NDArray[Any]) -> NDArray[np.float32]:
+        with self._damage_named():
+            return run(*inputs)
+
+    @contextmanager
+    def _damage_named(self) -> Iterator[None]:
         try:
-            run = self.runtime.open(self._file, device, kept=self._kept())
-            return run, run(*inputs)
+            yield
         except EncoderError:
             raise
         except Exception as error:  # whatever a runtime raises on a graph that was changed
             raise CheckpointError(
                 f"{self._checkpoint.name}: {self.values['graph']} is damaged: {first_line(error)}"
             ) from error
+
+    def _verification(self, device: str) -> Verification:
+        quality = self.values.get("quality")
+        return Verification(
+            reference=self._reference,
+            key=f"exported {self._checkpoint.fingerprint} {self.values['graph']}",
+            name=self._checkpoint.name,
+            device=device,
+            dtype=self._dtype,
+            worst=quality["worst"] if quality else None,
+        )
 
     def _kept(self) -> Path | None:
         """Return a folder for what a runtime makes of the graph for this machine; None where nothing can be kept."""
@@ -105,9 +130,11 @@ class ExportedBackend:
 
     Args:
         checkpoint: The exported folder, from `open_checkpoint`.
-        pixel_format: Size of the pixels, and how they are normalized, as it was exported.
+        pixel_format: Size of the pixels, and how they are normalized, as it was exported; or with a mean of 0 and a
+            standard deviation of 1, for pixels that are normalized already.
         dtype: "auto", or the dtype that it was exported in.
         device: Where to load the graph now; None is the best there is.
+        verify: Whether the vector of a known image is compared with the one that the folder says, on each device.
 
     Raises:
         ConfigurationError: The device, the dtype or the pixels are others than it was exported for.
@@ -116,25 +143,29 @@ class ExportedBackend:
         BackendError: The runtime gives another vector than the folder says.
     """
 
-    outputs: frozenset[Output] = frozenset({"pooled"})
-    prefix_tokens = 0
-
     def __init__(
-        self, checkpoint: Checkpoint, /, *, pixel_format: PixelFormat, dtype: str = "auto", device: Devices = None
+        self,
+        checkpoint: Checkpoint,
+        /,
+        *,
+        pixel_format: PixelFormat,
+        dtype: str = "auto",
+        device: Devices = None,
+        verify: bool = True,
     ) -> None:
-        checkpoint.vision  # noqa: B018 - says so where there is none
         self._checkpoint = checkpoint
+        self._pixel_format = pixel_format
         self._requested = device
-        self._tower = _Tower(checkpoint, "vision", dtype)
-        stored = self._tower.values["pixel_format"]
-        exported = PixelFormat(size=tuple(stored["size"]), mean=tuple(stored["mean"]), std=tuple(stored["std"]))
-        if pixel_format != exported:
+        self._verify = verify
+        self._size = checkpoint.vision.image_size
+        self._tower = _Tower(checkpoint, "vision", dtype, (reference_pixels(self._size),), verify=verify)
+        self._exported = self._exported_format()
+        if pixel_format not in (self._exported, _normalized_already(self._size)):
             raise ConfigurationError(
-                f"{checkpoint.name} was exported with its preprocess, which makes {exported}; leave preprocess= out"
+                f"{checkpoint.name} was exported with its preprocess, which makes {self._exported}; leave preprocess= "
+                "out"
             )
-        self._pixel_format = exported
-        self._example = reference_pixels(exported.size or (1, 1))
-        self._tower.on(resolve_devices(device, self.devices)[0], self._example)
+        self._tower.on(resolve_devices(device, self.devices)[0])
 
     @property
     def dimension(self) -> int:
@@ -142,14 +173,24 @@ class ExportedBackend:
         return int(self._tower.values["dimension"])
 
     @property
-    def image_size(self) -> tuple[int, int] | None:
+    def image_size(self) -> tuple[int, int]:
         """`(height, width)` of the pixels that it takes."""
-        return self._pixel_format.size
+        return self._size
 
     @property
     def devices(self) -> Sequence[str]:
         """What the runtime can run on, the best first."""
         return self._tower.devices
+
+    @property
+    def outputs(self) -> frozenset[Output]:
+        """The one that it was exported with."""
+        return self._checkpoint.vision.outputs
+
+    @property
+    def prefix_tokens(self) -> int:
+        """Number of class and register tokens before the patches; 0 where there are no tokens."""
+        return self._checkpoint.vision.prefix_tokens
 
     @property
     def fingerprint(self) -> str:
@@ -160,27 +201,37 @@ class ExportedBackend:
         """Encode a batch.
 
         Args:
-            pixels: `(n, H, W, 3)` uint8 RGB.
-            output: "pooled", which is all that it has.
+            pixels: `(n, H, W, 3)` uint8 RGB, or `(n, 3, H, W)` float32 that is normalized already, as the checkpoint
+                was trained: the graph takes bytes, and these are rounded to them.
+            output: The one of `outputs`.
             device: One of `devices`.
 
         Returns:
-            `(n, d)` float32, not normalized.
+            float32: `(n, d)` for "pooled", not normalized; `(n, prefix_tokens + patches, d)` for "tokens".
 
         Raises:
-            ConfigurationError: The pixels are normalized already.
+            ConfigurationError: They are bytes, and the backend was made for pixels that are normalized already.
         """
         if pixels.dtype != np.uint8:
-            raise ConfigurationError(f"{self._checkpoint.name} was exported for uint8 pixels; leave preprocess= out")
-        run = self._tower.on(device, self._example)
+            taken = _as_bytes(pixels, self._exported)
+        elif self._pixel_format == self._exported:
+            taken = np.ascontiguousarray(pixels)
+        else:
+            raise ConfigurationError(f"{self._checkpoint.name} was exported for pixels in {self._exported}")
+        run = self._tower.on(device)
         with no_fork():
-            return run(np.ascontiguousarray(pixels))
+            return run(taken)
 
     def __repr__(self) -> str:
         return f"ExportedBackend({self._checkpoint.name!r}, {self._tower})"
 
-    def __reduce__(self) -> tuple[Callable[..., ExportedBackend], tuple[Any, ...]]:
-        return _restore, (self._checkpoint, self._pixel_format, self._requested)
+    def __reduce__(self) -> tuple[Callable[..., ExportedBackend | ExportedTextBackend], tuple[Any, ...]]:
+        settings = {"pixel_format": self._pixel_format, "device": self._requested, "verify": self._verify}
+        return _restore, (ExportedBackend, self._checkpoint, settings)
+
+    def _exported_format(self) -> PixelFormat:
+        stored = self._tower.values["pixel_format"]
+        return PixelFormat(size=self._size, mean=tuple(stored["mean"]), std=tuple(stored["std"]))
 
 
 class ExportedTextBackend:
@@ -192,6 +243,7 @@ class ExportedTextBackend:
         checkpoint: The exported folder, from `open_checkpoint`.
         dtype: "auto", or the dtype that it was exported in.
         device: Where to load the graph now; None is the best there is.
+        verify: Whether the vector of a known text is compared with the one that the folder says, on each device.
 
     Raises:
         ConfigurationError: The device or the dtype are others than it was exported for.
@@ -200,15 +252,18 @@ class ExportedTextBackend:
         BackendError: The runtime gives another vector than the folder says.
     """
 
-    def __init__(self, checkpoint: Checkpoint, /, *, dtype: str = "auto", device: Devices = None) -> None:
-        self._checkpoint = checkpoint
-        self._requested = device
+    def __init__(
+        self, checkpoint: Checkpoint, /, *, dtype: str = "auto", device: Devices = None, verify: bool = True
+    ) -> None:
         self._max_length = checkpoint.text.max_length
         self._is_masked = checkpoint.text.padding == "longest"
-        self._tower = _Tower(checkpoint, "text", dtype)
-        token_ids = np.array([self._tower.values["token_ids"]], np.int64)
-        self._example = (token_ids, np.ones_like(token_ids)) if self._is_masked else (token_ids,)
-        self._tower.on(resolve_devices(device, self.devices)[0], *self._example)
+        self._checkpoint = checkpoint
+        self._requested = device
+        self._verify = verify
+        token_ids = np.array([checkpoint.config["text"]["token_ids"]], np.int64)
+        known = (token_ids, np.ones_like(token_ids)) if self._is_masked else (token_ids,)
+        self._tower = _Tower(checkpoint, "text", dtype, known, verify=verify)
+        self._tower.on(resolve_devices(device, self.devices)[0])
 
     @property
     def dimension(self) -> int:
@@ -241,7 +296,7 @@ class ExportedTextBackend:
         Returns:
             `(n, d)` float32, not normalized.
         """
-        run = self._tower.on(device, *self._example)
+        run = self._tower.on(device)
         mask = np.ones_like(token_ids) if attention_mask is None else attention_mask
         with no_fork():
             return run(token_ids, mask) if self._is_masked else run(token_ids)
@@ -249,8 +304,9 @@ class ExportedTextBackend:
     def __repr__(self) -> str:
         return f"ExportedTextBackend({self._checkpoint.name!r}, {self._tower})"
 
-    def __reduce__(self) -> tuple[Callable[..., ExportedTextBackend], tuple[Any, ...]]:
-        return _restore_text, (self._checkpoint, self._requested)
+    def __reduce__(self) -> tuple[Callable[..., ExportedBackend | ExportedTextBackend], tuple[Any, ...]]:
+        settings = {"device": self._requested, "verify": self._verify}
+        return _restore, (ExportedTextBackend, self._checkpoint, settings)
 
 
 def _checked_files(checkpoint: Checkpoint, values: Mapping[str, Any]) -> Path:
@@ -266,9 +322,19 @@ def _checked_files(checkpoint: Checkpoint, values: Mapping[str, Any]) -> Path:
     return checkpoint.files.path(values["graph"])
 
 
-def _restore(checkpoint: Checkpoint, pixel_format: PixelFormat, device: Devices) -> ExportedBackend:
-    return ExportedBackend(checkpoint, pixel_format=pixel_format, device=device)
+def _normalized_already(size: tuple[int, int]) -> PixelFormat:
+    """Return what an encoder says of a preprocess that is a plain function."""
+    return PixelFormat(size=size, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 
-def _restore_text(checkpoint: Checkpoint, device: Devices) -> ExportedTextBackend:
-    return ExportedTextBackend(checkpoint, device=device)
+def _as_bytes(pixels: Pixels, pixel_format: PixelFormat) -> NDArray[np.uint8]:
+    """Return `(n, H, W, 3)` uint8 for normalized pixels `(n, 3, H, W)`."""
+    scaled = (pixels.transpose(0, 2, 3, 1) * np.array(pixel_format.std) + np.array(pixel_format.mean)) * 255
+    rounded: NDArray[np.uint8] = np.rint(scaled).clip(0, 255).astype(np.uint8, order="C")
+    return rounded
+
+
+def _restore(
+    kind: Callable[..., ExportedBackend | ExportedTextBackend], checkpoint: Checkpoint, settings: dict[str, Any]
+) -> ExportedBackend | ExportedTextBackend:
+    return kind(checkpoint, **settings)

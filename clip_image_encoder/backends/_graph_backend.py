@@ -34,6 +34,8 @@ class GraphBackend:
         runtime: what runs the graph, and in which dtype.
         pixel_format: size of the pixels that will come, and how uint8 pixels are normalized.
         device: where to load the graph now; None is the best there is.
+        verify: whether the vector of a known image is compared with that of float32 in torch, where it is loaded on
+            another device than the CPU, or in another dtype than float32.
 
     Raises:
         ConfigurationError: the device or the size can't be had, or the graph can't be kept.
@@ -48,6 +50,7 @@ class GraphBackend:
         *,
         pixel_format: PixelFormat,
         device: Devices,
+        verify: bool,
     ) -> None:
         if pixel_format.size is None:
             raise ConfigurationError(
@@ -69,8 +72,9 @@ class GraphBackend:
         )
         self._runtime = runtime
         self._requested = device
+        self._verify = verify
         self._devices = tuple(runtime.devices)
-        self._runs = GraphRuns(runtime)
+        self._runs = GraphRuns(runtime, verify=verify)
         run = self._runs.on(resolve_devices(device, self.devices)[0], self._graph)
         self._dimension: int = run(np.zeros((1, *self.image_size, 3), np.uint8)).shape[-1]
         self._quality = quality_of(self.file)
@@ -114,8 +118,12 @@ class GraphBackend:
 
     @property
     def file(self) -> Path:
-        """The graph that takes uint8 pixels, in the runtime's dtype; its weights lie beside it."""
+        """The graph that takes uint8 pixels and pools, in the runtime's dtype; its weights lie beside it."""
         return self._runs.file(self._graph)
+
+    def file_of(self, output: Output) -> Path:
+        """Return the graph that takes uint8 pixels and gives an output, likewise."""
+        return self._runs.file(replace(self._graph, output=output))
 
     def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
         """Encode a batch.
@@ -139,13 +147,13 @@ class GraphBackend:
         return f"{type(self).__name__}({self._graph.checkpoint.name!r}, {self._runtime}{quality})"
 
     def __reduce__(self) -> tuple[Callable[..., GraphBackend], tuple[Any, ...]]:
-        graph = self._graph
-        return _restore, (type(self), graph.checkpoint, self._runtime, graph.pixel_format, self._requested)
+        settings = {"pixel_format": self._graph.pixel_format, "device": self._requested, "verify": self._verify}
+        return _restore, (type(self), self._graph.checkpoint, self._runtime, settings)
 
 
 def _restore(
-    kind: type[GraphBackend], checkpoint: Checkpoint, runtime: Runtime, pixel_format: PixelFormat, device: Devices
+    kind: type[GraphBackend], checkpoint: Checkpoint, runtime: Runtime, settings: dict[str, Any]
 ) -> GraphBackend:
     backend = kind.__new__(kind)
-    GraphBackend.__init__(backend, checkpoint, runtime, pixel_format=pixel_format, device=device)
+    GraphBackend.__init__(backend, checkpoint, runtime, **settings)
     return backend

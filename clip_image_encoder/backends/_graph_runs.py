@@ -17,6 +17,9 @@ from clip_image_encoder._messages import first_line
 from clip_image_encoder.backends._apart import run_apart
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_store import find_or_make
+from clip_image_encoder.backends._quality import quality_of
+from clip_image_encoder.backends._reference import Reference, one_vector
+from clip_image_encoder.backends._verification import Verification, is_due
 from clip_image_encoder.errors import BackendError, EncoderError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -34,6 +37,11 @@ class Runtime(Protocol):
     @property
     def devices(self) -> Sequence[str]:
         """Names of the devices it can run on, the best first."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """Name of the dtype that it computes in."""
         ...
 
     @property
@@ -68,10 +76,12 @@ class GraphRuns:
 
     Args:
         runtime: Runs the graphs.
+        verify: Whether a graph is compared with float32 on the CPU where it is loaded.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, *, verify: bool) -> None:
         self._runtime = runtime
+        self._verify = verify
         self._lock = Lock()
         self._runs: dict[tuple[str, str], Run] = {}
         in_forks(self, GraphRuns._load_anew)
@@ -81,13 +91,18 @@ class GraphRuns:
 
         Raises:
             CheckpointError: The weights are missing, damaged or of another model.
-            BackendError: The exported graph gives other features than torch, or it can't be loaded.
+            BackendError: The exported graph gives other features than torch, here or when it was exported, or it
+                can't be loaded.
             ConfigurationError: The graph can't be kept.
         """
         key = (device, repr(graph))
         with self._lock:
             if key not in self._runs:
-                self._runs[key] = self._open(self.file(graph), device)
+                file = self.file(graph)
+                run = self._open(file, device)
+                if self._verify and is_due(self._key(graph), device, self._runtime.dtype):
+                    self._verification(graph, file, device).check(run)
+                self._runs[key] = run
             return self._runs[key]
 
     def file(self, graph: Graph) -> Path:
@@ -96,8 +111,24 @@ class GraphRuns:
         Raises:
             EncoderError: As `on`.
         """
-        file = find_or_make(graph.key, lambda folder: self._make(graph, folder / _FILE)) / _FILE
-        return self._runtime.prepare(graph, file)
+        return self._runtime.prepare(graph, self._folder(graph) / _FILE)
+
+    def _folder(self, graph: Graph) -> Path:
+        return find_or_make(graph.key, lambda folder: self._make(graph, folder / _FILE))
+
+    def _key(self, graph: Graph) -> str:
+        return f"{self._runtime.fingerprint} {graph.key}"
+
+    def _verification(self, graph: Graph, file: Path, device: str) -> Verification:
+        quality = quality_of(file)
+        return Verification(
+            reference=Reference.read(self._folder(graph)),
+            key=self._key(graph),
+            name=graph.checkpoint.name,
+            device=device,
+            dtype=self._runtime.dtype,
+            worst=quality.worst if quality else None,
+        )
 
     def _open(self, file: Path, device: str) -> Run:
         try:
@@ -120,14 +151,14 @@ class GraphRuns:
         check_can_export()
         examples = run_apart(partial(_export, graph, file), near=file.parent)
         run = self._runtime.open_exactly(file)
-        difference = max(
-            np.abs(run(*inputs) - expected).max() / np.abs(expected).max() for inputs, expected in examples
-        )
+        difference = max(_difference(run(*inputs), expected) for inputs, expected in examples)
         if not difference < _TOLERANCE:
             raise BackendError(
                 f"{graph.checkpoint.name}: the exported graph differs from torch by {difference:.1e} of the largest "
                 "feature; use backend='torch', and report it"
             )
+        inputs, features = examples[0]
+        Reference(inputs=inputs, vector=one_vector(features)).write(file.parent)
 
 
 def check_can_export() -> None:

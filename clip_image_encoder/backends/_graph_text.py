@@ -29,6 +29,8 @@ class GraphTextBackend:
         checkpoint: From `clip_image_encoder.checkpoint.open_checkpoint`.
         runtime: What runs the graph, and in which dtype.
         device: Where to load the graph now; None is the best there is.
+        verify: Whether the vector of a known text is compared with that of float32 in torch, where it is loaded on
+            another device than the CPU, or in another dtype than float32.
 
     Raises:
         ConfigurationError: The device is not there, or the graph has no place where it can be kept.
@@ -36,7 +38,7 @@ class GraphTextBackend:
         BackendError: The exported graph gives other vectors than torch.
     """
 
-    def __init__(self, checkpoint: Checkpoint, runtime: Runtime, *, device: Devices) -> None:
+    def __init__(self, checkpoint: Checkpoint, runtime: Runtime, *, device: Devices, verify: bool) -> None:
         spec = checkpoint.text
         if spec.through:
             raise ConfigurationError(
@@ -45,8 +47,9 @@ class GraphTextBackend:
         self._checkpoint = checkpoint
         self._runtime = runtime
         self._requested = device
+        self._verify = verify
         self._devices = tuple(runtime.devices)
-        self._runs = GraphRuns(runtime)
+        self._runs = GraphRuns(runtime, verify=verify)
         self._is_masked = spec.padding == "longest"
         run = self._runs.on(resolve_devices(device, self.devices)[0], self._graph(is_masked=self._is_masked))
         length = min(2, spec.max_length) if self._is_masked else spec.max_length
@@ -104,15 +107,16 @@ class GraphTextBackend:
         return f"{type(self).__name__}({self._checkpoint.name!r}, {self._runtime}{quality})"
 
     def __reduce__(self) -> tuple[Callable[..., GraphTextBackend], tuple[Any, ...]]:
-        return _restore, (type(self), self._checkpoint, self._runtime, self._requested)
+        settings = {"device": self._requested, "verify": self._verify}
+        return _restore, (type(self), self._checkpoint, self._runtime, settings)
 
     def _graph(self, *, is_masked: bool) -> TextGraph:
         return TextGraph(checkpoint=self._checkpoint, is_masked=is_masked)
 
 
 def _restore(
-    kind: type[GraphTextBackend], checkpoint: Checkpoint, runtime: Runtime, device: Devices
+    kind: type[GraphTextBackend], checkpoint: Checkpoint, runtime: Runtime, settings: dict[str, Any]
 ) -> GraphTextBackend:
     backend = kind.__new__(kind)
-    GraphTextBackend.__init__(backend, checkpoint, runtime, device=device)
+    GraphTextBackend.__init__(backend, checkpoint, runtime, **settings)
     return backend

@@ -1,21 +1,49 @@
-"""What every runtime must make of one image and one text, within what its dtype explains."""
+"""One image and one text, and what float32 gives of them in torch on the CPU."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_image_encoder.errors import BackendError
+from clip_image_encoder.arrays import TokenIds
+from clip_image_encoder.checkpoint import Checkpoint, CheckpointTokenizer
+from clip_image_encoder.errors import EncoderError
 from clip_image_encoder.tiny_shapes.draw import Scene, draw
 
-__all__ = ["REFERENCE_TEXT", "check_reference", "reference_pixels"]
+__all__ = ["REFERENCE_TEXT", "Reference", "one_vector", "reference_pixels", "reference_tokens"]
 
-REFERENCE_TEXT = "a photo of a red circle beside a blue star"
+REFERENCE_TEXT = "a red star"
+"""A short one: torch 2.8 to 2.11 gave wrong vectors of short texts on Apple's GPU."""
 
-_COSINES = {"float32": 0.9999, "float16": 0.999, "bfloat16": 0.999, "int8": 0.9}
-"""What a vector must reach to that of float32; int8 is judged by many images when it is made."""
+_FILE = "reference.npz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """One input of a tower, and what float32 gives of it in torch on the CPU.
+
+    Attributes:
+        inputs: What the tower takes, each with one row.
+        vector: `(d,)` float32; of a tower that gives tokens, their mean.
+    """
+
+    inputs: tuple[NDArray[Any], ...]
+    vector: NDArray[np.float32]
+
+    def write(self, folder: Path) -> None:
+        """Store it as a file of a folder."""
+        np.savez(folder / _FILE, self.vector, *self.inputs)
+
+    @classmethod
+    def read(cls, folder: Path) -> Reference:
+        """Return what was stored in a folder."""
+        with np.load(folder / _FILE) as stored:
+            vector, *inputs = (stored[name] for name in stored.files)
+        return cls(inputs=tuple(inputs), vector=vector)
 
 
 def reference_pixels(size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -29,24 +57,28 @@ def reference_pixels(size: tuple[int, int]) -> NDArray[np.uint8]:
     return drawing[None]
 
 
-def check_reference(vectors: NDArray[np.float32], reference: Sequence[float], *, dtype: str, name: str) -> None:
-    """Check that a runtime gives the vector that it should.
+def reference_tokens(checkpoint: Checkpoint) -> tuple[TokenIds, TokenIds | None]:
+    """Return the token ids `(1, length)` of the text, and their mask or None.
+
+    A checkpoint whose tokenizer is missing has other ids, all of them in any vocabulary.
 
     Args:
-        vectors: What it gave, `(1, d)`.
-        reference: What float32 gives in torch, d numbers.
-        dtype: The dtype that the runtime computes in.
-        name: The checkpoint as messages call it.
-
-    Raises:
-        BackendError: It gives another one.
+        checkpoint: Whose tokenizer and text rules are used.
     """
-    expected = np.asarray(reference, np.float64)
-    found = vectors[0].astype(np.float64)
-    lengths = np.linalg.norm(expected) * np.linalg.norm(found)
-    cosine = float(expected @ found / lengths) if found.shape == expected.shape and lengths else 0.0
-    if not cosine >= _COSINES[dtype]:
-        raise BackendError(
-            f"{name}: the runtime gives another vector than was exported: their cosine is {cosine:.4f}, and {dtype} "
-            f"explains {_COSINES[dtype]}; another version of the runtime, or another device, may give the right one"
+    spec = checkpoint.text
+    try:
+        tokenizer = CheckpointTokenizer(
+            checkpoint, max_length=spec.max_length, padding=spec.padding, clean=spec.clean, tokenizer=spec.tokenizer
         )
+    except EncoderError:  # a tokenizer of another checkpoint may be used with it
+        token_ids = np.arange(min(6, spec.max_length), dtype=np.int64)[None]
+        if spec.padding == "longest":
+            return token_ids, np.ones_like(token_ids)
+        return np.resize(token_ids, (1, spec.max_length)), None
+    return tokenizer([REFERENCE_TEXT])
+
+
+def one_vector(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return `(d,)` for the features of one input: its vector, or the mean of its tokens."""
+    mean: NDArray[np.float32] = features.reshape(-1, features.shape[-1]).mean(axis=0)
+    return mean

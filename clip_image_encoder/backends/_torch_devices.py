@@ -9,7 +9,7 @@ import torch
 
 from clip_image_encoder.errors import ConfigurationError
 
-__all__ = ["DTYPES", "check_dtype", "dtype_on", "let_forks_compute", "torch_devices"]
+__all__ = ["DTYPES", "check_dtype", "dtype_on", "let_forks_compute", "name_of", "torch_devices"]
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -31,6 +31,11 @@ def check_dtype(dtype: str) -> str:
     if name != "auto" and name not in DTYPES:
         raise ConfigurationError(f"torch has no dtype {name!r} for this; it has auto, {', '.join(DTYPES)}")
     return name
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """Return the name of a dtype, such as "float32"."""
+    return str(dtype).removeprefix("torch.")
 
 
 def dtype_on(device: str, dtype: str) -> torch.dtype:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,13 +12,68 @@ import torch
 from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._forks import no_fork
 from clip_image_encoder.arrays import TokenIds, Vectors
+from clip_image_encoder.backends._reference import Reference, one_vector, reference_tokens
 from clip_image_encoder.backends._torch_context import inference
-from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, torch_devices
+from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, name_of, torch_devices
 from clip_image_encoder.backends._torch_towers import Towers
+from clip_image_encoder.backends._verification import kept
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.models._towers import TextTower
 
 __all__ = ["TorchTextBackend"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchText:
+    """All that decides what a checkpoint's text tower computes.
+
+    Attributes:
+        checkpoint: Whose tower it is.
+        dtype: What it computes in.
+        verify: Whether it is compared with float32 on the CPU.
+    """
+
+    checkpoint: Checkpoint
+    dtype: torch.dtype
+    verify: bool = True
+
+    def load(self, device: str) -> TextTower:
+        """Return the tower on a device.
+
+        Raises:
+            CheckpointError: The weights are missing, damaged or of another model.
+            BackendError: It gives another vector of a known text than float32 on the CPU.
+        """
+        verification = (
+            kept(self.checkpoint, "text", device, name_of(self.dtype), self._reference) if self.verify else None
+        )
+        tower = self.checkpoint.text.load(self.checkpoint.weights(self.dtype)).to(device)
+        if verification:
+            verification.check(partial(self.vectors, tower, device=device))
+        return tower
+
+    def vectors(
+        self, tower: TextTower, token_ids: TokenIds, attention_mask: TokenIds | None = None, *, device: str
+    ) -> Vectors:
+        """Return the vectors of a batch, `(n, d)` float32 on the CPU.
+
+        Args:
+            tower: What `load` returned.
+            token_ids: `(n, length)`.
+            attention_mask: The same shape, 1 for a token and 0 for padding; None where nothing is masked.
+            device: Where the tower is.
+        """
+        # transformers makes masks on the default device, which the application may have set.
+        with inference(device), torch.device(device):
+            mask = None if attention_mask is None else torch.from_numpy(attention_mask).to(device)
+            vectors: Vectors = tower(torch.from_numpy(token_ids).to(device), mask).to("cpu", torch.float32).numpy()
+        return vectors
+
+    def _reference(self) -> Reference:
+        exact = replace(self, dtype=torch.float32)
+        token_ids, mask = reference_tokens(self.checkpoint)
+        inputs = (token_ids,) if mask is None else (token_ids, mask)
+        return Reference(inputs=inputs, vector=one_vector(exact.vectors(exact.load("cpu"), *inputs, device="cpu")))
 
 
 class TorchTextBackend:
@@ -30,10 +87,14 @@ class TorchTextBackend:
         dtype: "float32", "float16", "bfloat16"; "auto" is float16 if `device` is a CUDA device, and float32
             if it is another; it holds for all devices that are named later.
         device: Where to load the weights now; None is the best there is.
+        verify: Whether the vector of a known text is compared with that of float32 on the CPU, on other devices and
+            in other dtypes, once in a process; the first time on a machine, float32's is computed and kept below
+            HF_HOME.
 
     Raises:
         ConfigurationError: The device or the dtype can't be had.
         CheckpointError: The checkpoint has no text tower, or the weights are missing, damaged or of another model.
+        BackendError: The known text has another vector than float32 gives on the CPU.
 
     Example:
         >>> import numpy as np
@@ -44,15 +105,16 @@ class TorchTextBackend:
         True
     """
 
-    def __init__(self, checkpoint: Checkpoint, /, *, dtype: str = "auto", device: Devices = None) -> None:
-        self._checkpoint = checkpoint
+    def __init__(
+        self, checkpoint: Checkpoint, /, *, dtype: str = "auto", device: Devices = None, verify: bool = True
+    ) -> None:
         self._max_length = checkpoint.text.max_length
         self._dtype = check_dtype(dtype)
         self._requested = device
         first = resolve_devices(device, self.devices)[0]
         # One dtype for all devices, so that one fingerprint is true of all.
-        self._computed_in = dtype_on(first, self._dtype)
-        self._towers = Towers(self._loaded)
+        self._text = TorchText(checkpoint=checkpoint, dtype=dtype_on(first, self._dtype), verify=verify)
+        self._towers = Towers(self._text.load)
         self._dimension = self._towers.on(first).dimension
 
     @property
@@ -73,7 +135,7 @@ class TorchTextBackend:
     @property
     def fingerprint(self) -> str:
         """Same string, same vectors: the weights and the dtype."""
-        return f"torch text({self._checkpoint.fingerprint}, {str(self._computed_in).removeprefix('torch.')})"
+        return f"torch text({self._text.checkpoint.fingerprint}, {name_of(self._text.dtype)})"
 
     def __call__(self, token_ids: TokenIds, attention_mask: TokenIds | None, /, *, device: str) -> Vectors:
         """Encode a batch.
@@ -87,23 +149,17 @@ class TorchTextBackend:
             `(n, d)` float32 on the CPU, not normalized.
         """
         tower = self._towers.on(device)
-        # transformers makes masks on the default device, which the application may have set.
-        with no_fork(), inference(device), torch.device(device), self._towers.turn(device):
-            mask = None if attention_mask is None else torch.from_numpy(attention_mask).to(device)
-            vectors: Vectors = tower(torch.from_numpy(token_ids).to(device), mask).to("cpu", torch.float32).numpy()
-        return vectors
+        with no_fork(), self._towers.turn(device):
+            return self._text.vectors(tower, token_ids, attention_mask, device=device)
 
     def __repr__(self) -> str:
-        through = self._checkpoint.text.through
-        whose = f", through {through}" if through else ""
-        return f"TorchTextBackend({self._checkpoint.name!r}, dtype={self._dtype!r}{whose})"
+        checkpoint = self._text.checkpoint
+        whose = f", through {checkpoint.text.through}" if checkpoint.text.through else ""
+        return f"TorchTextBackend({checkpoint.name!r}, dtype={self._dtype!r}{whose})"
 
     def __reduce__(self) -> tuple[Callable[..., TorchTextBackend], tuple[Any, ...]]:
-        return _restore, (self._checkpoint, self._dtype, self._requested)
-
-    def _loaded(self, device: str) -> TextTower:
-        return self._checkpoint.text.load(self._checkpoint.weights(self._computed_in)).to(device)
+        return _restore, (self._text.checkpoint, self._dtype, self._requested, self._text.verify)
 
 
-def _restore(checkpoint: Checkpoint, dtype: str, device: Devices) -> TorchTextBackend:
-    return TorchTextBackend(checkpoint, dtype=dtype, device=device)
+def _restore(checkpoint: Checkpoint, dtype: str, device: Devices, verify: bool) -> TorchTextBackend:
+    return TorchTextBackend(checkpoint, dtype=dtype, device=device, verify=verify)

@@ -109,6 +109,8 @@ class OnnxBackend(GraphBackend):
             "openvino" or "webgpu", if the installed build has it; None is a GPU that comes up here, or the CPU.
         calibration: Images that int8 is fitted to; None draws some.
         least_cosine: What the mean cosine of int8 vectors to those of float32 has to reach.
+        verify: Whether the vector of a known image is compared with that of float32 in torch, where it is loaded on
+            another device than the CPU, or in another dtype than float32, once in a process.
 
     Raises:
         ConfigurationError: The device, the dtype or the size can't be had.
@@ -127,9 +129,10 @@ class OnnxBackend(GraphBackend):
         device: Devices = None,
         calibration: Calibration | None = None,
         least_cosine: float = LEAST_COSINE,
+        verify: bool = True,
     ) -> None:
         runtime = OnnxRuntime(dtype=_checked(dtype), calibration=calibration, least_cosine=least_cosine)
-        super().__init__(checkpoint, runtime, pixel_format=pixel_format, device=device)
+        super().__init__(checkpoint, runtime, pixel_format=pixel_format, device=device, verify=verify)
 
 
 class OnnxTextBackend(GraphTextBackend):
@@ -142,6 +145,8 @@ class OnnxTextBackend(GraphTextBackend):
         dtype: "float32" or "int8"; "auto" is float32.
         device: Name of an execution provider, as in `OnnxBackend`.
         least_cosine: What the mean cosine of int8 vectors to those of float32 has to reach.
+        verify: Whether the vector of a known text is compared with that of float32 in torch, where it is loaded on
+            another device than the CPU, or in another dtype than float32, once in a process.
 
     Raises:
         ConfigurationError: The device or the dtype can't be had.
@@ -157,9 +162,10 @@ class OnnxTextBackend(GraphTextBackend):
         dtype: str = "auto",
         device: Devices = None,
         least_cosine: float = LEAST_COSINE,
+        verify: bool = True,
     ) -> None:
         runtime = OnnxRuntime(dtype=_checked(dtype), least_cosine=least_cosine)
-        super().__init__(checkpoint, runtime, device=device)
+        super().__init__(checkpoint, runtime, device=device, verify=verify)
 
 
 RUNTIME = OnnxRuntime

@@ -139,6 +139,8 @@ class OpenVinoBackend(GraphBackend):
         device: Name of a device in small letters, such as "cpu" or "gpu.0"; None is the CPU.
         calibration: Images that int8 is fitted to; None draws some.
         least_cosine: What the mean cosine of int8 vectors to those of float32 has to reach.
+        verify: Whether the vector of a known image is compared with that of float32 in torch, where it is loaded on
+            another device than the CPU, or in another dtype than float32, once in a process.
 
     Raises:
         ConfigurationError: The device, the dtype or the size can't be had.
@@ -157,10 +159,11 @@ class OpenVinoBackend(GraphBackend):
         device: Devices = None,
         calibration: Calibration | None = None,
         least_cosine: float = LEAST_COSINE,
+        verify: bool = True,
     ) -> None:
         _POOL.enter()
         runtime = OpenVino(dtype=_checked(dtype), calibration=calibration, least_cosine=least_cosine)
-        super().__init__(checkpoint, runtime, pixel_format=pixel_format, device=device)
+        super().__init__(checkpoint, runtime, pixel_format=pixel_format, device=device, verify=verify)
 
 
 class OpenVinoTextBackend(GraphTextBackend):
@@ -173,6 +176,8 @@ class OpenVinoTextBackend(GraphTextBackend):
         dtype: "float32", "bfloat16" or "int8"; "auto" is float32.
         device: Name of a device in small letters, such as "cpu" or "gpu.0"; None is the CPU.
         least_cosine: What the mean cosine of int8 vectors to those of float32 has to reach.
+        verify: Whether the vector of a known text is compared with that of float32 in torch, where it is loaded on
+            another device than the CPU, or in another dtype than float32, once in a process.
 
     Raises:
         ConfigurationError: The device or the dtype can't be had.
@@ -189,10 +194,11 @@ class OpenVinoTextBackend(GraphTextBackend):
         dtype: str = "auto",
         device: Devices = None,
         least_cosine: float = LEAST_COSINE,
+        verify: bool = True,
     ) -> None:
         _POOL.enter()
         runtime = OpenVino(dtype=_checked(dtype), least_cosine=least_cosine)
-        super().__init__(checkpoint, runtime, device=device)
+        super().__init__(checkpoint, runtime, device=device, verify=verify)
 
 
 RUNTIME = OpenVino

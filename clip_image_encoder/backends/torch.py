@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from threading import local
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._forks import no_fork
 from clip_image_encoder.arrays import PixelFormat, Pixels, Tokens, Vectors
-from clip_image_encoder.backends._cpu import PIXELS_AT_ONCE, TOKENS_AT_ONCE, make_quick
-from clip_image_encoder.backends._torch_context import inference
-from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, torch_devices
+from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, name_of, torch_devices
 from clip_image_encoder.backends._torch_text import TorchTextBackend
 from clip_image_encoder.backends._torch_towers import Towers
+from clip_image_encoder.backends._torch_vision import TorchVision
 from clip_image_encoder.checkpoint import Checkpoint
-from clip_image_encoder.models._patches import denormalized, take_bytes
-from clip_image_encoder.models._towers import VisionTower
 from clip_image_encoder.protocols import Output
 
 __all__ = ["TorchBackend", "TorchTextBackend", "devices", "load", "load_text"]
@@ -41,10 +36,14 @@ class TorchBackend:
         device: Where to load the weights now; None is the best there is.
         compile: Whether torch.compile makes kernels of the tower: quicker on most GPUs, after a minute at
             the first batch; needs what torch's compiler needs.
+        verify: Whether the vector of a known image is compared with that of float32 on the CPU, on other devices and
+            in other dtypes, once in a process; the first time on a machine, float32's is computed and kept below
+            HF_HOME.
 
     Raises:
         ConfigurationError: The device, the dtype or the size can't be had.
         CheckpointError: The weights are missing, damaged or of another model.
+        BackendError: The known image has another vector than float32 gives on the CPU.
 
     Example:
         >>> import numpy as np
@@ -68,18 +67,22 @@ class TorchBackend:
         dtype: str = "auto",
         device: Devices = None,
         compile: bool = False,  # noqa: A002 - as torch calls it
+        verify: bool = True,
     ) -> None:
         checkpoint.vision.check_size(pixel_format.size, name=checkpoint.name)
-        self._checkpoint = checkpoint
-        self._pixel_format = pixel_format
         self._dtype = check_dtype(dtype)
         self._requested = device
-        self._compile = compile
         first = resolve_devices(device, self.devices)[0]
-        # One dtype for all devices, so that one fingerprint is true of all.
-        self._computed_in = dtype_on(first, self._dtype)
+        self._vision = TorchVision(
+            checkpoint=checkpoint,
+            pixel_format=pixel_format,
+            # One dtype for all devices, so that one fingerprint is true of all.
+            dtype=dtype_on(first, self._dtype),
+            compile=compile,
+            verify=verify,
+        )
         self._streams = local()
-        self._towers = Towers(self._loaded)
+        self._towers = Towers(self._vision.load)
         self._dimension = self._towers.on(first).dimension
 
     @property
@@ -90,7 +93,7 @@ class TorchBackend:
     @property
     def image_size(self) -> tuple[int, int] | None:
         """`(height, width)` of the pixels that it takes; None is any size whose sides patches fill."""
-        return self._pixel_format.size
+        return self._vision.pixel_format.size
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -100,19 +103,20 @@ class TorchBackend:
     @property
     def outputs(self) -> frozenset[Output]:
         """What the tower can give; a SigLIP tower without its head has tokens only."""
-        return self._checkpoint.vision.outputs
+        return self._vision.checkpoint.vision.outputs
 
     @property
     def prefix_tokens(self) -> int:
         """Number of class and register tokens before the patches."""
-        return self._checkpoint.vision.prefix_tokens
+        return self._vision.checkpoint.vision.prefix_tokens
 
     @property
     def fingerprint(self) -> str:
         """Same string, same features: the weights, the normalization, the size and the dtype."""
-        dtype = str(self._computed_in).removeprefix("torch.")
-        pixels = self._pixel_format
-        return f"torch({self._checkpoint.fingerprint}, {pixels.size}, {pixels.mean}, {pixels.std}, {dtype})"
+        pixels = self._vision.pixel_format
+        dtype = name_of(self._vision.dtype)
+        parts = (self._vision.checkpoint.fingerprint, pixels.size, pixels.mean, pixels.std, dtype)
+        return f"torch({', '.join(map(str, parts))})"
 
     def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
         """Encode a batch.
@@ -126,42 +130,23 @@ class TorchBackend:
             float32 features on the CPU.
         """
         tower = self._towers.on(device)
-        with no_fork(), inference(device), self._stream(device), self._towers.turn(device):
-            moved = self._as_bytes(pixels, device)
-            height, width = moved.shape[1:3]
-            parts = moved.split(self._at_once((height, width))) if device == "cpu" else (moved,)
-            features = [tower(part, output).to("cpu", torch.float32) for part in parts]
-            vectors: Vectors = torch.cat(features).numpy()
-        return vectors
+        with no_fork(), self._stream(device), self._towers.turn(device):
+            return self._vision.features(tower, pixels, output=output, device=device)
 
     def __repr__(self) -> str:
-        through = self._checkpoint.vision.through
-        whose = f", through {through}" if through else ""
-        return f"TorchBackend({self._checkpoint.name!r}, dtype={self._dtype!r}{whose})"
+        checkpoint = self._vision.checkpoint
+        whose = f", through {checkpoint.vision.through}" if checkpoint.vision.through else ""
+        return f"TorchBackend({checkpoint.name!r}, dtype={self._dtype!r}{whose})"
 
     def __reduce__(self) -> tuple[Callable[..., TorchBackend], tuple[Any, ...]]:
         settings = {
-            "pixel_format": self._pixel_format,
+            "pixel_format": self._vision.pixel_format,
             "dtype": self._dtype,
             "device": self._requested,
-            "compile": self._compile,
+            "compile": self._vision.compile,
+            "verify": self._vision.verify,
         }
-        return _restore, (self._checkpoint, settings)
-
-    def _at_once(self, size: tuple[int, int]) -> int:
-        """Return how many images of a size pass the tower together on the CPU."""
-        spec = self._checkpoint.vision
-        room = PIXELS_AT_ONCE if spec.patch_size == 1 else TOKENS_AT_ONCE
-        return max(1, room // max(1, spec.patches(size)))
-
-    def _as_bytes(self, pixels: Pixels, device: str) -> Tensor:
-        """Return pixels `(n, H, W, 3)` in 0..255 on the device; normalised ones are brought back to that scale."""
-        # torch warns of arrays that it could write to and must not, and takes no turned axes.
-        plain = np.require(pixels, requirements=["C", "W"])
-        tensor = torch.from_numpy(plain)
-        # From pinned memory a copy runs beside what other threads compute.
-        moved = tensor.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else tensor.to(device)
-        return moved if moved.dtype == torch.uint8 else denormalized(moved, self._pixel_format)
+        return _restore, (self._vision.checkpoint, settings)
 
     def _stream(self, device: str) -> AbstractContextManager[object]:
         """Return this thread's own queue of work on a CUDA device, so that threads don't wait for each other."""
@@ -171,18 +156,6 @@ class TorchBackend:
         if device not in streams:
             streams[device] = torch.cuda.Stream(device)
         return torch.cuda.stream(streams[device])
-
-    def _loaded(self, device: str) -> VisionTower:
-        tower = self._checkpoint.vision.load(self._checkpoint.weights(self._computed_in))
-        take_bytes(tower, self._pixel_format)
-        spec = self._checkpoint.vision
-        # The code of others may read the weights of layers that would be replaced.
-        if device == "cpu" and not self._compile and spec.through is None:
-            make_quick(tower, tokens=spec.patches(self._pixel_format.size or spec.image_size))
-        moved = tower.to(device)
-        if device.startswith("cuda"):
-            torch.cuda.synchronize(device)  # other threads' streams find the weights there
-        return cast("VisionTower", torch.compile(moved)) if self._compile else moved
 
 
 devices = torch_devices

@@ -136,13 +136,21 @@ class Checkpoint:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the config and the weight files: the same wherever and under whatever name they lie."""
-        configs = [self.format.config_file, *self.format.other_configs(self.files)]
-        return _digest(self.files, [*configs, *self.format.weight_files(self.files)])
+        return _digest(self.files, self._towers_files())
+
+    @property
+    def stamp(self) -> str:
+        """Same string, same config and weights on this machine; no file is read, whatever its size."""
+        return ", ".join(map(self.files.stamp, self._towers_files()))
 
     @cached_property
     def tokenizer_fingerprint(self) -> str:
         """SHA-256 of the tokenizer's files, likewise."""
         return _digest(self.files, self.format.tokenizer_files(self.files))
+
+    def _towers_files(self) -> list[str]:
+        configs = [self.format.config_file, *self.format.other_configs(self.files)]
+        return [*configs, *self.format.weight_files(self.files)]
 
     def __reduce__(self) -> tuple[Callable[..., Checkpoint], tuple[Files, str, dict[str, str]]]:
         known = {name: self.__dict__[name] for name in _FINGERPRINTS if name in self.__dict__}

@@ -52,6 +52,14 @@ class PinnedFiles:
             raise CheckpointError(f"{self.name}: {filename} has changed since it was first read; make a new encoder")
         return path
 
+    def stamp(self, filename: str) -> str:
+        """Return what tells a file's content on this machine from any other, without reading it: path, size and times.
+
+        Raises:
+            CheckpointError: It is missing, can't be downloaded, or has changed since the first call.
+        """
+        return f"{self.path(filename)} {self._stamps[filename]}"
+
     def size(self, filename: str) -> int | None:
         """Return the number of bytes of `filename`, or None where it is not on this machine yet."""
         return self.files.size(filename)

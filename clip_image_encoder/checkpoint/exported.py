@@ -41,8 +41,8 @@ def _vision(config: Mapping[str, Any], name: str) -> VisionSpec:
     return VisionSpec(
         image_size=(height, width),
         patch_size=1,
-        outputs=frozenset({"pooled"}),
-        prefix_tokens=0,
+        outputs=frozenset({values.get("output", "pooled")}),
+        prefix_tokens=values.get("prefix_tokens", 0),
         dimension=values["dimension"],
         load=_has_no_weights,
     )

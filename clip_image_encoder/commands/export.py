@@ -38,6 +38,12 @@ def add_export(commands: Commands) -> None:
         help="Type of the numbers: float32, int8, or bfloat16 with openvino; default: %(default)s.",
     )
     parser.add_argument("--revision", metavar="NAME", help="Branch, tag or commit on the hub; default: the newest.")
+    parser.add_argument(
+        "--tokens",
+        action="store_true",
+        help="Give the vectors of all tokens of an image, for a pooling of yours; default: one vector, pooled as the "
+        "checkpoint was trained.",
+    )
     parser.add_argument("--images-only", action="store_true", help="Leave the text tower out; default: export it, too.")
 
 
@@ -51,6 +57,7 @@ def _export(options: argparse.Namespace) -> Answer:
         options.output,
         backend=options.backend,
         dtype=options.dtype,
+        output="tokens" if options.tokens else "pooled",
         texts=False if options.images_only else None,
         revision=options.revision,
     )

@@ -65,4 +65,4 @@ def test_a_fork_does_without_what_was_compiled(compiled: TorchBackend, pixels: N
 
 
 def test_a_pickle_keeps_the_wish_to_compile(clip: Saved) -> None:
-    assert pickle.loads(pickle.dumps(clip.backend(compile=True)))._compile
+    assert pickle.loads(pickle.dumps(clip.backend(compile=True)))._vision.compile
