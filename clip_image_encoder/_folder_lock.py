@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clip_image_encoder.errors import ConfigurationError
@@ -17,6 +17,11 @@ __all__ = ["lock_folder"]
 if sys.platform == "win32":
     import msvcrt
 
+    def _remove(file: Path, descriptor: int) -> None:
+        os.close(descriptor)
+        with suppress(PermissionError):  # the next job has opened it
+            file.unlink(missing_ok=True)
+
     def _try_lock(descriptor: int) -> None:
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
@@ -25,6 +30,11 @@ if sys.platform == "win32":
 
 else:
     import fcntl
+
+    def _remove(file: Path, descriptor: int) -> None:
+        # While it is held, so that it is never the file of the next job.
+        file.unlink(missing_ok=True)
+        os.close(descriptor)
 
     def _try_lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,16 +68,16 @@ def lock_folder(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # While it is held, so that it is never the file of the next job. Windows keeps a file that is open.
-        if sys.platform != "win32":
-            file.unlink(missing_ok=True)
-        os.close(descriptor)
+        _remove(file, descriptor)
 
 
 def _locked(file: Path) -> int:
     """Return the descriptor of a file, locked."""
     while True:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError as error:  # an export that ends at this moment has removed the folder
+            raise BlockingIOError from error
         try:
             _try_lock(descriptor)
         except OSError as error:

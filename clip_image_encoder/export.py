@@ -7,14 +7,16 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clip_image_encoder import __version__
+from clip_image_encoder._folder_lock import lock_folder
 from clip_image_encoder.backends import find_backend, find_text_backend
 from clip_image_encoder.backends._graph_backend import GraphBackend
 from clip_image_encoder.backends._graph_text import GraphTextBackend
@@ -22,7 +24,7 @@ from clip_image_encoder.backends._quality import quality_of
 from clip_image_encoder.backends._reference import REFERENCE_TEXT, one_vector, reference_pixels
 from clip_image_encoder.checkpoint import Checkpoint, CheckpointTokenizer, open_checkpoint
 from clip_image_encoder.checkpoint.exported import CONFIG, VERSION
-from clip_image_encoder.errors import CheckpointError, ConfigurationError
+from clip_image_encoder.errors import CheckpointError, ConfigurationError, EncoderError
 from clip_image_encoder.models._text_rules import CLEANINGS, TOKENIZERS, name_of
 from clip_image_encoder.preprocess import preprocess_of
 from clip_image_encoder.preprocess._stored import stored
@@ -47,11 +49,12 @@ def export(
     """Write the towers of a checkpoint as graphs, with all that is needed to run them without torch.
 
     `ImageEncoder(folder)` and `TextEncoder(folder)` run the folder in the runtime that it was made for, on any
-    machine. The folder appears when it is complete.
+    machine. The folder appears when it is complete; until then its content lies in `<folder>-unfinished` beside it.
+    What a killed export leaves there is removed by the next one to the same folder.
 
     Args:
         model: A hub id, a folder, or "tiny-shapes".
-        folder: Where to write to; it must not exist, or be empty.
+        folder: Where to write to; it must not exist, or be empty and not the current folder.
         backend: Name of the runtime: "onnx" or "openvino".
         dtype: "float32", or what else the runtime has, such as "int8".
         output: "pooled" puts the checkpoint's own pooling into the graph; "tokens" leaves it out, for a `pooling` that
@@ -63,8 +66,9 @@ def export(
         local_files_only: Whether the network is never asked.
 
     Raises:
-        ConfigurationError: The folder holds something, the runtime has no such dtype, or a part of the checkpoint,
-            such as its preprocess, has no form that can be written.
+        ConfigurationError: The folder holds something, can't be written to, or is another export's at the moment; the
+            runtime has no such dtype; or a part of the checkpoint, such as its preprocess, has no form that can be
+            written.
         MissingExtraError: A package that exports, or the runtime, is not installed.
         CheckpointError: The checkpoint is missing, damaged, or has no text tower though `texts` is True.
         BackendError: An exported graph gives other features than torch.
@@ -79,17 +83,14 @@ def export(
         >>> ImageEncoder(folder).dimension
         64
     """
-    target = Path(folder)
+    target = Path(os.path.realpath(folder))  # a link stays one
     _check_free(target)
     checkpoint = open_checkpoint(
         model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
     )
     if checkpoint.runtime:
         raise ConfigurationError(f"{checkpoint.name} is an exported folder already")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=target.parent, prefix=f"{target.name}-unfinished-") as parent:
-        made = Path(parent) / "made"
-        made.mkdir()
+    with _whole_or_absent(target) as made:
         config = {
             "version": VERSION,
             "made_by": f"clip-image-encoder {__version__}",
@@ -105,16 +106,56 @@ def export(
             config["text"] = _write_texts(checkpoint, made, backend, dtype)
             config["numbers"] = _numbers(checkpoint)
         (made / CONFIG).write_text(json.dumps(config, indent=2), "utf-8")
-        _check_free(target)
-        try:
-            made.replace(target)
-        except OSError as error:  # another export was first
-            raise ConfigurationError(f"{target} can't be written: {error.strerror}") from error
+
+
+@contextmanager
+def _whole_or_absent(target: Path) -> Iterator[Path]:
+    """Yield an empty folder, which becomes the target when the block has ended well, and is removed otherwise.
+
+    It lies in a locked folder beside the target. What an export that was killed has left there is removed.
+
+    Raises:
+        ConfigurationError: Another export writes to the target, or it can't be written.
+    """
+    unfinished = target.with_name(f"{target.name}-unfinished")
+    made = unfinished / "made"
+    try:
+        with lock_folder(unfinished), _as_encoder_errors(target):
+            _check_free(target)  # another export may have ended since
+            if made.exists():
+                shutil.rmtree(made)
+            made.mkdir()
+            try:
+                yield made
+                if target.exists():  # Windows doesn't rename to an empty folder; one that isn't empty stays
+                    target.rmdir()
+                made.rename(target)
+            finally:
+                shutil.rmtree(made, ignore_errors=True)
+    finally:
+        with suppress(OSError):  # it isn't empty: another export writes there, or the user has files in it
+            unfinished.rmdir()
 
 
 def _check_free(target: Path) -> None:
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ConfigurationError(f"{target} holds something; export to a folder that is empty or not there")
+    with _as_encoder_errors(target):
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise ConfigurationError(f"{target} holds something; export to a folder that is empty or not there")
+        if target.exists() and (os.path.ismount(target) or target.samefile(os.curdir)):
+            raise ConfigurationError(f"{target} is a disk or the current folder; export to a folder in it")
+
+
+@contextmanager
+def _as_encoder_errors(target: Path) -> Iterator[None]:
+    """Raise what the system refuses in the block, such as a write to a full disk, as an error of this package."""
+    try:
+        yield
+    except EncoderError:
+        raise
+    except OSError as error:
+        # A copy that fails names both files, the one that it writes second.
+        place = error.filename2 or error.filename or target
+        raise ConfigurationError(f"the export has failed at {place}: {error.strerror or error}") from error
 
 
 def _write_vision(checkpoint: Checkpoint, made: Path, backend: str, dtype: str, output: Output) -> dict[str, Any]:
