@@ -59,7 +59,7 @@ def tests_lowest(session: nox.Session) -> None:
 @nox.session
 def jina(session: nox.Session) -> None:
     """Run the tests of the Jina executors, in Flows."""
-    session.install("-e", ".[jina]", *nox.project.dependency_groups(PYPROJECT, "jina"))
+    session.install("-e", ".[jina,onnx,export]", *nox.project.dependency_groups(PYPROJECT, "jina"))
     # Jina and docarray warn of themselves while they are imported.
     session.run("pytest", "-W", "ignore", "tests/integrations/jina", *session.posargs)
 
@@ -67,7 +67,7 @@ def jina(session: nox.Session) -> None:
 @nox.session
 def ray(session: nox.Session) -> None:
     """Run the tests of the job on Ray."""
-    session.install("-e", ".[ray]", *nox.project.dependency_groups(PYPROJECT, "ray"))
+    session.install("-e", ".[ray,onnx,export]", *nox.project.dependency_groups(PYPROJECT, "ray"))
     session.run("pytest", "-W", "ignore", "tests/integrations/ray", "docs/integrations/ray.md", *session.posargs)
 
 
@@ -101,7 +101,7 @@ def pictures(session: nox.Session) -> None:
 def integrations(session: nox.Session) -> None:
     """Run the tests of what stores, searches or serves vectors: LanceDB, Chroma, LangChain, datasets and others."""
     extras = "chroma,datasets,lancedb,langchain,sklearn"
-    session.install("-e", f".[{extras}]", *nox.project.dependency_groups(PYPROJECT, "integrations"))
+    session.install("-e", f".[{extras},onnx,export]", *nox.project.dependency_groups(PYPROJECT, "integrations"))
     # These packages warn of themselves and of each other.
     pages = [f"docs/integrations/{name}.md" for name in (*extras.split(","), "faiss")]
     session.run("pytest", "-W", "ignore", "tests/integrations", *pages, "docs/how-to/serve.md", *session.posargs)

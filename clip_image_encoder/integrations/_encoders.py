@@ -23,9 +23,10 @@ class Encoders:
     Attributes:
         model: A hub id, a folder, or "tiny-shapes".
         revision: Branch, tag or commit on the hub.
-        backend: Name of the runtime that encodes images; torch encodes texts.
+        backend: Name of the runtime that encodes images and texts; None is the runtime that an exported folder was
+            made for, and torch for all others.
         device: Name of the device that both encoders run on; None means the best there is.
-        dtype: Type that the image encoder computes in, as in `ImageEncoder`; the text encoder's is "auto".
+        dtype: Type that both encoders compute in, as in `ImageEncoder`.
         loader: Reads the images; None means `ImageLoader()`.
         batch_size: Number of images or texts that pass a model at a time.
 
@@ -35,7 +36,7 @@ class Encoders:
 
     model: str | os.PathLike[str] = DEFAULT_MODEL
     revision: str | None = None
-    backend: str = "torch"
+    backend: str | None = None
     device: str | None = None
     dtype: str = "auto"
     loader: ImageLoader | None = None
@@ -71,4 +72,6 @@ class Encoders:
 
     @cached_property
     def _texts(self) -> TextEncoder:
-        return TextEncoder(self.model, revision=self.revision, device=self.device)
+        return TextEncoder(
+            self.model, revision=self.revision, backend=self.backend, device=self.device, dtype=self.dtype
+        )

@@ -35,9 +35,10 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
     Args:
         model: A hub id, a folder, or "tiny-shapes".
         revision: Branch, tag or commit on the hub; with one, the vectors stay comparable. None is the newest.
-        backend: Name of the runtime that encodes images, as in `ImageEncoder`; torch encodes texts.
+        backend: Name of the runtime that encodes images and texts; None is the runtime that an exported folder was
+            made for, and torch for all others.
         device: Name of a device, as in `ImageEncoder`; None is the best there is.
-        dtype: Type that images are encoded in, as in `ImageEncoder`.
+        dtype: Type that images and texts are encoded in, as in `ImageEncoder`.
         batch_size: Number of images that pass the model at a time.
 
     Example:
@@ -59,7 +60,7 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
         model: str = DEFAULT_MODEL,
         *,
         revision: str | None = None,
-        backend: str = "torch",
+        backend: str | None = None,
         device: str | None = None,
         dtype: str = "auto",
         batch_size: int = 32,

@@ -89,7 +89,7 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
         normalize: False gives the model's own numbers, as the executor on Jina Hub did.
         on_error: "tag" puts a bad picture's error into its tags and serves the others; "raise" fails the request.
         allow_urls: Whether images are fetched from http(s) URLs, with the safeguards of `UrlPolicy`.
-        backend: Name of the runtime, as in `ImageEncoder`.
+        backend: Name of the runtime; None is the one that an exported folder was made for, and torch for all others.
         dtype: Type that the model computes in, as in `ImageEncoder`.
 
     Raises:
@@ -111,7 +111,7 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
         normalize: bool = True,
         on_error: Literal["tag", "raise"] = "tag",
         allow_urls: bool = False,
-        backend: str = "torch",
+        backend: str | None = None,
         dtype: str = "auto",
         **kwargs: Any,
     ) -> None:
@@ -165,14 +165,13 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
         return docs
 
     def _batches(self, images: list[Any], size: int) -> Iterable[EncodedBatch]:
-        encoder = self._encoder
         if self._preprocessing:
-            return encoder.stream(images, size, normalize=self._normalize, show_progress=False)
+            return self._encoder.stream(images, size, normalize=self._normalize, show_progress=False)
         return run(
             images,
-            partial(_ready, size=encoder.backend.image_size),
-            backend=encoder.backend,
-            pooling=encoder.pooling,
+            partial(_ready, size=self._encoder.backend.image_size),
+            backend=self._encoder.backend,
+            pooling=self._encoder.pooling,
             device=self._device,
             batch_size=size,
             num_workers=0,
@@ -194,6 +193,7 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
         traversal_paths: The older spelling of `access_paths`.
         overwrite_embeddings: False leaves documents alone that have an embedding.
         normalize: False gives the model's own numbers, as the executor on Jina Hub did.
+        backend: Name of the runtime, as in CLIPImageEncoder.
         dtype: Type that the model computes in, as in `TextEncoder`.
 
     Raises:
@@ -213,12 +213,14 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
         *,
         overwrite_embeddings: bool = True,
         normalize: bool = True,
+        backend: str | None = None,
         dtype: str = "auto",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._encoder = TextEncoder(
             pretrained_model_name_or_path,
+            backend=backend,
             tokenizer=base_tokenizer_model,
             max_length=max_length,
             device=device,
@@ -283,9 +285,7 @@ def _selected(docs: Iterable[ClipDocument] | None, wanted: Mapping[str, Any]) ->
 
 def _image_of(doc: ClipChunk) -> Any:
     """Return a document's picture as an `ImageInput`, or None."""
-    if doc.tensor is not None:
-        return doc.tensor
-    return doc.blob or doc.bytes_ or doc.uri or doc.url or None
+    return doc.tensor if doc.tensor is not None else doc.blob or doc.bytes_ or doc.uri or doc.url or None
 
 
 def _ready(tensor: object, *, size: tuple[int, int] | None) -> NDArray[np.float32]:

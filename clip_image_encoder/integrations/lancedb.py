@@ -30,9 +30,10 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
     Attributes:
         model: A hub id, a folder, or "tiny-shapes".
         revision: Branch, tag or commit on the hub; with one, the vectors stay comparable. None is the newest.
-        backend: Name of the runtime that encodes images, as in `ImageEncoder`; torch encodes texts.
+        backend: Name of the runtime that encodes images and texts; None is the runtime that an exported folder was
+            made for, and torch for all others.
         device: Name of a device, as in `ImageEncoder`; `"$var:device:cpu"` lets each machine say its own.
-        dtype: Type that images are encoded in, as in `ImageEncoder`.
+        dtype: Type that images and texts are encoded in, as in `ImageEncoder`.
         batch_size: Number of images that pass the model at a time.
         on_error: "raise" adds nothing when a picture is bad; LanceDB's RuntimeError has our message, which
             names it. "nan" warns, and leaves it to the `on_bad_vectors` of `Table.add`, which may drop the
@@ -57,7 +58,7 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
 
     model: str = DEFAULT_MODEL
     revision: str | None = None
-    backend: str = "torch"
+    backend: str | None = None
     device: str | None = None
     dtype: str = "auto"
     # Before pydantic, which takes texts and True for numbers; what it raises quotes our message.

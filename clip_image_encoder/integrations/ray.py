@@ -37,7 +37,7 @@ class EmbedImages:
 
     Args:
         model: A hub id, a folder that every machine has, or "tiny-shapes".
-        backend: Name of the runtime, as in `ImageEncoder`.
+        backend: Name of the runtime; None is the one that an exported folder was made for, and torch for all others.
         device: Name of a device, as in `ImageEncoder`; None is the best there is.
         dtype: Type that the model computes in, as in `ImageEncoder`.
         loader: Reads the images; None is `ImageLoader()`.
@@ -63,7 +63,7 @@ class EmbedImages:
         self,
         model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
-        backend: str = "torch",
+        backend: str | None = None,
         device: str | None = None,
         dtype: str = "auto",
         loader: ImageLoader | None = None,
@@ -129,7 +129,7 @@ def embed_images(
     destination: str | os.PathLike[str],
     *,
     model: str | os.PathLike[str] = DEFAULT_MODEL,
-    backend: str = "torch",
+    backend: str | None = None,
     dtype: str = "auto",
     loader: ImageLoader | None = None,
     num_gpus: float = 0,
@@ -148,7 +148,7 @@ def embed_images(
             the paths.
         destination: Folder or URL for `ok-*.parquet` and `failed-*.parquet`, as `embed_folder` writes them.
         model: A hub id, a folder that every machine has, or "tiny-shapes".
-        backend: Name of the runtime, as in `ImageEncoder`.
+        backend: Name of the runtime; None is the one that an exported folder was made for, and torch for all others.
         dtype: Type that the model computes in, as in `ImageEncoder`.
         loader: Reads the images; None is `ImageLoader()`.
         num_gpus: Number of GPUs of each actor; 0 computes on CPUs.

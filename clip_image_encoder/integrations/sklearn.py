@@ -22,7 +22,7 @@ class ImageVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
 
     Args:
         model: A hub id, a folder, or "tiny-shapes".
-        backend: Name of the runtime, as in `ImageEncoder`.
+        backend: Name of the runtime; None is the one that an exported folder was made for, and torch for all others.
         device: Name of a device, as in `ImageEncoder`; None is the best there is.
         dtype: Type that the model computes in, as in `ImageEncoder`.
         batch_size: Number of images that pass the model at a time.
@@ -44,7 +44,7 @@ class ImageVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
         self,
         model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
-        backend: str = "torch",
+        backend: str | None = None,
         device: str | None = None,
         dtype: str = "auto",
         batch_size: int = 32,

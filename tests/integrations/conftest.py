@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from clip_image_encoder.export import export
 from clip_image_encoder.tiny_shapes.draw import Scene, draw
 
 NEEDS = {
@@ -47,6 +48,14 @@ def bad_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("bad") / "bad.png"
     file.write_bytes(b"no picture")
     return file
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """tiny-shapes as an exported folder for ONNX Runtime; torch can't run it."""
+    folder = tmp_path_factory.mktemp("exported") / "tiny-shapes"
+    export("tiny-shapes", folder, backend="onnx")
+    return folder
 
 
 def lying(picture: Image.Image) -> bytes:

@@ -16,7 +16,7 @@ import pytest
 from chromadb.api.types import validate_embedding_function
 from PIL import Image
 
-from clip_image_encoder import ConfigurationError, ImageEncoder, ImageError, ImageNotFoundError
+from clip_image_encoder import ConfigurationError, ImageEncoder, ImageError, ImageNotFoundError, TextEncoder
 from clip_image_encoder.integrations import chroma as integration
 from clip_image_encoder.integrations.chroma import ClipEmbeddingFunction, UprightImages
 
@@ -75,6 +75,31 @@ def test_the_config_makes_the_same_function_again(function: ClipEmbeddingFunctio
     restored = ClipEmbeddingFunction.build_from_config(function.get_config())
     np.testing.assert_array_equal(restored(["a red circle"]), function(["a red circle"]))
     assert restored.get_config() == function.get_config()
+
+
+@pytest.mark.parametrize("backend", [None, "torch"])
+def test_a_collection_stores_the_backend_as_it_was_given(backend: str | None) -> None:
+    client = chromadb.EphemeralClient()
+    name = f"c{uuid.uuid4().hex}"
+    client.create_collection(name, embedding_function=ClipEmbeddingFunction("tiny-shapes", backend=backend))
+    stored = client.get_collection(name).configuration_json["embedding_function"]["config"]
+    assert stored["backend"] == backend
+    np.testing.assert_allclose(
+        ClipEmbeddingFunction.build_from_config(stored)(["a red circle"]),
+        TextEncoder("tiny-shapes").encode(["a red circle"]),
+        atol=1e-5,
+    )
+
+
+def test_pictures_of_an_exported_folder_are_found_by_words_when_the_collection_is_opened_again(
+    exported: Path, gallery: dict[str, Path], tmp_path: Path
+) -> None:
+    client = chromadb.PersistentClient(str(tmp_path))
+    function = ClipEmbeddingFunction(str(exported))
+    collection = client.create_collection("pictures", embedding_function=function, data_loader=UprightImages())
+    collection.add(ids=list(gallery), uris=[str(file) for file in gallery.values()])
+    opened = client.get_collection("pictures")
+    assert opened.query(query_texts=["a green star"], n_results=1)["ids"] == [["a green star"]]
 
 
 def test_a_setting_that_is_not_known_is_refused() -> None:

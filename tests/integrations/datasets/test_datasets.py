@@ -15,7 +15,7 @@ import pytest
 from datasets import Dataset, Image
 from datasets.fingerprint import Hasher
 
-from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
+from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader, TextEncoder
 from clip_image_encoder.integrations import datasets as integration
 from clip_image_encoder.integrations.datasets import EmbedImages
 
@@ -69,6 +69,15 @@ def test_several_processes_give_the_same(encoder: ImageEncoder, gallery: dict[st
     once = dataset.map(EmbedImages(encoder), batched=True, load_from_cache_file=False)
     twice = dataset.map(EmbedImages(encoder), batched=True, num_proc=2, load_from_cache_file=False)
     np.testing.assert_allclose(twice["embedding"][:], once["embedding"][:], atol=1e-5)
+
+
+def test_pictures_of_an_exported_folder_are_found_by_words(exported: Path, gallery: dict[str, Path]) -> None:
+    files = list(gallery.values())
+    embedded = dataset_of(files, decode=False).map(EmbedImages(ImageEncoder(exported)), batched=True)
+    embedded.add_faiss_index("embedding")
+    (query,) = TextEncoder(exported).encode(["a green star"])
+    _, found = embedded.get_nearest_examples("embedding", query, k=1)
+    assert files[found["number"][0]] == gallery["a green star"]
 
 
 def test_the_cache_is_found_again_by_an_encoder_that_gives_the_same_vectors(encoder: ImageEncoder) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from docarray import DocList
 from numpy.typing import NDArray
 from PIL import Image
@@ -230,6 +231,20 @@ def test_texts_get_the_encoders_vectors() -> None:
     texts(base_tokenizer_model="tiny-shapes").encode(docs, parameters={"batch_size": 1.0})
     np.testing.assert_allclose(embeddings(docs[:2]), TextEncoder("tiny-shapes").encode(words), atol=1e-6)
     assert docs[2].embedding is None
+
+
+@pytest.mark.parametrize("make", [images, texts])
+def test_a_backend_that_does_not_exist_is_refused(make: Any) -> None:
+    with pytest.raises(ConfigurationError, match="no backend 'onyx'"):
+        make(backend="onyx")
+
+
+@pytest.mark.parametrize("kind", [CLIPImageEncoder, CLIPTextEncoder])
+@pytest.mark.parametrize("backend", [None, "torch"])
+def test_a_saved_executor_has_the_backend_that_it_was_given(kind: Any, backend: str | None, tmp_path: Path) -> None:
+    kind("tiny-shapes", backend=backend).save_config(str(tmp_path / "saved.yml"))
+    assert yaml.safe_load((tmp_path / "saved.yml").read_text().partition("\n")[2])["with"]["backend"] == backend
+    kind.load_config(str(tmp_path / "saved.yml"))
 
 
 def test_long_texts_are_cut() -> None:

@@ -79,6 +79,16 @@ def test_a_text_finds_its_picture(both: Client) -> None:
     assert (found.colour, found.shape) == (wanted.colour, wanted.shape)
 
 
+def test_pictures_of_an_exported_folder_are_found_by_words(
+    exported: Path, gallery: dict[str, Path], tmp_path: Path
+) -> None:
+    docs = Docs([ClipDocument(uri=str(file)) for file in gallery.values()])
+    with serving(BOTH.replace("tiny-shapes", str(exported)), tmp_path) as client:
+        returned = post(client, Docs([*docs, ClipDocument(text="a green star")]))
+    vectors = embeddings(returned)
+    assert list(gallery)[int(np.argmax(vectors[:-1] @ vectors[-1]))] == "a green star"
+
+
 def test_a_thousand_documents_come_back_in_order(both: Client, pictures: Pictures, encoder: ImageEncoder) -> None:
     docs = Docs([ClipDocument(tensor=pictures[place % 20], tags={"place": place}) for place in range(1000)])
     returned = post(both, docs)

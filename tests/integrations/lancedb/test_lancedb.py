@@ -29,8 +29,8 @@ def table(gallery: dict[str, Path], tmp_path: Path) -> Any:
     return table
 
 
-def empty_table(folder: Path, **settings: Any) -> Any:
-    clip = get_registry().get("clip-image-encoder").create(model="tiny-shapes", batch_size=4, **settings)
+def empty_table(folder: Path, *, model: str = "tiny-shapes", **settings: Any) -> Any:
+    clip = get_registry().get("clip-image-encoder").create(model=model, batch_size=4, **settings)
 
     class Picture(LanceModel):  # type: ignore[misc]
         path: str = clip.SourceField()
@@ -77,6 +77,24 @@ def test_another_process_opens_the_table_with_the_same_model(table: Any, tmp_pat
     )
     done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=False)
     assert done.stdout.strip().endswith("green-star.png"), done.stderr
+
+
+@pytest.mark.parametrize("backend", [None, "torch"])
+def test_a_table_stores_the_backend_as_it_was_given(
+    backend: str | None, gallery: dict[str, Path], tmp_path: Path
+) -> None:
+    empty_table(tmp_path, backend=backend).add([{"path": str(gallery["a red star"])}])
+    opened = lancedb.connect(tmp_path).open_table("pictures")
+    assert opened.embedding_functions["vector"].function.backend == backend
+    assert len(opened.search("a red star").to_list()) == 1
+
+
+def test_pictures_of_an_exported_folder_are_found_by_words_when_the_table_is_opened_again(
+    exported: Path, gallery: dict[str, Path], tmp_path: Path
+) -> None:
+    empty_table(tmp_path, model=str(exported)).add([{"path": str(file)} for file in gallery.values()])
+    (best,) = lancedb.connect(tmp_path).open_table("pictures").search("a green star").limit(1).to_list()
+    assert best["path"] == str(gallery["a green star"])
 
 
 def test_a_bad_picture_stops_the_call_at_once_and_nothing_of_it_is_added(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import doctest
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,20 @@ def test_the_vectors_are_the_encoders_in_order(embeddings: ClipEmbeddings, galle
     np.testing.assert_allclose(embeddings.embed_image(files), ImageEncoder("tiny-shapes").encode(files), atol=1e-5)
     np.testing.assert_allclose(embeddings.embed_documents(names), TextEncoder("tiny-shapes").encode(names), atol=1e-5)
     np.testing.assert_allclose(embeddings.embed_query(names[0]), embeddings.embed_documents(names)[0], atol=1e-5)
+
+
+def test_pictures_of_an_exported_folder_are_found_by_words(exported: Path, gallery: dict[str, Path]) -> None:
+    store = Chroma("exported", embedding_function=ClipEmbeddings(exported))
+    store.add_images([str(file) for file in gallery.values()], metadatas=[{"name": name} for name in gallery])
+    (best,) = store.similarity_search("a green star", k=1)
+    assert best.metadata["name"] == "a green star"
+
+
+def test_a_pickle_gives_the_vectors_of_the_same_exported_folder(exported: Path, gallery: dict[str, Path]) -> None:
+    embeddings = ClipEmbeddings(exported)
+    before = embeddings.embed_image([gallery["a red star"]]), embeddings.embed_query("a red star")
+    restored = pickle.loads(pickle.dumps(embeddings))
+    assert (restored.embed_image([gallery["a red star"]]), restored.embed_query("a red star")) == before
 
 
 def test_it_is_awaited_too(embeddings: ClipEmbeddings) -> None:

@@ -19,10 +19,11 @@ import ray
 from PIL import Image
 from ray.data import ActorPoolStrategy
 
-from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
+from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader, TextEncoder
 from clip_image_encoder.folder import embed_folder
 from clip_image_encoder.integrations.ray import EmbedImages, embed_images
 from clip_image_encoder.parquet import EmbeddingFiles
+from clip_image_encoder.tiny_shapes.draw import Scene, draw
 from tests.benchmarks.checkpoint import BUNDLED
 
 COUNT, DAMAGED = 2000, 20
@@ -201,6 +202,16 @@ def test_vectors_of_another_encoder_are_not_mixed_in(gallery: Path, tmp_path: Pa
         embed_images(
             source, str(tmp_path / "vectors.parquet"), model="tiny-shapes", loader=ImageLoader(background=(0, 0, 0))
         )
+
+
+def test_pictures_of_an_exported_folder_are_found_by_words(exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for colour in ("red", "green", "blue"):
+        draw(Scene(colour=colour, shape="star")).save(tmp_path / "folder" / f"{colour}.png")
+    embed_images(tmp_path / "folder", tmp_path / "vectors.parquet", model=exported)
+    table = table_of(tmp_path / "vectors.parquet")
+    scores = vectors_of(table) @ TextEncoder(exported).encode("a green star")
+    assert table["path"][int(scores.argmax())].as_py() == "green.png"
 
 
 def test_an_actor_that_finds_other_weights_than_the_job_began_with_does_not_start() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 
-from clip_image_encoder import ImageEncoder, ImageError
+from clip_image_encoder import ImageEncoder, ImageError, TextEncoder
 from clip_image_encoder.integrations import sklearn as integration
 from clip_image_encoder.integrations.sklearn import ImageVectorizer
 from clip_image_encoder.tiny_shapes.draw import Scene, draw, random_scenes
@@ -61,6 +63,17 @@ def test_a_pickle_of_a_fitted_one_gives_the_same_vectors(pictures: list[Image.Im
     fitted = ImageVectorizer("tiny-shapes").fit()
     restored = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(restored.transform(pictures[:5]), fitted.transform(pictures[:5]))
+
+
+def test_pictures_of_an_exported_folder_are_found_by_words(exported: Path, gallery: dict[str, Path]) -> None:
+    pipeline = make_pipeline(clone(ImageVectorizer(exported)), NearestNeighbors(n_neighbors=1))
+    restored = pickle.loads(pickle.dumps(pipeline.fit(list(gallery.values()))))
+    assert restored.get_params()["imagevectorizer__backend"] is None
+    found = restored[-1].kneighbors(TextEncoder(exported).encode(list(gallery)), return_distance=False)
+    assert found[:, 0].tolist() == list(range(len(gallery)))
+    np.testing.assert_allclose(
+        restored[0].transform(gallery.values()), ImageEncoder("tiny-shapes").encode(gallery.values()), atol=1e-5
+    )
 
 
 def test_a_bad_picture_stops_it_or_is_a_row_of_nan(pictures: list[Image.Image]) -> None:
