@@ -6,19 +6,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clip_image_encoder._devices import Devices, resolve_devices
-from clip_image_encoder._forks import in_forks, never_destroy, no_fork
+from clip_image_encoder._forks import no_fork
 from clip_image_encoder._messages import first_line
 from clip_image_encoder.arrays import PixelFormat, Pixels, TokenIds, Tokens, Vectors
 from clip_image_encoder.backends._graph import Run
 from clip_image_encoder.backends._graph_runs import Runtime
 from clip_image_encoder.backends._graph_store import find_or_make
+from clip_image_encoder.backends._loaded import Loaded
 from clip_image_encoder.backends._quality import Quality
 from clip_image_encoder.backends._reference import Reference, reference_pixels
 from clip_image_encoder.backends._registry import find_runtime
@@ -60,9 +60,7 @@ class _Tower:
         self._reference = Reference(inputs=known, vector=np.array(self.values["reference"], np.float32))
         self._verify = verify
         self._file = _checked_files(checkpoint, self.values)
-        self._lock = Lock()
-        self._runs: dict[str, Run] = {}
-        in_forks(self, _Tower._load_anew)
+        self._loaded: Loaded[Run] = Loaded()
 
     def on(self, device: str) -> Run:
         """Return what runs the tower on a device.
@@ -71,18 +69,18 @@ class _Tower:
             CheckpointError: The graph can't be loaded.
             BackendError: The runtime gives something else than the reference.
         """
-        with self._lock:
-            if device not in self._runs:
-                with self._damage_named():
-                    run = self.runtime.open(self._file, device, kept=self._kept())
-                if self._verify:
-                    self._verification(device).check(partial(self._tried, run))
-                self._runs[device] = run
-            return self._runs[device]
+        return self._loaded.of(device, partial(self._verified, device))
 
     def __str__(self) -> str:
         stored = self.values.get("quality")
         return f"{self.runtime}, {Quality(**stored)}" if stored else f"{self.runtime}"
+
+    def _verified(self, device: str) -> Run:
+        with self._damage_named():
+            run = self.runtime.open(self._file, device, kept=self._kept())
+        if self._verify:
+            self._verification(device).check(partial(self._tried, run))
+        return run
 
     def _tried(self, run: Run, *inputs: NDArray[Any]) -> NDArray[np.float32]:
         with self._damage_named():
@@ -116,11 +114,6 @@ class _Tower:
             return find_or_make(f"made of {self._checkpoint.fingerprint} {self.values['graph']}", lambda _folder: None)
         except ConfigurationError:  # a machine on which nothing is written, such as a serverless one
             return None
-
-    def _load_anew(self) -> None:
-        # As in `GraphRuns`: a runtime's threads don't live in a forked process.
-        never_destroy(self._runs)
-        self._lock, self._runs = Lock(), {}
 
 
 class ExportedBackend:

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_image_encoder._forks import in_forks, never_destroy
 from clip_image_encoder._messages import first_line
 from clip_image_encoder.backends._apart import run_apart
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_store import find_or_make
+from clip_image_encoder.backends._loaded import Loaded
 from clip_image_encoder.backends._quality import quality_of
 from clip_image_encoder.backends._reference import Reference, one_vector
 from clip_image_encoder.backends._verification import Verification, is_due
@@ -82,9 +81,7 @@ class GraphRuns:
     def __init__(self, runtime: Runtime, *, verify: bool) -> None:
         self._runtime = runtime
         self._verify = verify
-        self._lock = Lock()
-        self._runs: dict[tuple[str, str], Run] = {}
-        in_forks(self, GraphRuns._load_anew)
+        self._loaded: Loaded[Run] = Loaded()
 
     def on(self, device: str, graph: Graph) -> Run:
         """Return what runs a graph on a device.
@@ -95,15 +92,7 @@ class GraphRuns:
                 can't be loaded.
             ConfigurationError: The graph can't be kept.
         """
-        key = (device, repr(graph))
-        with self._lock:
-            if key not in self._runs:
-                file = self.file(graph)
-                run = self._open(file, device)
-                if self._verify and is_due(self._key(graph), device, self._runtime.dtype):
-                    self._verification(graph, file, device).check(run)
-                self._runs[key] = run
-            return self._runs[key]
+        return self._loaded.of(f"{device} {graph}", partial(self._verified, device, graph))
 
     def file(self, graph: Graph) -> Path:
         """Return the file of a graph in the runtime's dtype, after making it if it isn't there.
@@ -130,6 +119,13 @@ class GraphRuns:
             worst=quality.worst if quality else None,
         )
 
+    def _verified(self, device: str, graph: Graph) -> Run:
+        file = self.file(graph)
+        run = self._open(file, device)
+        if self._verify and is_due(self._key(graph), device, self._runtime.dtype):
+            self._verification(graph, file, device).check(run)
+        return run
+
     def _open(self, file: Path, device: str) -> Run:
         try:
             return self._runtime.open(file, device, kept=file.parent)
@@ -140,12 +136,6 @@ class GraphRuns:
                 f"{self._runtime} can't load its graph on {device}: {type(error).__name__}: {first_line(error)}; "
                 f"if the file is damaged, delete {file.parent}, and it is made anew"
             ) from error
-
-    def _load_anew(self) -> None:
-        # A runtime computes on threads of its own, which a forked process does not have, and which the
-        # destructors of what is loaded wait for.
-        never_destroy(self._runs)
-        self._lock, self._runs = Lock(), {}
 
     def _make(self, graph: Graph, file: Path) -> None:
         check_can_export()

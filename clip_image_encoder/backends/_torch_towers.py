@@ -10,6 +10,7 @@ from typing import Generic, TypeVar, cast
 from torch import nn
 
 from clip_image_encoder._forks import in_forks
+from clip_image_encoder.backends._loaded import Loaded
 from clip_image_encoder.backends._torch_context import loading
 from clip_image_encoder.backends._torch_devices import let_forks_compute
 
@@ -22,13 +23,13 @@ class Towers(Generic[_Tower]):
     """A tower on each device, loaded when it is first asked for; several threads may ask at a time.
 
     Args:
-        load: Returns a tower on the device of that name.
+        load: Returns a tower on the device of that name; not a method of the owner, which would then stay in memory
+            until Python's garbage collector comes by.
     """
 
     def __init__(self, load: Callable[[str], _Tower]) -> None:
         self._load = load
-        self._towers: dict[str, _Tower] = {}
-        self._lock = Lock()
+        self._loaded: Loaded[_Tower] = Loaded(in_fork=_not_compiled)
         self._turns = Lock()
         let_forks_compute()
         in_forks(self, Towers._renew)
@@ -38,12 +39,14 @@ class Towers(Generic[_Tower]):
 
         Raises:
             CheckpointError: The weights are missing, damaged or of another model.
+            BackendError: It gives another vector of a known input than float32 on the CPU.
         """
-        with self._lock:
-            if device not in self._towers:
-                with loading():
-                    self._towers[device] = self._load(device)
-            return self._towers[device]
+
+        def load() -> _Tower:
+            with loading():
+                return self._load(device)
+
+        return self._loaded.of(device, load)
 
     def turn(self, device: str) -> AbstractContextManager[object]:
         """Return what one thread at a time is in while it computes on a device.
@@ -54,8 +57,9 @@ class Towers(Generic[_Tower]):
         return self._turns if device.startswith("mps") else nullcontext()
 
     def _renew(self) -> None:
-        """Do without other threads, and without kernels that were compiled for several, in a forked process."""
-        self._lock, self._turns = Lock(), Lock()
-        self._towers = {
-            device: cast("_Tower", getattr(tower, "_orig_mod", tower)) for device, tower in self._towers.items()
-        }
+        self._turns = Lock()
+
+
+def _not_compiled(tower: _Tower) -> _Tower:
+    """Return a tower without the kernels that were compiled for several threads."""
+    return cast("_Tower", getattr(tower, "_orig_mod", tower))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPModel
 
+from clip_image_encoder import ImageEncoder, TextEncoder
 from clip_image_encoder.backends.torch import TorchBackend
 from clip_image_encoder.checkpoint import _safetensors, open_checkpoint
 from clip_image_encoder.errors import CheckpointError
@@ -128,6 +131,19 @@ def test_loading_takes_little_more_memory_than_the_tower(tmp_path: Path) -> None
     )
     assert tower > 290
     assert int(ran.stdout) < tower + 200  # twice the tower, if the file or the layers stayed in memory
+
+
+@pytest.mark.parametrize("kind", [ImageEncoder, TextEncoder])
+def test_an_encoder_that_is_gone_has_freed_its_weights(kind: Callable[..., Any]) -> None:
+    kind("tiny-shapes", device="cpu")  # transformers' own modules stay with the first one, for once
+    gc.disable()
+    try:
+        encoder = kind("tiny-shapes", device="cpu")
+        weight = weakref.ref(next(encoder.backend._towers.on("cpu").parameters()))
+        del encoder
+        assert weight() is None
+    finally:
+        gc.enable()
 
 
 def test_a_sharded_checkpoint_gives_what_the_whole_one_gives(

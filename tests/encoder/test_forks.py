@@ -114,7 +114,7 @@ def test_a_fork_encodes_though_another_thread_held_the_lock(kind: str) -> None:
     expected = encoder.encode(items)
     backend = encoder.backend
     towers: Any = vars(backend).get("_towers") or vars(backend)["_runs"]
-    with held_by_another_thread(towers._lock):
+    with held_by_another_thread(towers._loaded._lock):
         encoded = in_a_fork(lambda: encoder.encode(items))
     np.testing.assert_allclose(encoded, expected, atol=1e-5)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clip_image_encoder import ConfigurationError, ImageEncoder
+from clip_image_encoder.__main__ import main
 from clip_image_encoder.backends import ExportedBackend
 from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.export import export
@@ -71,6 +72,11 @@ def test_tokens_without_a_pooling_are_refused_with_what_to_do(tokens: Path) -> N
 def test_an_output_that_the_checkpoint_does_not_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no output 'patches'; it has 'pooled', 'tokens'"):
         export("tiny-shapes", tmp_path / "made", output="patches")  # type: ignore[arg-type]  # tried here
+
+
+def test_the_command_exports_tokens(tmp_path: Path) -> None:
+    assert main(["export", "tiny-shapes", "-o", str(tmp_path / "made"), "--tokens", "--images-only"]) == 0
+    assert ImageEncoder(tmp_path / "made", pooling=MeanPatchesPooling()).backend.outputs == {"tokens"}
 
 
 @pytest.mark.parametrize("output", ["pooled", "tokens"])
