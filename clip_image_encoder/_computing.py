@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import TypeVar
 
 import numpy as np
@@ -35,42 +35,55 @@ _OUT_OF_MEMORY = (
 
 
 def compute_rows(
-    compute: Callable[[slice], _Rows], rows: slice, *, name: str, device: str, noun: str, shape: tuple[int | None, ...]
+    compute: Callable[[slice], _Rows],
+    count: int,
+    *,
+    room: MutableMapping[str, int],
+    name: str,
+    device: str,
+    noun: str,
+    shape: tuple[int | None, ...],
 ) -> _Rows:
-    """Run a backend, with half as many rows at a time when the device's memory runs out.
+    """Run a backend over a batch, with half as many rows at a time when the device's memory runs out.
 
     Args:
-        compute: Returns the features of some rows of a batch.
-        rows: Those that are wanted, from the first to the one behind the last.
-        name: Of the backend.
+        compute: Returns the features of some rows of the batch.
+        count: Number of rows in the batch.
+        room: Number of rows that a device takes at a time, where it had no memory for more; written to here, so that
+            the next batch begins with as many.
+        name: Name of the backend.
         device: Name of the device that it runs on.
         noun: What a row is, "image" or "text".
-        shape: Of one row of the features; None is any length.
+        shape: Shape of one row of the features; None is any length.
 
     Raises:
         BackendError: The device failed, or is out of memory with a single row.
         ContractError: What came is not float32 of that shape.
     """
-    count = rows.stop - rows.start
-    try:
-        features = compute(rows)
-    except EncoderError:
-        raise
-    except Exception as error:
-        if not _is_out_of_memory(error):
-            raise BackendError(f"{name} failed on {device}: {type(error).__name__}: {error}") from error
-        if count == 1:
-            raise BackendError(f"{name}: {device} is out of memory with a single {noun}; try another dtype") from error
-        _logger.warning("%s: %s is out of memory with %d %ss; trying half as many", name, device, count, noun)
-    else:
-        check_rows(features, name=name, shape=(count, *shape))
-        return features
-    # Out of the except block, so that the error and with it the failed call's memory are gone.
-    middle = rows.start + (count + 1) // 2
-    parts = [
-        compute_rows(compute, half, name=name, device=device, noun=noun, shape=shape)
-        for half in (slice(rows.start, middle), slice(middle, rows.stop))
-    ]
+    parts: list[_Rows] = []
+    start = 0
+    while start < count:
+        stop = min(count, start + room.get(device, count))
+        try:
+            features = compute(slice(start, stop))
+        except EncoderError:
+            raise
+        except Exception as error:
+            if not _is_out_of_memory(error):
+                raise BackendError(f"{name} failed on {device}: {type(error).__name__}: {error}") from error
+            if stop - start == 1:
+                message = f"{name}: {device} is out of memory with a single {noun}; try another dtype"
+                raise BackendError(message) from error
+            room[device] = (stop - start + 1) // 2
+            _logger.warning(
+                "%s: %s is out of memory with %d %ss; trying %d", name, device, stop - start, noun, room[device]
+            )
+            continue  # out of this block, so that the error and with it the failed call's memory are gone
+        check_rows(features, name=name, shape=(stop - start, *shape))
+        parts.append(features)
+        start = stop
+    if len(parts) == 1:
+        return parts[0]
     joined: _Rows = np.concatenate(parts)  # type: ignore[assignment]  # of the same dtype, which mypy can't follow
     return joined
 

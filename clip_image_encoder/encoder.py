@@ -230,9 +230,9 @@ class ImageEncoder:
         `failures`. If `images` raises, the batches before come first, then its error. Threads end
         with the generator, but for one whose read does not end within a second.
 
-        Inputs are drawn ahead: 3 n - 1 of them before the first batch of n comes. Each device beyond
-        the first adds n, and a CUDA device counts as two. An encoder with `num_workers=0` draws
-        2 n - 1 less, on a CPU nothing ahead: what a camera wants, with a `batch_size` of 1.
+        Inputs are drawn ahead: 3 n - 1 of them before the first batch of n comes. A CUDA device adds n. Of several
+        devices, of which a free one takes the next batch, each adds 4 n, and a CUDA device 8 n. An encoder with
+        `num_workers=0` draws 2 n - 1 less, on a CPU nothing ahead: what a camera wants, with a `batch_size` of 1.
 
         Args:
             images: One image or an iterable of them, as in `encode`; endless iterables too.

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing, nullcontext
+from queue import SimpleQueue
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -23,6 +24,9 @@ from clip_image_encoder.protocols import Backend, Output, Pooling
 __all__ = ["on_devices", "run"]
 
 _Batch = TypeVar("_Batch")
+
+_AHEAD = 4
+"""Batches for each of several devices that are encoded or wait for it, before the first of them is handed on."""
 
 
 def run(
@@ -109,11 +113,14 @@ def _run(
 ) -> Generator[EncodedBatch]:
     # More threads than cores are there to wait for a network or a disk, and go on beside the model.
     gate = Gate() if num_workers <= available_cores() else None
+    room: dict[str, int] = {}
 
     def encode(batch: LoadedBatch, device: str) -> EncodedBatch:
         with gate.closed() if gate and device == "cpu" else nullcontext():
             start = time.perf_counter()
-            embeddings = _embeddings(batch, backend=backend, pooling=pooling, device=device, normalize=normalize)
+            embeddings = _embeddings(
+                batch, backend=backend, pooling=pooling, device=device, room=room, normalize=normalize
+            )
             seconds = time.perf_counter() - start
         return EncodedBatch(
             start=batch.start,
@@ -133,7 +140,7 @@ def _run(
 def on_devices(
     encode: Callable[[_Batch, str], EncodedBatch], batches: Iterable[_Batch], devices: Sequence[str]
 ) -> Generator[EncodedBatch]:
-    """Encode batches in order; several devices take them in turn, on a thread each.
+    """Encode batches; of several devices, each on a thread, whichever is free takes the next. They come in order.
 
     Args:
         encode: Makes vectors of a batch on the device of that name.
@@ -142,9 +149,21 @@ def on_devices(
     """
     # A CUDA device has two batches: one is copied to it while it computes the other.
     places = [device for device in devices for _ in range(2 if device.startswith("cuda") else 1)]
-    assigned = zip(batches, itertools.cycle(places), strict=False)
+    free: SimpleQueue[str] = SimpleQueue()
+    for place in places:
+        free.put(place)
+
+    def encode_where_free(batch: _Batch) -> EncodedBatch:
+        place = free.get()
+        try:
+            return encode(batch, place)
+        finally:
+            free.put(place)
+
     workers = len(places) if len(places) > 1 else 0
-    return in_order(lambda pair: encode(*pair), assigned, workers=workers, ahead=len(places))
+    # So many batches go by while a slow device has one of them, which is the next that is handed on.
+    ahead = len(places) if len(set(places)) == 1 else _AHEAD * len(places)
+    return in_order(encode_where_free, batches, workers=workers, ahead=ahead)
 
 
 def _load_batches(
@@ -168,7 +187,9 @@ def _load_batches(
             yield LoadedBatch(start=start, items=pixels, loading_seconds=sum(seconds))
 
 
-def _embeddings(batch: LoadedBatch, *, backend: Backend, pooling: Pooling, device: str, normalize: bool) -> Vectors:
+def _embeddings(
+    batch: LoadedBatch, *, backend: Backend, pooling: Pooling, device: str, room: dict[str, int], normalize: bool
+) -> Vectors:
     embeddings = np.full((len(batch.items), backend.dimension), np.nan, dtype=np.float32)
     # Images of one size pass the model together; most models have one size for all.
     groups: dict[tuple[int, ...], list[int]] = {}
@@ -182,14 +203,16 @@ def _embeddings(batch: LoadedBatch, *, backend: Backend, pooling: Pooling, devic
     for rows in groups.values():
         pixels: Any = [batch.items[row] for row in rows]  # of one shape and dtype, and no errors
         stacked: Pixels = np.stack(pixels)
-        features = _features(stacked, backend=backend, pooling=pooling, device=device)
+        features = _features(stacked, backend=backend, pooling=pooling, device=device, room=room)
         vectors = _pooled(features, pooling=pooling, dimension=backend.dimension)
         places = [batch.start + row for row in rows]
         embeddings[rows] = finish_rows(vectors, normalize=normalize, describe=lambda row: f"image {places[row]}")  # noqa: B023
     return embeddings
 
 
-def _features(pixels: Pixels, *, backend: Backend, pooling: Pooling, device: str) -> Tokens | Vectors:
+def _features(
+    pixels: Pixels, *, backend: Backend, pooling: Pooling, device: str, room: dict[str, int]
+) -> Tokens | Vectors:
     """Return what the pooling reads, `(n, d)` or `(n, tokens, d)`."""
     output: Output = "pooled" if pooling.reads == "pooled" else "tokens"
 
@@ -198,7 +221,8 @@ def _features(pixels: Pixels, *, backend: Backend, pooling: Pooling, device: str
 
     features = compute_rows(
         compute,
-        slice(0, len(pixels)),
+        len(pixels),
+        room=room,
         name=type(backend).__name__,
         device=device,
         noun="image",

@@ -273,10 +273,12 @@ class TextEncoder:
     def _batches(
         self, texts: Iterable[str], size: int, devices: Sequence[str], normalize: bool
     ) -> Generator[EncodedBatch]:
+        room: dict[str, int] = {}
+
         def encode(part: tuple[int, list[str]], device: str) -> EncodedBatch:
             number, strings = part
             start = time.perf_counter()
-            vectors = self._vectors(strings, number * size, device, normalize=normalize)
+            vectors = self._vectors(strings, number * size, device, room, normalize=normalize)
             return EncodedBatch(
                 start=number * size,
                 embeddings=vectors,
@@ -287,7 +289,7 @@ class TextEncoder:
         with closing(in_parts(texts, size)) as parts, closing(on_devices(encode, enumerate(parts), devices)) as encoded:
             yield from encoded
 
-    def _vectors(self, texts: list[str], first: int, device: str, *, normalize: bool) -> Vectors:
+    def _vectors(self, texts: list[str], first: int, device: str, room: dict[str, int], *, normalize: bool) -> Vectors:
         """Return `(n, d)` for the texts of a batch, of which the first is the call's text of that number."""
         token_ids, mask = self._tokenizer(texts)
 
@@ -296,7 +298,8 @@ class TextEncoder:
 
         vectors = compute_rows(
             compute,
-            slice(0, len(texts)),
+            len(texts),
+            room=room,
             name=type(self._backend).__name__,
             device=device,
             noun="text",

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from threading import local
 from typing import Any
-
-import torch
 
 from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._forks import no_fork
 from clip_image_encoder.arrays import PixelFormat, Pixels, Tokens, Vectors
 from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, name_of, torch_devices
+from clip_image_encoder.backends._torch_streams import Streams
 from clip_image_encoder.backends._torch_text import TorchTextBackend
 from clip_image_encoder.backends._torch_towers import Towers
 from clip_image_encoder.backends._torch_vision import TorchVision
@@ -81,7 +78,7 @@ class TorchBackend:
             compile=compile,
             verify=verify,
         )
-        self._streams = local()
+        self._streams = Streams()
         self._towers = Towers(self._vision.load)
         self._dimension = self._towers.on(first).dimension
 
@@ -130,7 +127,7 @@ class TorchBackend:
             float32 features on the CPU.
         """
         tower = self._towers.on(device)
-        with no_fork(), self._stream(device), self._towers.turn(device):
+        with no_fork(), self._streams.lent(device), self._towers.turn(device):
             return self._vision.features(tower, pixels, output=output, device=device)
 
     def __repr__(self) -> str:
@@ -147,15 +144,6 @@ class TorchBackend:
             "verify": self._vision.verify,
         }
         return _restore, (self._vision.checkpoint, settings)
-
-    def _stream(self, device: str) -> AbstractContextManager[object]:
-        """Return this thread's own queue of work on a CUDA device, so that threads don't wait for each other."""
-        if not device.startswith("cuda"):
-            return nullcontext()
-        streams: dict[str, torch.cuda.Stream] = self._streams.__dict__
-        if device not in streams:
-            streams[device] = torch.cuda.Stream(device)
-        return torch.cuda.stream(streams[device])
 
 
 devices = torch_devices

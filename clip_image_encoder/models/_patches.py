@@ -44,8 +44,11 @@ class PatchLinear(nn.Module):
         exact, deviations = weight.double(), torch.tensor(pixel_format.std, dtype=torch.float64)
         grey = (_GREY / 255 - torch.tensor(pixel_format.mean, dtype=torch.float64)) / deviations
         constant = (exact * grey).sum(dim=(1, 2)) + (0 if bias is None else bias.double())
+        # Divided by 255, many weights would be too small for float16; scaled by a power of two, nothing else changes.
+        self.unit = _GREY if weight.dtype is torch.float16 else 1.0
+        scaled = exact * (self.unit / 255) / deviations
         self.linear = nn.Linear(weight[0].numel(), len(weight), device="meta")
-        self.linear.weight = nn.Parameter((exact / (255 * deviations)).flatten(1).to(weight.dtype), requires_grad=False)
+        self.linear.weight = nn.Parameter(scaled.flatten(1).to(weight.dtype), requires_grad=False)
         self.linear.bias = nn.Parameter(constant.to(weight.dtype), requires_grad=False)
 
     @property
@@ -55,7 +58,8 @@ class PatchLinear(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """Return `(n, patches, d)` for `(n, patches, values)` in 0..255."""
-        embedded: Tensor = self.linear(patches.to(self.weight.dtype) - _GREY)
+        centered = patches.to(self.weight.dtype) - _GREY
+        embedded: Tensor = self.linear(centered if self.unit == 1 else centered / self.unit)
         return embedded
 
 

@@ -129,7 +129,13 @@ def test_out_of_memory_halves_the_batch_and_goes_on(photos: list[Image.Image]) -
     backend = SmallMemory(room=2)
     vectors = ImageEncoder(backend=backend).encode(photos[:8], batch_size=8)
     np.testing.assert_allclose(vectors, ImageEncoder(backend=ToyBackend()).encode(photos[:8]), atol=1e-6)
-    assert backend.calls == [8, 4, 2, 2, 4, 2, 2]
+    assert backend.calls == [8, 4, 2, 2, 2, 2]
+
+
+def test_the_size_that_fitted_is_what_the_next_batches_begin_with(photos: list[Image.Image]) -> None:
+    backend = SmallMemory(room=2)
+    ImageEncoder(backend=backend).encode([*photos, *photos][:16], batch_size=8)
+    assert backend.calls == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2]
 
 
 def test_out_of_memory_with_one_image_is_a_backend_error(noise: Image.Image) -> None:

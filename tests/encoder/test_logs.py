@@ -44,7 +44,7 @@ def test_what_was_loaded_and_how_long_it_took_is_information(caplog: pytest.LogC
 
 def test_a_batch_that_is_halved_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     ImageEncoder(backend=SmallDevice()).encode(PICTURES)
-    assert [level for _, level, _ in messages(caplog)] == [logging.WARNING] * 3
+    assert [level for _, level, _ in messages(caplog)] == [logging.WARNING] * 2
     assert "out of memory with 6 images" in messages(caplog)[0][2]
 
 

@@ -37,6 +37,18 @@ def test_patches_that_overlap_are_refused(stride: int | tuple[int, int]) -> None
         take_bytes(nn.Sequential(nn.Conv2d(3, 8, 8, stride)), PIXEL_FORMAT)
 
 
+def test_small_weights_keep_their_digits_in_float16() -> None:
+    """Divided by 255 and by a deviation, they would be below float16's smallest normal number."""
+    layer = nn.Conv2d(3, 16, 8, 8, bias=False)
+    layer.weight.data = (torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0)) / 2000).half()
+    exact = layer.weight.data.double().permute(0, 2, 3, 1).flatten(1) / 0.5 / 255
+    network = nn.Sequential(layer)
+    take_bytes(network, PIXEL_FORMAT)
+    changed: Any = network[0]
+    difference = changed.weight.double() / changed.unit - exact
+    assert difference.norm() / exact.norm() < 1e-3
+
+
 def as_it_is(model: Any, pixels: Tensor, output: str) -> Tensor:
     return pixels
 
