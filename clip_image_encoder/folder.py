@@ -13,7 +13,7 @@ from clip_image_encoder.batches import EncodedBatch, join
 from clip_image_encoder.encoder import ImageEncoder
 from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.images.formats import file_endings
-from clip_image_encoder.images.listing import pictures_below, warn_of_other_files
+from clip_image_encoder.images.listing import images_below, path_of, warn_of_other_files
 from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, open_folder
 
 __all__ = ["FolderSummary", "embed_folder", "list_images"]
@@ -88,16 +88,19 @@ def embed_folder(
     fingerprint = encoder.fingerprint
     with files.locked():
         done = files.written("path", fingerprint=fingerprint)
-        pictures = pictures_below(root, encoder.loader.formats, without=files.local)
+        names = images_below(root, encoder.loader.formats, without=files.local)
         if retry_failed:
-            done -= files.remove_failed("path", {name for name, _ in pictures})
-        todo = [picture for picture in pictures if picture[0] not in done]
-        failed = _embed(todo, files, encoder, batch_size=batch_size, rows_per_file=rows_per_file, show=show_progress)
-    return FolderSummary(embedded=len(todo) - failed, failed=failed, skipped=len(pictures) - len(todo))
+            done -= files.remove_failed("path", set(names))
+        todo = [name for name in names if name not in done]
+        failed = _embed(
+            root, todo, files, encoder, batch_size=batch_size, rows_per_file=rows_per_file, show=show_progress
+        )
+    return FolderSummary(embedded=len(todo) - failed, failed=failed, skipped=len(names) - len(todo))
 
 
 def _embed(
-    pictures: list[tuple[str, Path]],
+    root: Path,
+    names: list[str],
     files: EmbeddingFiles,
     encoder: ImageEncoder,
     *,
@@ -105,21 +108,22 @@ def _embed(
     rows_per_file: int,
     show: bool | None,
 ) -> int:
-    """Encode pictures, write their rows, and return how many have failed."""
+    """Encode the images of a folder that have these names, write their rows, and return how many have failed."""
     fingerprint = encoder.fingerprint
     failed = 0
     kept: list[EncodedBatch] = []
 
     def write() -> None:
         embeddings, failures = join(kept, dimension=encoder.dimension)
-        paths = [name for name, _ in pictures[kept[0].start :][: len(failures)]]
+        start = kept[0].start
         kept.clear()
+        paths = names[start : start + len(failures)]
         files.add(embeddings_table({"path": paths}, embeddings, failures, fingerprint=fingerprint), key="path")
 
     shown = is_interactive() if show is None else show
-    with bars()(total=len(pictures), unit="image", disable=not shown) as bar:
+    with bars()(total=len(names), unit="image", disable=not shown) as bar:
         try:
-            for batch in encoder.stream([path for _, path in pictures], batch_size, show_progress=False):
+            for batch in encoder.stream((path_of(root, name) for name in names), batch_size, show_progress=False):
                 kept.append(batch)
                 failed += len(batch.failures)
                 bar.set_postfix(failed=failed, refresh=False)
@@ -167,7 +171,7 @@ def list_images(source: str | os.PathLike[str], formats: Sequence[str], *, witho
         raise ConfigurationError(f"{source} is not a folder")
     if isinstance(filesystem, fs.LocalFileSystem):
         # pyarrow lists nothing where a single name is no text.
-        return [name for name, _ in pictures_below(Path(root), formats, without=without)]
+        return images_below(Path(root), formats, without=without)
     endings = file_endings(formats)
     found = fs.SubTreeFileSystem(root, filesystem).get_file_info(fs.FileSelector("", recursive=True))
     names = [info.path for info in found if info.is_file]

@@ -1,4 +1,4 @@
-"""Which files below a folder are pictures, by their names."""
+"""Which files below a folder are images, by their names."""
 
 from __future__ import annotations
 
@@ -11,46 +11,53 @@ from pathlib import Path
 
 from clip_image_encoder.images.formats import file_endings
 
-__all__ = ["pictures_below", "warn_of_other_files"]
+__all__ = ["images_below", "path_of", "warn_of_other_files"]
 
 _MOST_ENDINGS = 5
 
-# A backslash that could be taken for the first of an escape that `_name` writes.
+# A backslash that could be taken for the first of an escape that `_name` writes, and such an escape.
 _LIKE_AN_ESCAPE = re.compile(rb"\\(?=x(?:[89a-f][0-9a-f]|5c))")
+_ESCAPE = re.compile(rb"\\x([89a-f][0-9a-f]|5c)")
 
 
-def pictures_below(root: Path, formats: Sequence[str], *, without: Path | None = None) -> list[tuple[str, Path]]:
-    r"""Return the pictures in a folder and the folders in it: the name below it, which is always text, and the path.
+def images_below(root: Path, formats: Sequence[str], *, without: Path | None = None) -> list[str]:
+    r"""Return the names of the images in a folder and the folders in it, as they are below it, with `/`.
 
     Links to folders are followed, but for those that lead back to a folder around them. What is left out is
     told in warnings to the caller's caller: folders that can't be listed, such links, and how many files don't
-    end as pictures do.
+    end as images do. A million names take 100 MB: they are texts, of which `path_of` makes paths.
 
     Args:
-        root: the folder.
-        formats: Pillow's names; a file whose name ends as those of one of them do is a picture.
-        without: a folder that isn't searched, wherever it is; None searches them all.
+        root: The folder.
+        formats: Pillow's names; a file whose name ends as those of one of them do is an image.
+        without: A folder that isn't searched, wherever it is; None searches them all.
 
     Returns:
-        Sorted by name. A byte that is no text is `\xNN` in a name, and every file has a name of its own.
+        Sorted names, which are always text: a byte that is none is `\xNN`, and every file has a name of its own.
     """
     endings = file_endings(formats)
     unread: list[OSError] = []
     circles: list[Path] = []
-    pictures: list[tuple[str, Path]] = []
+    images: list[str] = []
     others: list[str] = []
-    for path in _files_below(root, without=without, unread=unread, circles=circles):
-        if path.suffix.lower() in endings:
-            pictures.append((_name(path, root), path))
-        else:
-            others.append(path.relative_to(root).as_posix())
+    for file in _files_below(root, without=without, unread=unread, circles=circles):
+        ending = os.path.splitext(file)[1].lower()  # noqa: PTH122 - a million Paths would take seconds
+        (images if ending in endings else others).append(_name(file))
     for error in unread:
         warnings.warn(f"{error.filename} is left out: {error.strerror}", stacklevel=3)
     if circles:
         count = "1 link is" if len(circles) == 1 else f"{len(circles)} links are"
         warnings.warn(f"{count} left out, that lead back to a folder around them, such as {circles[0]}", stacklevel=3)
     warn_of_other_files(others, place=str(root), stacklevel=4)
-    return sorted(pictures)
+    images.sort()
+    return images
+
+
+def path_of(root: Path, name: str) -> Path:
+    """Return the path of a file, of which `images_below` has returned the name."""
+    if "\\" not in name:
+        return root / name
+    return root / os.fsdecode(_ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()), name.encode()))
 
 
 def warn_of_other_files(names: Iterable[str], *, place: str, stacklevel: int) -> None:
@@ -75,13 +82,14 @@ def warn_of_other_files(names: Iterable[str], *, place: str, stacklevel: int) ->
     )
 
 
-def _files_below(root: Path, *, without: Path | None, unread: list[OSError], circles: list[Path]) -> Iterator[Path]:
-    """Yield all files, and add the folders that can't be listed and the links that lead back to those lists."""
+def _files_below(root: Path, *, without: Path | None, unread: list[OSError], circles: list[Path]) -> Iterator[str]:
+    """Yield all files below a folder, and add the folders that can't be listed and the links that lead back."""
     left_out = _identity(without) if without is not None and without.exists() else None
     # Beside each folder, those around it: one that is among them would be searched for ever.
-    pending = [(root, frozenset(map(_identity, root.resolve().parents)))]
+    pending = [("", frozenset(map(_identity, root.resolve().parents)))]
     while pending:
-        folder, around = pending.pop()
+        prefix, around = pending.pop()
+        folder = root / prefix
         try:
             identity = _identity(folder)
             if identity == left_out:
@@ -96,9 +104,9 @@ def _files_below(root: Path, *, without: Path | None, unread: list[OSError], cir
             continue
         for entry in found:
             if _is_folder(entry):
-                pending.append((folder / entry.name, around | {identity}))
+                pending.append((f"{prefix}{entry.name}/", around | {identity}))
             else:
-                yield folder / entry.name
+                yield prefix + entry.name
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -113,7 +121,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _name(path: Path, root: Path) -> str:
+def _name(file: str) -> str:
+    if file.isascii() and "\\" not in file:
+        return file
     # A name that is no text, as Linux allows, is still one of its own; so is a text that looks like it.
-    name = _LIKE_AN_ESCAPE.sub(rb"\\x5c", os.fsencode(path.relative_to(root).as_posix()))
+    name = _LIKE_AN_ESCAPE.sub(rb"\\x5c", os.fsencode(file))
     return name.decode("utf-8", "backslashreplace")

@@ -13,7 +13,7 @@ from PIL import Image
 from clip_image_encoder import ConfigurationError, ImageEncoder
 from clip_image_encoder.folder import FolderSummary, embed_folder, list_images
 from clip_image_encoder.images.formats import DEFAULT_FORMATS
-from clip_image_encoder.images.listing import pictures_below
+from clip_image_encoder.images.listing import images_below, path_of
 from clip_image_encoder.testing import ToyBackend
 
 needs_bytes = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no file names that are no text")
@@ -32,15 +32,15 @@ def picture(file: Path) -> Path:
 
 
 def names_below(root: Path) -> list[str]:
-    return [name for name, _ in pictures_below(root, DEFAULT_FORMATS)]
+    return images_below(root, DEFAULT_FORMATS)
 
 
 def test_a_linked_folder_is_searched_as_if_it_were_there(root: Path, tmp_path: Path) -> None:
     picture(tmp_path / "another disk" / "deep" / "a.png")
     (root / "linked").symlink_to(tmp_path / "another disk")
-    ((name, path),) = pictures_below(root, DEFAULT_FORMATS)
+    (name,) = names_below(root)
     assert name == "linked/deep/a.png"
-    assert path.is_file()
+    assert path_of(root, name).is_file()
 
 
 def test_two_links_to_one_folder_are_two_folders(root: Path, tmp_path: Path) -> None:
@@ -96,7 +96,9 @@ def test_every_name_is_one_of_its_own(root: Path) -> None:
     for name in names:
         os.link(file, os.path.join(os.fsencode(root), name + b".png"))  # noqa: PTH118 - Path takes no bytes
     file.unlink()
-    assert len(set(names_below(root))) == len(names)
+    found = names_below(root)
+    assert len(set(found)) == len(names)
+    assert {os.fsencode(path_of(root, name).name) for name in found} == {name + b".png" for name in names}
 
 
 @needs_bytes
