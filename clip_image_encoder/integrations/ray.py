@@ -43,6 +43,8 @@ class EmbedImages:
         loader: Reads the images; None is `ImageLoader()`.
         filesystem: File system of pyarrow that the paths are in; None is the disk of the actor's machine.
         batch_size: Number of images that pass the model at a time.
+        num_workers: Number of threads that load images; None is as many as the CPUs that Ray gives to the actor, or
+            the cores of this machine where Ray gives none. Images that come over a network want more.
         without: Names of columns that are not handed on, such as `("bytes",)`.
         fingerprint: Fingerprint of the encoder that the job expects; None takes any encoder.
 
@@ -69,10 +71,18 @@ class EmbedImages:
         loader: ImageLoader | None = None,
         filesystem: pa.fs.FileSystem | None = None,
         batch_size: int = 32,
+        num_workers: int | None = None,
         without: Sequence[str] = (),
         fingerprint: str | None = None,
     ) -> None:
-        self._encoder = ImageEncoder(model, backend=backend, device=device, dtype=dtype, loader=loader)
+        self._encoder = ImageEncoder(
+            model,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+            loader=loader,
+            num_workers=_own_cpus() if num_workers is None else num_workers,
+        )
         self._filesystem = filesystem
         self._batch_size = check_count(batch_size, name="batch_size")
         self._without = tuple(without)
@@ -215,6 +225,13 @@ def _share(actors: int, *, spare: int) -> int:
     nodes = sorted(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
     nodes[-1] -= spare
     return next((cpus for cpus in range(max(nodes), 1, -1) if sum(node // cpus for node in nodes) >= actors), 1)
+
+
+def _own_cpus() -> int | None:
+    """Return how many CPUs Ray has given to the actor that this runs in, or None."""
+    if not ray.is_initialized() or ray.get_runtime_context().get_actor_id() is None:
+        return None
+    return int(ray.get_runtime_context().get_assigned_resources().get("CPU", 0)) or None
 
 
 def _fingerprint(settings: dict[str, Any]) -> str:
