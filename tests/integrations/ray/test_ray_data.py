@@ -260,9 +260,9 @@ def test_files_of_another_file_system_are_read_by_the_actors(gallery: Path, once
 
 @pytest.mark.parametrize(("given", "threads"), [(None, 1), (5, 5)])
 def test_an_actor_loads_on_as_many_threads_as_it_has_cpus(given: int | None, threads: int) -> None:
-    @ray.remote(num_cpus=1)
     class Actor:
         def threads(self) -> int:
             return EmbedImages("tiny-shapes", num_workers=given)._encoder.num_workers
 
-    assert ray.get(Actor.remote().threads.remote()) == threads
+    actor: Any = ray.remote(num_cpus=1)(Actor).remote()
+    assert ray.get(actor.threads.remote()) == threads
