@@ -11,8 +11,9 @@ from clip_image_encoder.commands._command import Answer
 from clip_image_encoder.commands.encode import add_encode
 from clip_image_encoder.commands.export import add_export
 from clip_image_encoder.commands.info import add_info
+from clip_image_encoder.commands.measure import add_measure
 
 __all__ = ["ADD_COMMANDS", "Answer"]
 
-ADD_COMMANDS = {"encode": add_encode, "export": add_export, "info": add_info}
+ADD_COMMANDS = {"encode": add_encode, "export": add_export, "info": add_info, "measure": add_measure}
 """What adds each command to the parser, in the order in which `--help` lists them."""
