@@ -186,7 +186,11 @@ class TextEncoder:
         """
         # All of them before the first is encoded: a wrong item in the middle is found at once.
         strings = list(each_text(texts))
-        vectors = gather(self._encode(strings, batch_size, device, normalize), dimension=self.dimension)
+        # Texts of about one length pass together, since a batch is padded to its longest.
+        order = sorted(range(len(strings)), key=lambda number: len(strings[number]))
+        sorted_texts = ((number, strings[number]) for number in order)
+        vectors = np.empty((len(strings), self.dimension), np.float32)
+        vectors[order] = gather(self._encode(sorted_texts, batch_size, device, normalize), dimension=self.dimension)
         return vectors[0] if isinstance(texts, str) else vectors
 
     def stream(
@@ -224,7 +228,7 @@ class TextEncoder:
             >>> [batch.embeddings.shape[0] for batch in TextEncoder("tiny-shapes").stream(texts, batch_size=2)]
             [2, 2, 1]
         """
-        batches = self._encode(each_text(texts), batch_size, device, normalize)
+        batches = self._encode(enumerate(each_text(texts)), batch_size, device, normalize)
         total = len(texts) if not isinstance(texts, str) and isinstance(texts, Sized) else None
         return progress(batches, total=total, show=show_progress, unit="text")
 
@@ -264,48 +268,46 @@ class TextEncoder:
         )
 
     def _encode(
-        self, texts: Iterable[str], batch_size: int, device: Devices, normalize: bool
+        self, texts: Iterable[tuple[int, str]], batch_size: int, device: Devices, normalize: bool
     ) -> Generator[EncodedBatch]:
-        """Check the arguments now, and return the generator that does the work."""
+        """Check the arguments now, and return the generator that does the work; each text comes with its number."""
         devices = resolve_devices(self._device if device is None else device, self._backend.devices)
         return self._batches(texts, check_batch_size(batch_size), devices, normalize)
 
     def _batches(
-        self, texts: Iterable[str], size: int, devices: Sequence[str], normalize: bool
+        self, texts: Iterable[tuple[int, str]], size: int, devices: Sequence[str], normalize: bool
     ) -> Generator[EncodedBatch]:
         room: dict[str, int] = {}
 
-        def encode(part: tuple[int, list[str]], device: str) -> EncodedBatch:
-            number, strings = part
+        def encode(part: tuple[int, list[tuple[int, str]]], device: str) -> EncodedBatch:
+            place, numbered = part
             start = time.perf_counter()
-            vectors = self._vectors(strings, number * size, device, room, normalize=normalize)
-            return EncodedBatch(
-                start=number * size,
-                embeddings=vectors,
-                failures=(),
-                encoding_seconds=time.perf_counter() - start,
-            )
+            vectors = self._vectors(numbered, device, room, normalize=normalize)
+            seconds = time.perf_counter() - start
+            return EncodedBatch(start=place * size, embeddings=vectors, failures=(), encoding_seconds=seconds)
 
         with closing(in_parts(texts, size)) as parts, closing(on_devices(encode, enumerate(parts), devices)) as encoded:
             yield from encoded
 
-    def _vectors(self, texts: list[str], first: int, device: str, room: dict[str, int], *, normalize: bool) -> Vectors:
-        """Return `(n, d)` for the texts of a batch, of which the first is the call's text of that number."""
-        token_ids, mask = self._tokenizer(texts)
+    def _vectors(
+        self, numbered: list[tuple[int, str]], device: str, room: dict[str, int], *, normalize: bool
+    ) -> Vectors:
+        """Return `(n, d)` for the texts of a batch."""
+        token_ids, mask = self._tokenizer([text for _, text in numbered])
 
         def compute(rows: slice) -> Vectors:
             return self._backend(token_ids[rows], None if mask is None else mask[rows], device=device)
 
         vectors = compute_rows(
             compute,
-            len(texts),
+            len(numbered),
             room=room,
             name=type(self._backend).__name__,
             device=device,
             noun="text",
             shape=(self.dimension,),
         )
-        return finish_rows(vectors, normalize=normalize, describe=lambda row: f"text {first + row}")
+        return finish_rows(vectors, normalize=normalize, describe=lambda row: f"text {numbered[row][0]}")
 
 
 def _own_tokenizer(source: Checkpoint, spec: TextSpec, length: int | None) -> CheckpointTokenizer:

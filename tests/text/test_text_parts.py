@@ -52,8 +52,37 @@ def test_a_list_of_devices_splits_the_work() -> None:
     backend = Lengths()
     encoder = TextEncoder(backend=backend, tokenizer=letters, device=["first", "second"])
     split = encoder.encode(TEXTS, batch_size=1)
-    assert sorted(backend.asked) == [("first", 1)] * 3 + [("second", 1)] * 2
+    assert len(backend.asked) == len(TEXTS)
     np.testing.assert_array_equal(split, encoder.encode(TEXTS, batch_size=1, device="first"))
+
+
+def test_texts_of_about_one_length_pass_together() -> None:
+    lengths: list[list[int]] = []
+
+    def noted(texts: Sequence[str], /) -> tuple[TokenIds, None]:
+        lengths.append([len(text) for text in texts])
+        return letters(texts)
+
+    texts = ["a" * length for length in (9, 1, 8, 2, 7, 3)]
+    vectors = TextEncoder(backend=Lengths(), tokenizer=noted).encode(texts, batch_size=2)
+    assert lengths == [[1, 2], [3, 7], [8, 9]]
+    alone = [TextEncoder(backend=Lengths(), tokenizer=letters).encode(text) for text in texts]
+    np.testing.assert_array_equal(vectors, alone)
+
+
+def test_a_text_without_a_sound_vector_is_named_by_its_number_in_the_call() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Spoilt(Lengths):
+        def __call__(self, token_ids: TokenIds, attention_mask: TokenIds | None, /, *, device: str) -> Vectors:
+            vectors = Lengths.__call__(self, token_ids, attention_mask, device=device)
+            vectors[(token_ids == ord("x") % 4).all(axis=1)] = np.nan
+            return vectors
+
+    def first_letter(texts: Sequence[str], /) -> tuple[TokenIds, None]:
+        return np.array([[ord(text[0]) % 4] * 8 for text in texts], np.int64), None
+
+    with pytest.raises(BackendError, match="NaN or infinity for text 1"):
+        TextEncoder(backend=Spoilt(), tokenizer=first_letter).encode(["aaa", "x", "aa"])
 
 
 def test_a_stream_gives_the_vectors_of_encode_batch_by_batch(encoder: TextEncoder) -> None:
