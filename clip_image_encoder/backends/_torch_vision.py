@@ -76,7 +76,8 @@ class TorchVision:
             moved = self._as_bytes(pixels, device)
             height, width = moved.shape[1:3]
             parts = moved.split(self._at_once((height, width))) if device == "cpu" else (moved,)
-            features: Vectors = torch.cat([tower(part, output).to("cpu", torch.float32) for part in parts]).numpy()
+            run = partial(_compiled, tower) if self.compile else tower
+            features: Vectors = torch.cat([run(part, output).to("cpu", torch.float32) for part in parts]).numpy()
         return features
 
     def _at_once(self, size: tuple[int, int]) -> int:
@@ -107,3 +108,15 @@ class TorchVision:
         pixels = reference_pixels(self.pixel_format.size or self.checkpoint.vision.image_size)
         features = exact.features(exact.load("cpu"), pixels, output=self._pooled, device="cpu")
         return Reference(inputs=(pixels,), vector=one_vector(features))
+
+
+def _compiled(tower: VisionTower, pixels: Tensor, output: Output) -> Tensor:
+    """Run a compiled tower, of which one form serves every batch size.
+
+    torch compiles once for the size that comes first and once more for others, unless it is told that the size varies;
+    it takes 1 for a size of its own.
+    """
+    batch = pixels if len(pixels) > 1 else torch.cat([pixels, pixels])
+    torch._dynamo.mark_dynamic(batch, 0)
+    features: Tensor = tower(batch, output)
+    return features[: len(pixels)]

@@ -44,6 +44,19 @@ def test_a_compiled_tower_gives_the_same_features(
 
 
 @needs_compiler
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_another_batch_size_is_not_compiled_anew(
+    compiled: TorchBackend, count: int, clip: Saved, pixels: NDArray[np.uint8]
+) -> None:
+    compiled(pixels, output="pooled", device="cpu")
+    with torch.compiler.set_stance("fail_on_recompile"):
+        features = compiled(pixels[:count], output="pooled", device="cpu")
+    expected = clip.backend()(pixels[:count], output="pooled", device="cpu")
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+
+
+@needs_compiler
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore")
 def test_a_fork_does_without_what_was_compiled(compiled: TorchBackend, pixels: NDArray[np.uint8]) -> None:
