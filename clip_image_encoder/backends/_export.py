@@ -47,8 +47,12 @@ def _export_vision(graph: VisionGraph, file: Path) -> list[Example]:
     if graph.pixels == "float32":
         pixels = generator.normal(size=(3, 3, height, width)).astype(np.float32)
     module = _Vision(graph).eval()
+    # Of the whole tower, before anything is left out of it.
+    example = _example(module, pixels)
+    if graph.output == "pooled" and module.tower.leave_pooled:
+        module.tower.leave_pooled(module.tower.model)
     _write(module, file, {"pixels": pixels}, [{0: Dim.DYNAMIC}])
-    return [_example(module, pixels)]
+    return [example]
 
 
 def _export_text(graph: TextGraph, file: Path) -> list[Example]:

@@ -15,7 +15,7 @@ from clip_image_encoder.protocols import Output
 __all__ = ["Graph", "Run", "TextGraph", "VisionGraph"]
 
 # Counts up when the same description is exported to another graph.
-_VERSION = 3
+_VERSION = 4
 
 
 class Run(Protocol):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from clip_image_encoder.errors import ContractError
 from clip_image_encoder.protocols import Output
 
-__all__ = ["TextTower", "VisionTower", "bare", "build"]
+__all__ = ["OfClassToken", "TextTower", "VisionTower", "bare", "build"]
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -30,6 +30,8 @@ class VisionTower(nn.Module):
 
     Attributes:
         prepared: Module that the pixels pass before `features`; the backend puts normalizing there, if it has to.
+        leave_pooled: Called with the model, changes it in place to a faster one that gives the same "pooled" and
+            nothing else; None where the family has none.
     """
 
     def __init__(
@@ -47,10 +49,28 @@ class VisionTower(nn.Module):
         self.dimension = dimension
         self.pixels = pixels
         self.prepared: nn.Module = nn.Identity()
+        self.leave_pooled: Callable[[Any], None] | None = None
 
     def forward(self, pixels: Tensor, output: Output) -> Tensor:
         """Return features for pixels `(n, H, W, 3)` in 0..255."""
         return self.features(self.model, self.prepared(pixels), output)
+
+
+class OfClassToken(nn.Module):
+    """A layer that is given the first of an image's tokens alone.
+
+    Args:
+        layer: From `(n, 1, d)` to any shape.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return what the layer makes of the first token, for `(n, tokens, d)`."""
+        result: Tensor = self.layer(tokens[:, :1])
+        return result
 
 
 class TextTower(nn.Module):

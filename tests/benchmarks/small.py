@@ -242,7 +242,7 @@ def main() -> None:
         row("first image's vector, s", bench.first("images", bench.images, (*OURS, THEIRS)), 2)
         row("first text's vector, s", bench.first("texts", bench.texts, SYSTEMS), 2)
         row("resident after 1,000 images, MB", bench.memory(), 0)
-        rows = (
+        rows: tuple[tuple[str, str, list[str], Sequence[str], Job], ...] = (
             ("images", "", bench.images[: bench.count], (*OURS, THEIRS), {}),
             ("texts", " in batches of 32", bench.texts, SYSTEMS, {}),
             ("texts", " one by one", bench.texts[:64], SYSTEMS, {"batch": 1}),
