@@ -11,15 +11,13 @@ import json
 import os
 import random
 import statistics
-import subprocess
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any
 
 from clip_image_encoder.export import export
 from tests.benchmarks.bench import processor
@@ -31,10 +29,10 @@ from tests.benchmarks.checkpoint import (
     save_texts_for_fastembed,
     save_tokenizer,
 )
+from tests.benchmarks.small_process import Figures, Job, Worker, packages, size, versions
 
 OURS, THEIRS = ("onnx", "openvino"), "fastembed"
 SYSTEMS = (*OURS, THEIRS, "sentence-transformers")
-_WORKER = Path(__file__).with_name("small_worker.py")
 _IN_MEMORY = 1000
 _TRIED = 128
 _WORDS = (
@@ -52,47 +50,6 @@ _WORDS = (
     "window",
     "cat",
 )
-
-Job: TypeAlias = dict[str, Any]
-Figures: TypeAlias = dict[str, float]
-
-
-class Worker:
-    """One system in a process of its own, which works on jobs."""
-
-    def __init__(self, python: Path, system: str, folder: Path) -> None:
-        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed below
-        self._process = subprocess.Popen(
-            [python, "-I", "-W", "ignore", _WORKER, system, folder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            env=os.environ | {"HF_HUB_OFFLINE": "1"},
-        )
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait()
-        self._errors.close()
-
-    def work(self, job: Job) -> Figures:
-        """Return the figures of one job."""
-        assert self._process.stdin
-        assert self._process.stdout
-        print(json.dumps(job), file=self._process.stdin, flush=True)
-        line = self._process.stdout.readline()
-        if not line:
-            self._errors.seek(0)
-            raise SystemExit(f"{self._process.args!r} failed:\n{self._errors.read()}")
-        answer: Figures = json.loads(line)
-        return answer
 
 
 class Bench:
@@ -182,16 +139,6 @@ class Bench:
         )
 
 
-def packages(python: Path) -> Path:
-    """Return the folder of an environment's packages."""
-    return next(python.parent.parent.glob("lib/python*/site-packages"))
-
-
-def size(folder: Path) -> float:
-    """Return the megabytes of the files below a folder."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink()) / 1e6
-
-
 def row(what: str, figures: Figures, digits: int) -> None:
     """Print one row: the figures, and their ratios to fastembed's."""
     cells = []
@@ -234,8 +181,8 @@ def main() -> None:
             images = Path(temporary) / "images"
             draw_pictures(images)
         bench = Bench(options.environments, folders, images, options.rounds, options.count)
-        versions = {system: _versions(bench.pythons[system]) for system in SYSTEMS}
-        print(f"{processor()}, {os.cpu_count()} cores; {versions}\n")
+        found = {system: versions(bench.pythons[system]) for system in SYSTEMS}
+        print(f"{processor()}, {os.cpu_count()} cores; {found}\n")
         bench.find_best()
         print(f"fastembed's best settings: {bench.best}\n\n| | {' | '.join(SYSTEMS)} |\n|{' --- |' * 5}", flush=True)
         row("site-packages, MB", {system: size(packages(python)) for system, python in bench.pythons.items()}, 0)
@@ -251,12 +198,6 @@ def main() -> None:
             rates, computing = bench.rates(kind, inputs, systems, **other)
             row(f"{kind}/s{how}", rates, 1)
             row(f"core-ms, one of {kind}{how}", computing, 1)
-
-
-def _versions(python: Path) -> str:
-    names = ("onnxruntime", "openvino", "fastembed", "sentence_transformers", "torch", "pillow", "tokenizers")
-    found = {file.name.split("-")[0]: file.name.split("-")[1] for file in packages(python).glob("*-*.dist-info")}
-    return ", ".join(f"{name} {found[name].removesuffix('.dist')}" for name in names if name in found)
 
 
 if __name__ == "__main__":
