@@ -225,6 +225,37 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def bench_small(session: nox.Session) -> None:
+    """Compare exported folders with fastembed and sentence-transformers: nox -s bench_small [-- --images FOLDER]."""
+    torch = nox.project.dependency_groups(PYPROJECT, "torch")
+    # open_clip's wheel has CLIP's vocabulary: nothing of it is imported.
+    session.install("build", "-e", ".[onnx,openvino,export]", *torch)
+    session.install("--no-deps", "open-clip-torch")
+    place = Path(session.create_tmp()).resolve()
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(place / "wheel"))
+    slim = [need for need in nox.project.dependency_groups(PYPROJECT, "slim") if not need.startswith("pytest")]
+    needs = {
+        "onnx": [*slim, "onnxruntime"],
+        "openvino": [*slim, "openvino", "filelock"],
+        "fastembed": ["fastembed"],
+        # torch first: the CPU's build, and nothing pulls another.
+        "sentence-transformers": [*torch, "sentence-transformers", "pillow"],
+    }
+    for system, packages in needs.items():
+        python = str(place / system / "bin" / "python")
+        session.run("python", "-m", "venv", "--clear", str(place / system))
+        session.run(python, "-m", "pip", "install", "--quiet", *packages, external=True)
+        if system in ("onnx", "openvino"):
+            wheels = map(str, (place / "wheel").glob("*.whl"))
+            session.run(python, "-m", "pip", "install", "--quiet", "--no-deps", *wheels, external=True)
+    try:
+        arguments = ("--environments", str(place), *session.posargs)
+        session.run("python", "-W", "ignore", "-m", "tests.benchmarks.small", *arguments)
+    finally:
+        shutil.rmtree(place)
+
+
+@nox.session(default=False)
 def bench_models(session: nox.Session) -> None:
     """Measure the towers of public checkpoints, on random weights: nox -s bench_models [-- --rounds 3]; 20 minutes."""
     session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, "open_clip"))

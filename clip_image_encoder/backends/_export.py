@@ -49,11 +49,15 @@ def _export_vision(graph: VisionGraph, file: Path) -> list[Example]:
     if graph.pixels == "float32":
         pixels = generator.normal(size=(3, 3, height, width)).astype(np.float32)
     module = _Vision(graph).eval()
-    _write(module, file, {"pixels": pixels}, [{0: Dim.DYNAMIC}])
     known: NDArray[Any] = reference_pixels((height, width))
     if graph.pixels == "float32":
         known = _normalized(known, graph.pixel_format)
-    return [_example(module, known), _example(module, pixels)]
+    # Of the whole tower, before anything is left out of it.
+    examples = [_example(module, known), _example(module, pixels)]
+    if graph.output == "pooled" and module.tower.leave_pooled:
+        module.tower.leave_pooled(module.tower.model)
+    _write(module, file, {"pixels": pixels}, [{0: Dim.DYNAMIC}])
+    return examples
 
 
 def _export_text(graph: TextGraph, file: Path) -> list[Example]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from clip_image_encoder.errors import ContractError
 from clip_image_encoder.protocols import Output
 
-__all__ = ["TextTower", "VisionTower", "bare", "build"]
+__all__ = ["OfClassToken", "TextTower", "VisionTower", "bare", "build"]
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -27,6 +27,8 @@ class VisionTower(nn.Module):
         pixels: "bytes" is what is said above, for a network whose patch embedding takes over mean and std;
             "normalized" gives `features` normalized pixels `(n, 3, H, W)` in the dtype of the weights, for a network
             that begins with anything else.
+        leave_pooled: Called with the model, changes it in place to a faster one that gives the same "pooled" and
+            nothing else, for graphs; None where the family has none.
 
     Attributes:
         prepared: Module that the pixels pass before `features`; the backend puts normalizing there, if it has to.
@@ -39,6 +41,7 @@ class VisionTower(nn.Module):
         *,
         dimension: int,
         pixels: Literal["bytes", "normalized"] = "bytes",
+        leave_pooled: Callable[[Any], None] | None = None,
     ) -> None:
         super().__init__()
         _check_filled(model)
@@ -47,10 +50,28 @@ class VisionTower(nn.Module):
         self.dimension = dimension
         self.pixels = pixels
         self.prepared: nn.Module = nn.Identity()
+        self.leave_pooled = leave_pooled
 
     def forward(self, pixels: Tensor, output: Output) -> Tensor:
         """Return features for pixels `(n, H, W, 3)` in 0..255."""
         return self.features(self.model, self.prepared(pixels), output)
+
+
+class OfClassToken(nn.Module):
+    """A layer that is given the first of an image's tokens alone.
+
+    Args:
+        layer: From `(n, 1, d)` to any shape.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return what the layer makes of the first token, for `(n, tokens, d)`."""
+        result: Tensor = self.layer(tokens[:, :1])
+        return result
 
 
 class TextTower(nn.Module):
