@@ -16,7 +16,19 @@ import clip_image_encoder.models
 from clip_image_encoder import ImageEncoder, MissingExtraError, TextEncoder
 
 ABSENT = ("torch", "transformers", "safetensors", "scipy", "sklearn", "nncf", "onnx", "onnxscript", "ftfy")
-MODULES = ("cache", "compact", "export", "folder", "images", "measure", "models", "pooling", "preprocess", "serving", "testing")
+MODULES = (
+    "cache",
+    "compact",
+    "export",
+    "folder",
+    "images",
+    "measure",
+    "models",
+    "pooling",
+    "preprocess",
+    "serving",
+    "testing",
+)
 TOWERS = ("TextTower", "VisionTower", "build")
 FOLDER = Path(os.environ["EXPORTED"])
 
