@@ -27,7 +27,12 @@ class LoadedImage(Prepared):
 
 @runtime_checkable
 class Prepares(Protocol):
-    """An encoder that does by itself what can be done for one input alone."""
+    """An encoder that loads one input by itself, on threads of whoever calls it."""
+
+    @property
+    def _num_workers(self) -> int:
+        """Number of threads that it would load on."""
+        ...
 
     def _prepare(self, item: object, /) -> Prepared:
         """Return what the encoder may be called with instead of the input; any thread may call it.

@@ -150,6 +150,10 @@ class CachedEncoder:
 
         return progress(run(), total=inputs.total, show=show_progress)
 
+    @property
+    def _num_workers(self) -> int:
+        return self._encoder.num_workers
+
     def _prepare(self, item: object, /) -> NamedImage:
         """Look for an image in the cache, and load it if it isn't there, to be encoded later in its place."""
         image = named(self.loader, self._kind(None, normalize=True), item)

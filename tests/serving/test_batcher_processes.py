@@ -53,7 +53,7 @@ def test_a_program_ends_though_calls_wait_and_when_the_batch_that_has_begun_is_d
 
     slow = MicroBatcher(ImageEncoder(backend=Slow()), max_batch_size=1)
     for _ in range(100):
-        slow._room.enter(picture)
+        slow._queue.put(picture)
     begun.wait()
     print("the end", flush=True)
     """
@@ -80,7 +80,7 @@ def test_a_fork_ends_by_itself_though_its_parents_queue_was_locked() -> None:
     locked, forked = threading.Event(), threading.Event()
 
     def hold():
-        with batcher._room._lock:
+        with batcher._queue._lock:
             locked.set()
             forked.wait()
 
