@@ -26,11 +26,15 @@ class LoadingPool:
     Args:
         encoder: Loads one input on any thread.
         counter: Of the batcher.
+
+    Attributes:
+        threads: Number of threads, at most.
     """
 
     def __init__(self, encoder: Prepares, counter: Counter) -> None:
         self._encoder, self._counter = encoder, counter
-        self._crew = Crew(max(_LEAST, encoder._num_workers))
+        self.threads = max(_LEAST, encoder._num_workers)
+        self._crew = Crew(self.threads)
 
     def load(self, call: Call, settle: Callable[[Call, bool], bool]) -> None:
         """Have a thread load a call, as soon as one is free.

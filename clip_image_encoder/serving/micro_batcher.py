@@ -173,8 +173,7 @@ class MicroBatcher(Generic[_Item]):
     def _begin(self) -> None:
         self._counter = Counter()
         pool = LoadingPool(self._encoder, self._counter) if isinstance(self._encoder, Prepares) else None
-        # As in a stream, two batches at a time are pixels: the others are files, which are smaller.
-        self._queue = CallQueue(self._max_queue, pool, ahead=2 * self._size)
+        self._queue = CallQueue(self._max_queue, pool, batch_size=self._size)
         self._worker = Worker(self._queue, pool, self._encoder, self._counter, size=self._size, wait=self._wait)
         self._worker.start()
         # A batcher that is forgotten ends its thread. Its finalizer runs on any thread, at any place, and must

@@ -28,11 +28,14 @@ class CallQueue:
     Args:
         max_calls: Number of calls that may wait or load; None sets no limit.
         pool: Loads calls; None where the encoder does all by itself.
-        ahead: Number of calls that may load or be ready: the others keep what they came with, which is smaller.
+        batch_size: Number of calls that are encoded at a time, at most.
     """
 
-    def __init__(self, max_calls: int | None, pool: LoadingPool | None, *, ahead: int) -> None:
-        self._max_calls, self._pool, self._ahead = max_calls, pool, ahead
+    def __init__(self, max_calls: int | None, pool: LoadingPool | None, *, batch_size: int) -> None:
+        self._max_calls, self._pool = max_calls, pool
+        # As in a stream, two batches at a time are pixels, and one more image for each thread, which may take long.
+        # The others stay files, which are smaller.
+        self._ahead = 2 * batch_size + (pool.threads if pool else 0)
         self._arrived: deque[Call] = deque()
         self._loading: dict[Call, None] = {}
         self._ready: deque[Call] = deque()

@@ -150,21 +150,21 @@ def test_images_load_on_as_many_threads_as_the_encoder_has_and_at_least_two(
     assert slow.most == threads
 
 
-def test_no_more_than_two_batches_are_pixels(slow: Loads) -> None:
+def test_no_more_than_two_batches_and_an_image_for_each_thread_are_pixels(slow: Loads) -> None:
     """The other calls keep their files, while the model has a batch of one."""
     backend = GatedBackend()
     backend.gate.clear()
     slow.go_on.set()
-    with MicroBatcher(ImageEncoder(backend=backend), max_wait_ms=0, max_batch_size=3) as batcher:
+    with MicroBatcher(ImageEncoder(backend=backend, num_workers=2), max_wait_ms=0, max_batch_size=3) as batcher:
         calls = [batcher._queue.put(slow.image())]
         try:
             while backend.waiting == 0:
                 threading.Event().wait(0.001)
             calls += [batcher._queue.put(slow.image()) for _ in range(20)]
-            slow.wait_for(begun=7)
+            slow.wait_for(begun=9)
             while batcher._queue._loading:
                 threading.Event().wait(0.001)
-            assert (slow.begun, batcher.stats.queue_depth) == (7, 20)
+            assert (slow.begun, batcher.stats.queue_depth) == (9, 20)
         finally:
             backend.gate.set()
         for call in calls:

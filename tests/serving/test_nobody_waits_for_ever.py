@@ -138,13 +138,17 @@ def test_an_error_that_can_not_be_shown_is_named_to_its_own_caller_only() -> Non
 def test_a_batcher_that_breaks_down_is_closed_to_those_who_wait_and_those_who_come(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    all_wait = threading.Event()
+
     def broken(self: Worker, group: object) -> None:
+        assert all_wait.wait(20)
         raise MemoryError
 
     monkeypatch.setattr(Worker, "_outcomes", broken)
     batcher = MicroBatcher(ImageEncoder(backend=ToyBackend()), max_batch_size=1)
-    outcomes = outcomes_of(batcher, [PICTURE, PICTURE, PICTURE])
-    assert [type(outcome) for outcome in outcomes] == [ClosedError] * 3
+    calls = [batcher._queue.put(PICTURE) for _ in range(3)]
+    all_wait.set()
+    assert [type(call.exception(timeout=20)) for call in calls] == [ClosedError] * 3
     with pytest.raises(ClosedError):
         batcher.encode(PICTURE)
     batcher.close()
