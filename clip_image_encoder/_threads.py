@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
-from threading import Thread, current_thread
+from threading import Lock, Thread, current_thread
 from typing import Any, TypeVar
 
 from clip_image_encoder.errors import ConfigurationError
 
-__all__ = ["in_order", "in_parts"]
+__all__ = ["Crew", "in_order", "in_parts"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -47,7 +47,7 @@ def in_order(
     process = os.getpid()
     source_error: Exception | None = None
     pending: deque[Future[_Result]] = deque()
-    crew = _Crew(workers)
+    crew = Crew(workers)
     try:
         while True:
             try:
@@ -99,32 +99,45 @@ def in_parts(items: Iterable[_Item], size: int) -> Generator[list[_Item]]:
             return
 
 
-class _Crew:
+class Crew:
     """A few threads that call functions, started as there is work for them.
 
     Unlike those of ThreadPoolExecutor they are daemons, and the program's end waits for them a second, not
     until their reads have ended.
+
+    Args:
+        size: number of threads, at most.
     """
 
     def __init__(self, size: int) -> None:
         self._to_start = size
+        self._starting = Lock()
         self._threads: list[_Worker] = []
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         # Called at the program's end, too: a thread that is cut off inside a model can crash the process.
         self.end = weakref.finalize(self, _end_threads, self._threads, self._tasks)
 
     def submit(self, function: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
-        """Return the future of a call, which a thread makes when it comes to it."""
+        """Return the future of a call, which a thread makes when it comes to it; several threads may submit."""
         future: Future[_Result] = Future()
         if self._to_start:
-            self._start_another()
+            with self._starting:
+                self._start_another()
         if self._threads:
             self._tasks.put((future, function, item))
         else:
             _work_on(future, function, item)
         return future
 
+    def close(self) -> None:
+        """Start no more threads, and end those there are."""
+        with self._starting:
+            self._to_start = 0
+        self.end()
+
     def _start_another(self) -> None:
+        if not self._to_start:
+            return
         thread = _Worker(self._tasks, number=len(self._threads))
         try:
             thread.start()

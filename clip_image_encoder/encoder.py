@@ -24,6 +24,7 @@ from clip_image_encoder._fit import (
     load_backend,
     take_backend,
 )
+from clip_image_encoder._prepared import LoadedImage, are_prepared
 from clip_image_encoder._progress import progress
 from clip_image_encoder.arrays import Pixels, Vectors
 from clip_image_encoder.backends import Load, load_of
@@ -269,17 +270,24 @@ class ImageEncoder:
     ) -> Generator[EncodedBatch]:
         batches = run(
             inputs.images,
-            self._load,
+            self._pixels_of,
             backend=self._backend,
             pooling=self._pooling,
             device=self._device if device is None else device,
             batch_size=batch_size,
             # Threads are not worth their start for a single image, which is what a server sends.
-            num_workers=0 if inputs.total == 1 else self._num_workers,
+            num_workers=0 if inputs.total == 1 or are_prepared(inputs.images) else self._num_workers,
             normalize=normalize,
             on_error=on_error,
         )
         return progress(batches, total=inputs.total, show=show_progress)
+
+    def _prepare(self, item: object, /) -> LoadedImage:
+        """Load an image, to be encoded later in its place."""
+        return LoadedImage(self._load(item))
+
+    def _pixels_of(self, item: object) -> Pixels:
+        return item.pixels if isinstance(item, LoadedImage) else self._load(item)
 
     def _load(self, item: object) -> Pixels:
         """Turn one input into pixels; runs on the loading threads."""

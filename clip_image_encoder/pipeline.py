@@ -130,7 +130,7 @@ def _run(
             encoding_seconds=seconds,
         )
 
-    loading = _load_batches(images, gate.behind(load) if gate else load, size=batch_size, workers=num_workers)
+    loading = _load_batches(images, load, gate=gate, size=batch_size, workers=num_workers)
     with closing(loading) as loaded:
         batches = until_failure(loaded) if on_error == "raise" else loaded
         with closing(on_devices(encode, batches, devices)) as encoded:
@@ -167,7 +167,7 @@ def on_devices(
 
 
 def _load_batches(
-    images: Iterable[object], load: Callable[[object], Pixels], *, size: int, workers: int
+    images: Iterable[object], load: Callable[[object], Pixels], *, gate: Gate | None, size: int, workers: int
 ) -> Generator[LoadedBatch]:
     """Load inputs on threads, up to a batch ahead of the model, and hand them on in order."""
 
@@ -181,7 +181,9 @@ def _load_batches(
             loaded = error.at(index)
         return loaded, time.perf_counter() - start
 
-    with closing(in_order(load_or_fail, enumerate(images), workers=workers, ahead=2 * size)) as loaded:
+    # The clock of an input starts behind the gate: who waits there doesn't load.
+    function = gate.behind(load_or_fail) if gate else load_or_fail
+    with closing(in_order(function, enumerate(images), workers=workers, ahead=2 * size)) as loaded:
         for start, items in zip(itertools.count(step=size), in_parts(loaded, size), strict=False):
             pixels, seconds = zip(*items, strict=True)
             yield LoadedBatch(start=start, items=pixels, loading_seconds=sum(seconds))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from clip_image_encoder._arguments import check_number
 from clip_image_encoder._devices import Devices
-from clip_image_encoder._forks import in_forks
+from clip_image_encoder._forks import in_forks, never_destroy
 from clip_image_encoder.arrays import PixelFormat
 from clip_image_encoder.backends._calibration import Calibration, Quantizer
 from clip_image_encoder.backends._graph import Graph, Run
@@ -54,8 +55,7 @@ class OpenVino:
     @property
     def devices(self) -> Sequence[str]:
         """What there is, as "cpu", "gpu.0" and so on; the CPU first."""
-        _POOL.enter()
-        return tuple(name.lower() for name in openvino.Core().available_devices)
+        return tuple(name.lower() for name in _CORE.get().available_devices)
 
     @property
     def fingerprint(self) -> str:
@@ -76,9 +76,8 @@ class OpenVino:
         Raises:
             BackendError: This process was forked from one in which OpenVINO ran.
         """
-        _POOL.enter()
         settings = _settings(_HINTS[self.dtype])
-        core, name = openvino.Core(), device.upper()
+        core, name = _CORE.get(), device.upper()
         if kept is None or not os.access(kept, os.W_OK):
             return _runner(core.compile_model(file, name, settings))
         # OpenVINO reads what another process is still writing, unless they take turns.
@@ -87,7 +86,7 @@ class OpenVino:
 
     def open_exactly(self, file: Path) -> Run:
         """Load a graph on the CPU, and keep nothing: it may still lie where it won't be looked for."""
-        return _runner(openvino.Core().compile_model(file, "CPU", _settings("f32")))
+        return _runner(_CORE.get().compile_model(file, "CPU", _settings("f32")))
 
     @property
     def _quantizer(self) -> Quantizer:
@@ -99,32 +98,40 @@ class OpenVino:
         )
 
 
-class _Pool:
-    """OpenVINO's threads: one pool in a process, which a forked process does not have and waits for now and then."""
+class _Core:
+    """OpenVINO's core, one in a process: to make one takes milliseconds, since it loads a plugin for each device.
+
+    Its threads are what a forked process does not have, and waits for now and then.
+    """
 
     def __init__(self) -> None:
-        self._is_entered = self._is_lost = False
+        self._lock = Lock()
+        self._core: openvino.Core | None = None
+        self._is_lost = False
 
-    def enter(self) -> None:
-        """Make sure that the pool is this process's own.
+    def get(self) -> openvino.Core:
+        """Return the core, which is made when it is first asked for.
 
         Raises:
-            BackendError: it is that of the process from which this one was forked.
+            BackendError: It is that of the process from which this one was forked.
         """
         if self._is_lost:
             raise BackendError(
                 "OpenVINO can't run in a process that was forked from one in which it ran; make the encoder in the "
                 "forked process only, start processes with multiprocessing's 'spawn', or use backend='onnx'"
             )
-        if not self._is_entered:
-            self._is_entered = True
-            in_forks(self, _Pool._lose)
+        with self._lock:
+            if self._core is None:
+                in_forks(self, _Core._lose)
+                self._core = openvino.Core()
+            return self._core
 
     def _lose(self) -> None:
         self._is_lost = True
+        never_destroy(self._core)
 
 
-_POOL = _Pool()
+_CORE = _Core()
 
 
 class OpenVinoBackend(GraphBackend):
@@ -161,7 +168,7 @@ class OpenVinoBackend(GraphBackend):
         least_cosine: float = LEAST_COSINE,
         verify: bool = True,
     ) -> None:
-        _POOL.enter()
+        _CORE.get()
         runtime = OpenVino(dtype=_checked(dtype), calibration=calibration, least_cosine=least_cosine)
         super().__init__(checkpoint, runtime, pixel_format=pixel_format, device=device, verify=verify)
 
@@ -196,7 +203,7 @@ class OpenVinoTextBackend(GraphTextBackend):
         least_cosine: float = LEAST_COSINE,
         verify: bool = True,
     ) -> None:
-        _POOL.enter()
+        _CORE.get()
         runtime = OpenVino(dtype=_checked(dtype), least_cosine=least_cosine)
         super().__init__(checkpoint, runtime, device=device, verify=verify)
 
@@ -215,7 +222,7 @@ def _checked(dtype: str) -> str:
     name = "float32" if dtype == "auto" else dtype
     if name not in _HINTS:
         raise ConfigurationError(f"openvino has no dtype {dtype!r}; it has auto, {', '.join(_HINTS)}")
-    if name == "bfloat16" and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if name == "bfloat16" and "BF16" not in _CORE.get().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise ConfigurationError("this processor has no instructions for bfloat16; use dtype='float32' or 'int8'")
     return name
 
@@ -251,7 +258,7 @@ def _quantize(file: Path, samples: Sequence[Inputs], target: Path) -> None:
     import nncf
 
     fitted = nncf.quantize(
-        openvino.Core().read_model(file),
+        _CORE.get().read_model(file),
         nncf.Dataset(samples),
         model_type=nncf.ModelType.TRANSFORMER,
         subset_size=len(samples),

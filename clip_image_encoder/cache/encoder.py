@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
+from dataclasses import replace
 from functools import partial
 from threading import Lock
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol
 
 import numpy as np
 
-from clip_image_encoder._arguments import check_batch_size, check_on_error
+from clip_image_encoder._arguments import available_cores, check_batch_size, check_on_error
 from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._forks import in_forks
+from clip_image_encoder._gate import Gate
+from clip_image_encoder._prepared import are_prepared
 from clip_image_encoder._progress import progress
 from clip_image_encoder._threads import in_order, in_parts
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.batches import EncodedBatch, gather, until_failure
+from clip_image_encoder.cache.named import Name, NamedImage, load, name_or_place, named
 from clip_image_encoder.encoder import ImageEncoder
 from clip_image_encoder.errors import ImageError
 from clip_image_encoder.images import ImageInput, ImageLoader
@@ -27,10 +30,7 @@ from clip_image_encoder.images.several import Inputs, inputs_of
 
 __all__ = ["CachedEncoder", "EmbeddingCache"]
 
-_Name: TypeAlias = bytes | int
-"""What an image is known by: the key of its content; or its place among all, if it can't be read and has no key."""
-
-_Encode: TypeAlias = Callable[[list[ImageInput], int], Generator[EncodedBatch]]
+_Encode = Callable[[list[ImageInput], int], Generator[EncodedBatch]]
 """`ImageEncoder.stream`, called with images and a batch size."""
 
 
@@ -136,36 +136,100 @@ class CachedEncoder:
         self, inputs: Inputs, batch_size: int, device: Devices, normalize: bool, show_progress: bool | None
     ) -> Generator[EncodedBatch]:
         size = check_batch_size(batch_size)
-        kind = self._fingerprint + ("" if normalize else " not normalized")
-        if device is not None:
-            # Devices of one kind compute the same, and "auto" is another dtype on another kind.
-            names = resolve_devices(device, self._encoder.backend.devices)
-            kind += " on " + ", ".join(sorted({name.partition(":")[0] for name in names}))
-        loader = self._encoder.loader
-        workers = 0 if inputs.total == 1 else self._encoder.num_workers
+        kind, gate = self._kind(device, normalize=normalize), self._gate(device)
         encode = partial(self._encoder.stream, device=device, normalize=normalize, show_progress=False)
 
         def run() -> Generator[EncodedBatch]:
-            named = in_order(partial(_name, loader, kind), enumerate(inputs.images), workers=workers, ahead=2 * size)
-            with closing(named):
-                for start, part in zip(itertools.count(step=size), in_parts(named, size), strict=False):
-                    yield self._encode_part(part, start, encode)
+            on_its_way: set[Name] = set()
+            with closing(self._load(inputs, size, kind, gate, on_its_way)) as loaded:
+                for start, part in zip(itertools.count(step=size), in_parts(loaded, size), strict=False):
+                    with gate.closed() if gate else nullcontext():
+                        batch = self._encode_part(part, start, encode)
+                    on_its_way.difference_update(image.name for image in part)
+                    yield batch
 
         return progress(run(), total=inputs.total, show=show_progress)
+
+    @property
+    def _num_workers(self) -> int:
+        return self._encoder.num_workers
+
+    def _prepare(self, item: object, /) -> NamedImage:
+        """Look for an image in the cache, and load it if it isn't there, to be encoded later in its place."""
+        image = named(self.loader, self._kind(None, normalize=True), item)
+        vector = self._look_up([image.name]).get(image.name)
+        return load(self._encoder, replace(image, vector=vector))
 
     def _renew(self) -> None:
         self._lock = Lock()
 
-    def _encode_part(self, part: Sequence[tuple[_Name, object]], start: int, encode: _Encode) -> EncodedBatch:
+    def _kind(self, device: Devices, *, normalize: bool) -> str:
+        """Return what decides a vector besides the image.
+
+        Raises:
+            ConfigurationError: There is no such device.
+        """
+        kind = self._fingerprint + ("" if normalize else " not normalized")
+        if device is None:
+            return kind
+        # Devices of one kind compute the same, and "auto" is another dtype on another kind.
+        names = resolve_devices(device, self._encoder.backend.devices)
+        return f"{kind} on {', '.join(sorted({name.partition(':')[0] for name in names}))}"
+
+    def _gate(self, device: Devices) -> Gate | None:
+        """Return what holds loading threads back while a model on the CPU computes, as in `ImageEncoder`."""
+        given = self._encoder._device if device is None else device
+        is_cpu = set(resolve_devices(given, self._encoder.backend.devices)) == {"cpu"}
+        return Gate() if is_cpu and self._encoder.num_workers <= available_cores() else None
+
+    def _load(
+        self, inputs: Inputs, size: int, kind: str, gate: Gate | None, on_its_way: set[Name]
+    ) -> Generator[NamedImage]:
+        """Yield the images in their order, each with its vector or loaded; threads work up to a batch ahead."""
+        workers = 0 if inputs.total == 1 or are_prepared(inputs.images) else self._encoder.num_workers
+        name_it, load_it = partial(name_or_place, self.loader, kind), partial(load, self._encoder)
+        with_names = in_order(
+            gate.behind(name_it) if gate else name_it, enumerate(inputs.images), workers=workers, ahead=max(size, 2)
+        )
+        loaded = in_order(
+            gate.behind(load_it) if gate else load_it,
+            self._look_up_parts(in_parts(with_names, size), on_its_way),
+            workers=workers,
+            ahead=max(size, 2),
+        )
+        with closing(with_names), closing(loaded):
+            yield from loaded
+
+    def _look_up_parts(self, parts: Iterable[list[NamedImage]], on_its_way: set[Name]) -> Generator[NamedImage]:
+        """Yield the images with the vectors that the cache has; one lookup for each part.
+
+        Args:
+            parts: The images.
+            on_its_way: Names of images that come before; it grows by those of each part.
+        """
+        for part in parts:
+            found = self._look_up([image.name for image in part if image.vector is None])
+            for image in part:
+                yield replace(image, vector=found.get(image.name, image.vector), follows=image.name in on_its_way)
+                on_its_way.add(image.name)
+
+    def _encode_part(self, part: Sequence[NamedImage], start: int, encode: _Encode) -> EncodedBatch:
         """Return the vectors of images that follow each other.
 
         Args:
-            part: What each image is known by, and what is encoded if its vector is not in the cache.
+            part: The images.
             start: Place of the first of them among all.
             encode: Makes the vectors that are missing.
         """
-        found = self._look_up([name for name, _ in part])
-        missing = {name: item for name, item in part if name not in found}
+        outcomes: dict[Name, Vectors | ImageError] = {
+            image.name: image.vector for image in part if image.vector is not None
+        }
+        # Their vectors may have come into the cache with a part before this one.
+        outcomes |= self._look_up([image.name for image in part if image.follows and image.vector is None])
+        missing: dict[Name, object] = {}
+        for image in part:
+            if image.name not in outcomes:
+                missing.setdefault(image.name, image.item)  # the first is the one that is loaded
         with self._lock:
             self.hits += len(part) - len(missing)
             self.misses += len(missing)
@@ -173,65 +237,40 @@ class CachedEncoder:
         batches = list(encode(images, len(part)))  # one of all that are missing, or none
         encoded = dict(zip(missing, (outcome for batch in batches for _, outcome in batch.outcomes()), strict=True))
         self._keep(encoded)
-        embeddings, failures = _assemble(part, start, found | encoded, dimension=self.dimension)
+        embeddings, failures = _assemble(part, start, outcomes | encoded, dimension=self.dimension)
         return EncodedBatch(
             start=start,
             embeddings=embeddings,
             failures=failures,
-            loading_seconds=sum(batch.loading_seconds for batch in batches),
+            loading_seconds=sum(image.seconds for image in part) + sum(batch.loading_seconds for batch in batches),
             encoding_seconds=sum(batch.encoding_seconds for batch in batches),
         )
 
-    def _look_up(self, names: Sequence[_Name]) -> dict[_Name, Vectors | ImageError]:
-        found = self._cache.get([name for name in names if isinstance(name, bytes)])
+    def _look_up(self, names: Sequence[Name]) -> dict[Name, Vectors]:
+        keys = [name for name in names if isinstance(name, bytes)]
+        found = self._cache.get(keys) if keys else {}
         # A cache outlives programs, and may come back damaged.
         return {key: vector for key, vector in found.items() if vector.shape == (self.dimension,)}
 
-    def _keep(self, encoded: Mapping[_Name, Vectors | ImageError]) -> None:
+    def _keep(self, encoded: Mapping[Name, Vectors | ImageError]) -> None:
         pairs = ((name, outcome) for name, outcome in encoded.items() if isinstance(name, bytes))
         if vectors := {key: outcome for key, outcome in pairs if not isinstance(outcome, ImageError)}:
             self._cache.put(vectors)
 
 
 def _assemble(
-    part: Sequence[tuple[_Name, object]], start: int, outcomes: Mapping[_Name, Vectors | ImageError], *, dimension: int
+    part: Sequence[NamedImage], start: int, outcomes: Mapping[Name, Vectors | ImageError], *, dimension: int
 ) -> tuple[Vectors, tuple[ImageError, ...]]:
     """Return the row of each image, `(n, dimension)` and NaN where it failed; and the errors, each in its place."""
     embeddings: Vectors = np.full((len(part), dimension), np.nan, dtype=np.float32)
     failures: list[ImageError] = []
-    for row, (name, item) in enumerate(part):
-        outcome = outcomes[name]
+    for row, image in enumerate(part):
+        outcome = outcomes[image.name]
         if isinstance(outcome, ImageError):
             failure = outcome.at(start + row)
-            if isinstance(item, EncodedImage):
-                failure.source = item.source  # the error may be that of another file with the same content
+            if isinstance(image.item, EncodedImage):
+                failure.source = image.item.source  # the error may be that of another file with the same content
             failures.append(failure)
         else:
             embeddings[row] = outcome
     return embeddings, tuple(failures)
-
-
-def _name(loader: ImageLoader, kind: str, placed: tuple[int, object]) -> tuple[_Name, object]:
-    """Return what an image is known by, and what is to be encoded: the very content that its key was made of.
-
-    Args:
-        loader: The encoder's.
-        kind: What decides a vector besides the image.
-        placed: Place of the image among all, and the image.
-    """
-    place, image = placed
-    try:
-        read = loader.read(image)
-        if isinstance(read, EncodedImage):
-            return _key(kind, b"file", read.data), read
-        upright = loader(read)
-    except ImageError:
-        # The encoder meets it again, and says so in its place.
-        return place, image
-    return _key(kind, b"pixels %d %d" % upright.size, upright.tobytes()), upright
-
-
-def _key(kind: str, form: bytes, content: bytes) -> bytes:
-    digest = hashlib.sha256(b"%b\0%b\0" % (kind.encode(), form))
-    digest.update(content)
-    return digest.digest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clip_image_encoder.serving.micro_batcher import MicroBatcher
-from clip_image_encoder.serving.worker import BatcherStats, ImageStream
+from clip_image_encoder.serving.stats import BatcherStats
+from clip_image_encoder.serving.worker import ImageStream
 
 __all__ = ["BatcherStats", "ImageStream", "MicroBatcher"]

@@ -1,4 +1,4 @@
-"""MicroBatcher: takes single calls of many threads and coroutines, and hands them to one worker."""
+"""MicroBatcher: takes single calls of many threads and coroutines, has them loaded, and hands them to one worker."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from PIL import Image
 
 from clip_image_encoder._arguments import check_count, check_duration
 from clip_image_encoder._forks import in_forks
+from clip_image_encoder._prepared import Prepares
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.errors import ConfigurationError, ImageError
 from clip_image_encoder.images import ImageInput, ImageLoader
 from clip_image_encoder.images.several import has_method
-from clip_image_encoder.serving.waiting_room import WaitingRoom
-from clip_image_encoder.serving.worker import BatcherStats, ImageStream, Worker
+from clip_image_encoder.serving.loading import LoadingPool
+from clip_image_encoder.serving.queue import CallQueue
+from clip_image_encoder.serving.stats import BatcherStats, Counter
+from clip_image_encoder.serving.worker import ImageStream, Worker
 
 if TYPE_CHECKING:
     from clip_image_encoder.text import TextEncoder
@@ -33,15 +36,19 @@ class MicroBatcher(Generic[_Item]):
 
     Calls that arrive within `max_wait_ms` of each other, or while the model is busy, pass it together. A
     call gets its own vector or its own error; a failure of the device reaches the calls of that batch, and
-    the next batch is tried anew. Files are read on the callers' own threads, before their calls wait. In a
-    forked process the batcher begins afresh.
+    the next batch is tried anew. In a forked process the batcher begins afresh.
+
+    Files are read on the callers' own threads. Images are decoded as they come, on as many threads as the encoder's
+    `num_workers`, at least two, also while the model computes. A batch is made of those that are ready: one that
+    takes long keeps no other call waiting.
 
     Args:
         encoder: An `ImageEncoder`, a `CachedEncoder` or a `TextEncoder`; it stays usable beside the batcher.
         max_batch_size: Number of calls that pass the model at a time, 32 by default.
-        max_wait_ms: How long an idle model waits for more calls after the first, in milliseconds, at most a day.
-        max_queue: Number of calls that may wait, with the content of their files in memory, 1024 by default; one
-            more raises QueueFullError. None lets every caller wait for its turn, which slows callers down to what
+        max_wait_ms: How long an idle model waits for more calls after the arrival of the first, in milliseconds, at
+            most a day.
+        max_queue: Number of calls that may wait or load, with the content of their files in memory, 1024 by default;
+            one more raises QueueFullError. None lets every caller wait for its turn, which slows callers down to what
             the model can do.
 
     Raises:
@@ -108,7 +115,7 @@ class MicroBatcher(Generic[_Item]):
             BackendError: The device failed.
             ContractError: The encoder broke its protocol.
         """
-        return self._room.enter(self._read(item)).result()
+        return self._queue.put(self._read(item)).result()
 
     async def aencode(self, item: _Item) -> Vectors:
         """Return the vector `(d,)` of an image or a text, without blocking the event loop.
@@ -125,7 +132,7 @@ class MicroBatcher(Generic[_Item]):
             ) from None
         in_memory = self._loader is None or _is_in_memory(item)
         read = self._read(item) if in_memory else await asyncio.to_thread(self._read, item)
-        return await asyncio.wrap_future(self._room.enter(read))
+        return await asyncio.wrap_future(self._queue.put(read))
 
     def close(self, *, finish: bool = True) -> None:
         """Take no more calls, and return when the last batch is done.
@@ -133,13 +140,13 @@ class MicroBatcher(Generic[_Item]):
         Args:
             finish: Whether the calls that wait are answered; False fails them with ClosedError.
         """
-        self._room.close(finish=finish)
+        self._queue.close(finish=finish)
         self._worker.join()
 
     @property
     def stats(self) -> BatcherStats:
         """Counts and times until now."""
-        return replace(self._worker.stats, queue_depth=len(self._room))
+        return replace(self._counter.stats, queue_depth=len(self._queue))
 
     def __enter__(self) -> MicroBatcher[_Item]:
         return self
@@ -148,8 +155,8 @@ class MicroBatcher(Generic[_Item]):
         self.close()
 
     def _read(self, item: object) -> object:
-        """Return the content of a file, read on the caller's own thread: one that is slow holds up no other call."""
-        self._room.check()
+        """Return the content of a file, read on the caller's own thread: one that is slow keeps no loading thread."""
+        self._queue.check()
         if self._loader is None:
             return item
         start = time.perf_counter()
@@ -158,24 +165,26 @@ class MicroBatcher(Generic[_Item]):
         except ImageError as error:
             failure = error.at(0)
         else:
-            self._worker.count(BatcherStats(loading_seconds=time.perf_counter() - start))
+            self._counter.count(BatcherStats(loading_seconds=time.perf_counter() - start))
             return read
-        self._worker.count(BatcherStats(calls=1, failures=1, loading_seconds=time.perf_counter() - start))
+        self._counter.count(BatcherStats(calls=1, failures=1, loading_seconds=time.perf_counter() - start))
         raise failure
 
     def _begin(self) -> None:
-        self._room = WaitingRoom(self._max_queue)
-        self._worker = Worker(self._room, self._encoder, size=self._size, wait=self._wait)
+        self._counter = Counter()
+        pool = LoadingPool(self._encoder, self._counter) if isinstance(self._encoder, Prepares) else None
+        self._queue = CallQueue(self._max_queue, pool, batch_size=self._size)
+        self._worker = Worker(self._queue, pool, self._encoder, self._counter, size=self._size, wait=self._wait)
         self._worker.start()
         # A batcher that is forgotten ends its thread. Its finalizer runs on any thread, at any place, and must
         # not wait for another: the thread may itself be waiting for that one.
-        self._finalizer = weakref.finalize(self, self._room.leave)
+        self._finalizer = weakref.finalize(self, self._queue.leave)
         self._finalizer.atexit = False
 
     def _begin_again(self) -> None:
         # In a forked process there is no such thread, and whoever held a lock will never release it.
         self._finalizer.detach()
-        closed = self._room.closed
+        closed = self._queue.closed
         self._begin()
         if closed:
             self.close()

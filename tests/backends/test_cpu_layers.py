@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import time
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from clip_image_encoder.backends import _cpu
-from clip_image_encoder.backends._cpu import PackedLinear, make_quick, pack
+from clip_image_encoder.backends._cpu import PackedLinear, is_faster, make_quick, pack
 from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.models import VisionTower
 from clip_image_encoder.models._patches import take_bytes
@@ -21,6 +23,9 @@ from .families import PIXEL_FORMAT
 
 WITHOUT_ONEDNN = not torch.backends.mkldnn.is_available()
 needs_onednn = pytest.mark.skipif(WITHOUT_ONEDNN, reason="this build of torch has no oneDNN")
+needs_bfloat16 = pytest.mark.skipif(
+    WITHOUT_ONEDNN or not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN has no bfloat16 here"
+)
 
 
 def tower_of(saved: Saved, dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -41,7 +46,7 @@ def test_a_packed_tower_gives_the_same_features(each: Saved, output: str, pixels
     assert any(isinstance(module, PackedLinear) for module in packed.modules())
 
 
-@needs_onednn
+@needs_bfloat16
 def test_a_packed_tower_points_the_same_way_in_bfloat16(clip: Saved, pixels: NDArray[np.uint8]) -> None:
     exact, packed = tower_of(clip), tower_of(clip, torch.bfloat16)
     with torch.inference_mode():
@@ -75,33 +80,88 @@ def test_the_activation_is_part_of_the_product(save: Callable[..., Saved], name:
     assert sum(activation != "none" for activation in fused) == activations
 
 
-def test_a_small_tower_stays_as_it_is(clip: Saved) -> None:
-    tower = tower_of(clip)
-    make_quick(tower, tokens=17)
-    assert not any(isinstance(module, PackedLinear) for module in tower.modules())
+@pytest.mark.parametrize(
+    ("dtype", "capabilities"),
+    [
+        (torch.float32, {"AVX2", "AVX512"}),
+        (torch.bfloat16, {"AVX512"}),
+        (torch.float16, set()),
+    ],
+)
+def test_packed_layers_are_faster_by_dtype_and_processor(dtype: torch.dtype, capabilities: set[str]) -> None:
+    known = ["DEFAULT", "NO AVX", "AVX2", "AVX512", "SVE256", "VSX", "Z VECTOR"]
+    assert {capability for capability in known if is_faster(dtype, capability)} == capabilities
 
 
-def test_where_torch_lacks_the_operators_the_tower_stays_as_it_is(clip: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(self: PackedLinear, linear: nn.Linear, activation: str = "none", algorithm: str = "") -> None:
-        raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_linear_pointwise'")
+Processor = Callable[[str], None]
+
+
+@pytest.fixture
+def processor(monkeypatch: pytest.MonkeyPatch) -> Processor:
+    """Lets torch name the instructions of another processor; every layer is large enough to gain from packing."""
+
+    def set_capability(name: str) -> None:
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: name)
 
     monkeypatch.setattr(_cpu, "_WORTH_IT", 0)
-    monkeypatch.setattr(PackedLinear, "__init__", missing)
-    tower = tower_of(clip)
-    make_quick(tower, tokens=17)
-    assert not any(isinstance(module, PackedLinear) for module in tower.modules())
+    return set_capability
+
+
+def is_packed(tower: nn.Module) -> bool:
+    return any(isinstance(module, PackedLinear) for module in tower.modules())
 
 
 @needs_onednn
-def test_layers_that_compute_something_else_are_not_taken(clip: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("slow", [(9, 1), (1, 9)], ids=["packed was slow", "plain was slow"])
+@pytest.mark.parametrize(("capability", "packs"), [("AVX512", True), ("DEFAULT", False)])
+def test_the_processor_decides_whatever_a_clock_says(
+    clip: Saved,
+    processor: Processor,
+    monkeypatch: pytest.MonkeyPatch,
+    slow: tuple[int, int],
+    capability: str,
+    packs: bool,
+) -> None:
+    ticks: Iterator[int] = itertools.accumulate(itertools.cycle([0, slow[0], 0, slow[1]]))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(ticks))
+    processor(capability)
+    tower = tower_of(clip)
+    make_quick(tower, tokens=17)
+    assert is_packed(tower) == packs
+
+
+def test_a_small_tower_stays_as_it_is(clip: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    tower = tower_of(clip)
+    make_quick(tower, tokens=17)
+    assert not is_packed(tower)
+
+
+def test_where_torch_lacks_the_operators_the_tower_stays_as_it_is(
+    clip: Saved, processor: Processor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(self: PackedLinear, linear: nn.Linear, activation: str = "none", algorithm: str = "") -> None:
+        raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_linear_pointwise'")
+
+    processor("AVX512")
+    monkeypatch.setattr(PackedLinear, "__init__", missing)
+    tower = tower_of(clip)
+    make_quick(tower, tokens=17)
+    assert not is_packed(tower)
+
+
+@needs_onednn
+def test_layers_that_compute_something_else_are_not_taken(
+    clip: Saved, processor: Processor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def wrong(self: PackedLinear, inputs: Tensor) -> Tensor:
         return torch.zeros(*inputs.shape[:-1], len(self.bias))
 
-    monkeypatch.setattr(_cpu, "_WORTH_IT", 0)
+    processor("AVX512")
     monkeypatch.setattr(PackedLinear, "forward", wrong)
     tower = tower_of(clip)
     make_quick(tower, tokens=17)
-    assert not any(isinstance(module, PackedLinear) for module in tower.modules())
+    assert not is_packed(tower)
 
 
 def test_a_batch_that_passes_in_parts_gives_what_single_pictures_give(clip: Saved) -> None:

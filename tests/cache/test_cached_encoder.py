@@ -22,7 +22,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from clip_image_encoder import ConfigurationError, CorruptImageError, ImageEncoder, ImageError, ImageLoader, Output
-from clip_image_encoder.arrays import Pixels, Tokens, Vectors
+from clip_image_encoder.arrays import PixelFormat, Pixels, Tokens, Vectors
 from clip_image_encoder.cache import CachedEncoder, DiskCache, EmbeddingCache, MemoryCache
 from clip_image_encoder.serving import MicroBatcher
 from clip_image_encoder.testing import ToyBackend
@@ -333,6 +333,72 @@ def test_without_workers_it_loads_on_the_callers_thread_and_draws_no_further_tha
     next(stream)
     stream.close()
     assert (threads, drawn) == ({threading.current_thread()}, 4)
+
+
+@dataclass(frozen=True)
+class MeetingPreprocess:
+    """ToyBackend's preprocess, which goes on when two threads have met in it; four come by."""
+
+    meeting: threading.Barrier = field(default_factory=lambda: threading.Barrier(2), repr=False)
+    fingerprint = "meeting"
+
+    @property
+    def pixel_format(self) -> PixelFormat:
+        return ToyBackend().preprocess.pixel_format
+
+    def __call__(self, image: Image.Image) -> Pixels:
+        self.meeting.wait(timeout=20)
+        return ToyBackend().preprocess(image)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_images_are_preprocessed_on_several_threads(cache: EmbeddingCache, batch_size: int) -> None:
+    encoder = ImageEncoder(backend=ToyBackend(), preprocess=MeetingPreprocess(), num_workers=2)
+    vectors = CachedEncoder(encoder, cache).encode(pictures(4), batch_size=batch_size)
+    np.testing.assert_array_equal(vectors, ImageEncoder(backend=ToyBackend()).encode(pictures(4)))
+
+
+def test_the_next_batch_loads_while_a_device_computes(cache: EmbeddingCache) -> None:
+    third = threading.Event()
+
+    class Device(ToyBackend):
+        devices = ("gpu",)
+        fingerprint = "device"
+
+        def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
+            assert third.wait(timeout=20)
+            return super().__call__(pixels, output=output, device=device)
+
+    @dataclass(frozen=True)
+    class Counting(MeetingPreprocess):
+        seen: list[int] = field(default_factory=list, repr=False)
+
+        def __call__(self, image: Image.Image) -> Pixels:
+            self.seen.append(1)
+            if len(self.seen) == 3:
+                third.set()
+            return ToyBackend().preprocess(image)
+
+    encoder = ImageEncoder(backend=Device(), preprocess=Counting(), num_workers=2)
+    assert CachedEncoder(encoder, cache).encode(pictures(4), batch_size=2).shape == (4, encoder.dimension)
+
+
+def test_an_image_that_comes_again_in_the_next_batch_is_loaded_and_encoded_once(
+    backend: CountingBackend, cache: EmbeddingCache
+) -> None:
+    @dataclass(frozen=True)
+    class Counting(MeetingPreprocess):
+        seen: list[int] = field(default_factory=list, repr=False)
+
+        def __call__(self, image: Image.Image) -> Pixels:
+            self.seen.append(1)
+            return ToyBackend().preprocess(image)
+
+    preprocess, again = Counting(), pictures(1)
+    encoder = CachedEncoder(ImageEncoder(backend=backend, preprocess=preprocess, num_workers=2), cache)
+    encoder.encode(again * 7, batch_size=2)
+    assert (len(preprocess.seen), sum(backend.sizes)) == (1, 1)
+    assert (encoder.hits, encoder.misses) == (6, 1)
 
 
 def test_the_models_own_numbers_and_unit_vectors_are_kept_apart(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,3 +95,42 @@ def test_more_threads_than_cores_load_beside_the_model() -> None:
     first_is_loaded = Event()
     encoder = ImageEncoder(backend=Patient(), num_workers=(os.cpu_count() or 1) + 1)
     assert encoder.encode([First(), Third()], batch_size=1).shape == (2, encoder.dimension)
+
+
+def test_what_waits_at_the_gate_does_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that goes on only while the model computes."""
+    now, computing, at_the_gate = 0, Event(), Event()
+    monkeypatch.setattr("clip_image_encoder.pipeline.time.perf_counter", lambda: now)
+
+    class Watched(Gate):
+        def behind(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+            waiting = super().behind(function)
+
+            def come(item: Any) -> Any:
+                if not self._open.is_set():
+                    at_the_gate.set()
+                return waiting(item)
+
+            return come
+
+    class Computing(ToyBackend):
+        def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
+            nonlocal now
+            computing.set()
+            assert at_the_gate.wait(timeout=60)
+            now += 1000
+            return super().__call__(pixels, output=output, device=device)
+
+    class Third:
+        """Is being loaded when the gate is closed behind it, so that the fourth comes to a closed gate."""
+
+        def __array__(self, dtype: object = None, copy: bool | None = None) -> NDArray[np.uint8]:
+            assert computing.wait(timeout=60)
+            return np.zeros((8, 8, 3), np.uint8)
+
+    monkeypatch.setattr("clip_image_encoder.pipeline.Gate", Watched)
+    plain = Image.new("RGB", (8, 8))
+    encoder = ImageEncoder(backend=Computing(), num_workers=1)
+    batches = list(encoder.stream([plain, plain, Third(), plain], batch_size=2))
+    assert [batch.loading_seconds for batch in batches] == [0, 0]
+    assert [batch.encoding_seconds for batch in batches] == [1000, 1000]

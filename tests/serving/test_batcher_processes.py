@@ -53,7 +53,7 @@ def test_a_program_ends_though_calls_wait_and_when_the_batch_that_has_begun_is_d
 
     slow = MicroBatcher(ImageEncoder(backend=Slow()), max_batch_size=1)
     for _ in range(100):
-        slow._room.enter(picture)
+        slow._queue.put(picture)
     begun.wait()
     print("the end", flush=True)
     """
@@ -80,7 +80,7 @@ def test_a_fork_ends_by_itself_though_its_parents_queue_was_locked() -> None:
     locked, forked = threading.Event(), threading.Event()
 
     def hold():
-        with batcher._room._lock:
+        with batcher._queue._lock:
             locked.set()
             forked.wait()
 
@@ -124,3 +124,43 @@ def test_in_a_forked_process_it_reads_a_file_that_the_parents_was_reading() -> N
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
     assert run(program) == "0"
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system has no fork")
+def test_in_a_forked_process_it_loads_though_the_parents_threads_are_all_loading() -> None:
+    program = """
+    parent, loading, go_on = os.getpid(), threading.Semaphore(0), threading.Event()
+
+    class Slow:
+        def __array__(self, dtype=None, copy=None):
+            if os.getpid() == parent:
+                loading.release()
+                go_on.wait()
+            return picture
+
+    calls = [batcher._queue.put(Slow()) for _ in range(9)]
+    for _ in range(2):
+        loading.acquire()
+    child = os.fork()
+    if child == 0:
+        raise SystemExit(0 if np.allclose(batcher.encode(Slow()), vector) and batcher.stats.queue_depth == 0 else 1)
+    go_on.set()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), all(np.allclose(call.result(), vector) for call in calls))
+    """
+    assert run(program) == "0 True"
+
+
+def test_a_program_ends_though_an_image_loads_for_ever() -> None:
+    program = """
+    loading = threading.Event()
+
+    class Endless:
+        def __array__(self, dtype=None, copy=None):
+            loading.set()
+            threading.Event().wait()
+
+    batcher._queue.put(Endless())
+    loading.wait()
+    print("the end")
+    """
+    assert run(program) == "the end"

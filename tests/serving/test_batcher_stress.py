@@ -120,7 +120,7 @@ def test_whatever_comes_every_caller_is_answered(
     calls: list[tuple[int, str, Future[Vectors]]] = []
     for number, kind in enumerate(kinds):
         try:
-            future = batcher._room.enter(b"no picture" if kind == "bad" else PICTURES[number])
+            future = batcher._queue.put(b"no picture" if kind == "bad" else PICTURES[number])
         except QueueFullError:
             assert max_queue is not None
             continue

@@ -40,6 +40,11 @@ def until(condition: Callable[[], bool]) -> None:
         threading.Event().wait(0.001)
 
 
+def ready(batcher: MicroBatcher[Any]) -> int:
+    """Number of calls that are loaded and wait for the model."""
+    return len(batcher._queue._ready)
+
+
 def pictures(count: int) -> list[np.ndarray[Any, Any]]:
     generator = np.random.default_rng(5)
     return list(generator.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8))
@@ -82,7 +87,8 @@ def test_what_arrives_while_the_model_is_busy_goes_together(backend: GatedBacken
         first = callers.submit(batcher.encode, pictures(1)[0])
         until(lambda: backend.waiting == 1)
         others = [callers.submit(batcher.encode, picture) for picture in pictures(5)]
-        until(lambda: batcher.stats.queue_depth == 5)
+        until(lambda: ready(batcher) == 5)
+        assert batcher.stats.queue_depth == 5
         backend.gate.set()
         for call in (first, *others):
             call.result()
@@ -121,7 +127,7 @@ def test_the_loop_goes_on_while_a_coroutine_waits(backend: GatedBackend) -> None
 def test_a_bad_image_raises_to_its_own_caller_only(backend: GatedBackend, tmp_path: Path) -> None:
     good = pictures(2)
     bad: list[Any] = [tmp_path / "missing.png", b"\x89PNG\r\n\x1a\n cut short", 7]
-    with MicroBatcher(ImageEncoder(backend=backend), max_wait_ms=5_000, max_batch_size=3) as batcher:
+    with MicroBatcher(ImageEncoder(backend=backend), max_wait_ms=5_000, max_batch_size=2) as batcher:
         with ThreadPoolExecutor(5) as callers:
             calls = [callers.submit(batcher.encode, item) for item in (good[0], *bad, good[1])]
         errors = [call.exception() for call in calls]
@@ -175,7 +181,8 @@ def test_calls_that_were_cancelled_are_dropped_and_make_room(backend: GatedBacke
                 call.cancel()
             await asyncio.gather(*impatient[:2], return_exceptions=True)
             late = asyncio.create_task(batcher.aencode(pictures(1)[0]))
-            await asyncio.sleep(0)
+            while ready(batcher) < 2 or batcher.stats.queue_depth > 2:
+                await asyncio.sleep(0.001)
             backend.gate.set()
             await asyncio.gather(first, impatient[2], late)
 
@@ -214,14 +221,14 @@ def test_a_batcher_that_is_forgotten_leaves_no_thread(backend: GatedBackend) -> 
     batcher.encode(pictures(1)[0])
     del batcher
     gc.collect()
-    assert threading.active_count() == before
+    until(lambda: threading.active_count() == before)  # the collector waits for none of them
 
 
 def test_texts_are_batched_and_a_wrong_one_is_its_own_callers_fault() -> None:
     encoder = TextEncoder("tiny-shapes")
     texts: list[Any] = ["a red circle", 7, "a blue star", "a green square"]
     with MicroBatcher(encoder, max_wait_ms=5_000, max_batch_size=2) as batcher:
-        calls = [batcher._room.enter(text) for text in texts]
+        calls = [batcher._queue.put(text) for text in texts]
         with pytest.raises(ConfigurationError, match="text 0 must be a string, not int"):
             calls[1].result()
         vectors = [calls[place].result() for place in (0, 2, 3)]
@@ -270,7 +277,7 @@ def test_a_file_that_is_not_there_is_counted_among_the_failures(backend: GatedBa
 
 
 def test_stats_count_calls_failures_batches_and_seconds(backend: GatedBackend) -> None:
-    with MicroBatcher(ImageEncoder(backend=backend), max_wait_ms=5_000, max_batch_size=3) as batcher:
+    with MicroBatcher(ImageEncoder(backend=backend), max_wait_ms=5_000, max_batch_size=2) as batcher:
         with ThreadPoolExecutor(3) as callers:
             items: list[Any] = [*pictures(2), b"no picture"]
             calls = [callers.submit(batcher.encode, item) for item in items]
@@ -293,8 +300,7 @@ class TimedBackend(GatedBackend):
 
 def test_the_models_own_time_is_no_waiting_for_it() -> None:
     backend = TimedBackend()
-    # Without threads a batch that is full passes the model before the encoder asks for more.
-    with MicroBatcher(ImageEncoder(backend=backend, num_workers=0), max_batch_size=1) as batcher:
+    with MicroBatcher(ImageEncoder(backend=backend), max_batch_size=1) as batcher:
         called = time.monotonic()
         batcher.encode(pictures(1)[0])
         assert batcher.stats.waiting_seconds <= backend.began - called

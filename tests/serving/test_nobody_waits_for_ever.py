@@ -17,6 +17,7 @@ import pytest
 from clip_image_encoder import ClosedError, ConfigurationError, ContractError, EncodedBatch, ImageEncoder
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.serving import MicroBatcher
+from clip_image_encoder.serving.worker import Worker
 from clip_image_encoder.testing import ToyBackend
 from tests.serving.gated_backend import GatedBackend
 
@@ -39,7 +40,7 @@ class Raises:
 
 def outcomes_of(batcher: MicroBatcher[Any], items: Iterable[object]) -> list[Any]:
     """What calls get that enter one after the other; a call that is left waiting is a TimeoutError."""
-    calls: list[Future[Vectors]] = [batcher._room.enter(item) for item in items]
+    calls: list[Future[Vectors]] = [batcher._queue.put(item) for item in items]
     outcomes: list[Any] = []
     for call in calls:
         error = call.exception(timeout=20)
@@ -118,15 +119,36 @@ def test_a_group_that_failed_leaves_none_of_its_images_in_memory() -> None:
         logging.disable(logging.NOTSET)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_batcher_that_breaks_down_is_closed_to_those_who_wait_and_those_who_come() -> None:
-    class UnspeakableError(BaseException):
-        def __repr__(self) -> str:
-            raise self
+class UnspeakableError(BaseException):
+    """An error that can't even be shown."""
 
+    def __repr__(self) -> str:
+        raise self
+
+
+def test_an_error_that_can_not_be_shown_is_named_to_its_own_caller_only() -> None:
+    with MicroBatcher(ImageEncoder(backend=ToyBackend()), max_batch_size=1) as batcher:
+        told, vector = outcomes_of(batcher, [Raises(UnspeakableError()), PICTURE])
+    assert isinstance(told, ContractError)
+    assert "UnspeakableError" in str(told)
+    assert vector.shape == (16,)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_batcher_that_breaks_down_is_closed_to_those_who_wait_and_those_who_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    all_wait = threading.Event()
+
+    def broken(self: Worker, group: object) -> None:
+        assert all_wait.wait(20)
+        raise MemoryError
+
+    monkeypatch.setattr(Worker, "_outcomes", broken)
     batcher = MicroBatcher(ImageEncoder(backend=ToyBackend()), max_batch_size=1)
-    outcomes = outcomes_of(batcher, [Raises(UnspeakableError()), PICTURE, PICTURE])
-    assert [type(outcome) for outcome in outcomes] == [ClosedError] * 3
+    calls = [batcher._queue.put(PICTURE) for _ in range(3)]
+    all_wait.set()
+    assert [type(call.exception(timeout=20)) for call in calls] == [ClosedError] * 3
     with pytest.raises(ClosedError):
         batcher.encode(PICTURE)
     batcher.close()
@@ -137,11 +159,11 @@ def test_the_collector_waits_for_no_batcher() -> None:
     backend.gate.clear()
     cycle: list[Any] = [MicroBatcher(ImageEncoder(backend=backend), max_wait_ms=0)]
     cycle.append(cycle)
-    thread, room = cycle[0]._worker, cycle[0]._room
-    begun = room.enter(PICTURE)
+    thread, queue = cycle[0]._worker, cycle[0]._queue
+    begun = queue.put(PICTURE)
     while backend.waiting == 0:
         threading.Event().wait(0.001)
-    waiting = room.enter(PICTURE)
+    waiting = queue.put(PICTURE)
     del cycle
     gc.collect()
     assert not begun.done()
