@@ -12,7 +12,7 @@ from itertools import product
 
 import numpy as np
 
-from clip_image_encoder._arguments import check_count
+from clip_image_encoder._arguments import check_count, check_number
 from clip_image_encoder.arrays import Pixels, Vectors
 from clip_image_encoder.backends import ExportedBackend, available_backends
 from clip_image_encoder.backends._quality import compared
@@ -84,8 +84,12 @@ class Measurement:
         """Return the fastest of those whose vectors are near to those of float32.
 
         Args:
-            least_cosine: What the mean cosine has to reach; torch in float32 has 1.
+            least_cosine: What the mean cosine has to reach; torch in float32 has 1, and is what more than 1 gives.
+
+        Raises:
+            ConfigurationError: `least_cosine` is no finite number.
         """
+        least_cosine = check_number(least_cosine, name="least_cosine", kind="a finite number")
         return next(each for each in self.measured if each.mean >= min(1.0, least_cosine))
 
 

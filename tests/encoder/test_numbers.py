@@ -35,6 +35,7 @@ from clip_image_encoder.cache import CachedEncoder, DiskCache, MemoryCache
 from clip_image_encoder.checkpoint import CheckpointTokenizer, open_checkpoint
 from clip_image_encoder.compact import BinaryQuantizer, Int8Quantizer, truncate
 from clip_image_encoder.folder import embed_folder
+from clip_image_encoder.measure import Measured, Measurement, measure
 from clip_image_encoder.pipeline import run
 from clip_image_encoder.serving import MicroBatcher
 from clip_image_encoder.testing import ToyBackend
@@ -43,6 +44,10 @@ from tests.public import public_names
 ENCODER = ImageEncoder(backend=ToyBackend(), num_workers=1)
 CACHED = CachedEncoder(ENCODER, MemoryCache())
 IMAGE = Image.new("RGB", (8, 8))
+MEASUREMENT = Measurement(
+    measured=(Measured(backend="torch", dtype="float32", times_faster=1.0, mean=1.0, worst=1.0, same_nearest=1.0),),
+    left_out=(),
+)
 FOUR = np.ones(4, np.float32)
 
 
@@ -70,6 +75,14 @@ def serve(**settings: Any) -> None:
 def embed(folder: Path, **settings: Any) -> None:
     (folder / "pictures").mkdir(exist_ok=True)
     embed_folder(folder / "pictures", folder / "vectors.parquet", ENCODER, **settings)
+
+
+def measure_nothing(number: Any) -> None:
+    try:
+        measure("tiny-shapes", images=[], batch_size=number)
+    except ConfigurationError as error:  # the numbers come first
+        if "measuring needs images" not in str(error):
+            raise
 
 
 Taker = Callable[[Any, Path], object]
@@ -106,6 +119,7 @@ COUNTS: dict[str, Taker] = {
     "UrlPolicy(max_redirects)": lambda number, _: UrlPolicy(max_redirects=number),
     "embed_folder(batch_size)": lambda number, folder: embed(folder, batch_size=number),
     "embed_folder(rows_per_file)": lambda number, folder: embed(folder, rows_per_file=number),
+    "measure(batch_size)": lambda number, _: measure_nothing(number),
     "join(dimension)": lambda number, _: join([], dimension=number),
     "run(batch_size)": lambda number, _: start(batch_size=number),
     "run(num_workers)": lambda number, _: start(num_workers=number),
@@ -118,6 +132,7 @@ NUMBERS: dict[str, Taker] = {
     "ClipPreprocess(mean)": lambda number, _: ClipPreprocess(mean=(0.5, number, 0.5)),
     "ClipPreprocess(std)": lambda number, _: ClipPreprocess(std=(0.5, number, 0.5)),
     "Int8Quantizer(bound)": lambda number, _: Int8Quantizer(bound=number),
+    "Measurement.fastest(least_cosine)": lambda number, _: MEASUREMENT.fastest(least_cosine=number),
     "MicroBatcher(max_wait_ms)": lambda number, _: serve(max_wait_ms=number),
     "NaflexPreprocess(mean)": lambda number, _: NaflexPreprocess(mean=(0.5, number, 0.5)),
     "NaflexPreprocess(std)": lambda number, _: NaflexPreprocess(std=(0.5, number, 0.5)),
@@ -145,7 +160,7 @@ MAY_BE_NONE = {
 }
 
 # What comes out of a call, and is not given to one.
-RESULTS = {"BatcherStats", "EncodedBatch", "FolderSummary"}
+RESULTS = {"BatcherStats", "EncodedBatch", "FolderSummary", "Measured"}
 
 # The checks themselves.
 THE_RULE = {"check_count", "check_number"}
