@@ -142,6 +142,7 @@ def load_backend(
     load: Load,
     preprocess: Preprocess | Callable[[Image], Any] | None,
     *,
+    exact: bool,
     dtype: str,
     device: Devices,
 ) -> tuple[Backend, Preprocess | Callable[[Image], Any]]:
@@ -153,7 +154,7 @@ def load_backend(
     """
     check_is_load(load, Load)
     if preprocess is None:
-        preprocess = preprocess_of(checkpoint.preprocessor_config)
+        preprocess = preprocess_of(checkpoint.preprocessor_config, exact=exact)
     if isinstance(preprocess, Preprocess):
         pixel_format = preprocess.pixel_format
     else:  # a plain function, whose pixels are normalized already

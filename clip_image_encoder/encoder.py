@@ -56,9 +56,10 @@ class ImageEncoder:
             `partial(TorchBackend, compile=True)`. Or a `Backend` instance, which comes with its preprocess: as
             `preprocess=`, or as an attribute of that name.
         preprocess: A `Preprocess`, or any callable from a PIL image to normalized float32
-            `(3, H, W)`, such as open_clip's transform; None is what the checkpoint was trained with.
+            `(3, H, W)`, such as open_clip's transform; None is what the checkpoint was trained with, which
+            resizes as exactly as the loader decodes.
         pooling: A `Pooling`; None is what the checkpoint was trained with.
-        loader: An `ImageLoader` with other limits, background or channel order.
+        loader: An `ImageLoader` with other limits, background or channel order, or an exact one.
         device: Name of a device, a list of them to split the work, or None for cuda, mps or cpu,
             whichever is there first.
         dtype: "float32", "float16", "bfloat16" and what else the backend has; "auto" is float16 if
@@ -126,7 +127,9 @@ class ImageEncoder:
                 model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
             )
             load = load_of(cast("str | Load | None", backend), checkpoint)
-            self._backend, self._preprocess = load_backend(checkpoint, load, preprocess, dtype=dtype, device=device)
+            self._backend, self._preprocess = load_backend(
+                checkpoint, load, preprocess, exact=self._loader.exact, dtype=dtype, device=device
+            )
         check_backend_fits(self._preprocess, self._backend, self._pooling)
         devices = resolve_devices(device, self._backend.devices)
         _logger.info("%r on %s, loaded in %.1f s", self._backend, ", ".join(devices), time.perf_counter() - start)
