@@ -22,6 +22,7 @@ from clip_image_encoder._fit import (
     check_left_out,
     is_loaded,
     load_backend,
+    shape_left_alone,
     take_backend,
 )
 from clip_image_encoder._progress import progress
@@ -131,6 +132,7 @@ class ImageEncoder:
                 checkpoint, load, preprocess, exact=self._loader.exact, dtype=dtype, device=device
             )
         check_backend_fits(self._preprocess, self._backend, self._pooling)
+        self._left_alone = shape_left_alone(self._loader, self._preprocess)
         devices = resolve_devices(device, self._backend.devices)
         _logger.info("%r on %s, loaded in %.1f s", self._backend, ", ".join(devices), time.perf_counter() - start)
 
@@ -286,6 +288,13 @@ class ImageEncoder:
 
     def _load(self, item: object) -> Pixels:
         """Turn one input into pixels; runs on the loading threads."""
+        if (
+            isinstance(item, np.ndarray)
+            and item.shape == self._left_alone
+            and item.dtype == np.uint8
+            and not isinstance(item, np.ma.MaskedArray)
+        ):
+            return np.array(item)  # a copy: the caller may fill it anew before it is encoded
         size = self._backend.image_size
         image = self._loader(item, model_size=size)
         name = getattr(self._preprocess, "__name__", type(self._preprocess).__name__)
