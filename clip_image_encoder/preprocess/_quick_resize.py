@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling
@@ -54,19 +55,36 @@ _FILTERS: dict[Resampling, tuple[_Kernel, float]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class _Bands:
-    """The weights of one axis: a matrix for each 8 neighbouring values, of the few inputs that they are made of.
+    """The weights of one axis: a matrix for each few neighbouring values, of the few inputs that they are made of.
+
+        inputs  . . . . . . . . . . . . .      Matrices begin at equal distances, so that one call multiplies by all of
+                [matrix 0 ] . . . . . . .      them. Of 8 columns each the last may be empty, and are not kept.
+                . . . [matrix 1 ] . . . .
+                . . . . . . [matrix 2 ] .
 
     Attributes:
-        first: Place of the first input that is needed.
-        last: Place behind the last one.
-        starts: Place of the first input of each matrix, counted from `first`.
-        matrices: `(matrices, inputs, values)`.
+        first: Place of the first input; it may lie before the image, and its weights are 0 then.
+        length: Number of inputs, of which the last may lie behind the image.
+        apart: Number of inputs from the start of one matrix to that of the next.
+        matrices: `(matrices, inputs, 8)`.
+        kept: Which of all columns are values, in their order.
     """
 
     first: int
-    last: int
-    starts: tuple[int, ...]
+    length: int
+    apart: int
     matrices: NDArray[np.float32]
+    kept: NDArray[np.int64]
+
+    @property
+    def columns(self) -> int:
+        """Number of columns of all matrices."""
+        return len(self.matrices) * _TOGETHER
+
+    @property
+    def lines_at_once(self) -> int:
+        """Number of lines that a call multiplies."""
+        return max(1, _AT_ONCE // (self.matrices.shape[1] * _TOGETHER))
 
 
 def can_resize_quickly(image: Image.Image, resized: tuple[int, int], resample: Resampling) -> bool:
@@ -101,81 +119,96 @@ def _rows_first(
 ) -> NDArray[np.uint8]:
     across = _bands(image.width, resized[0], corner[0], size[0], resample)
     down = _bands(image.height, resized[1], corner[1], size[1], resample)
-    rows, (width, height) = down.last - down.first, size
     # Each row of the image is three lines: its reds, its greens, its blues.
-    narrowed = np.empty((3 * rows, width), np.float32)
-    line = 0
-    for lines in _unpacked(image, across, down):
-        _weigh(lines, across, out=narrowed[line : line + len(lines)])
-        line += len(lines)
-    made = np.empty((height, 3 * width), np.float32)
-    _weigh(narrowed.reshape(rows, 3 * width).T, down, out=made.T)
-    planes = made.astype(np.uint8).reshape(height, 3, width)
-    pixels = np.empty((height, width, 3), np.uint8)
+    narrowed = np.zeros((down.length, 3 * across.columns), np.float32)
+    for top, lines in _unpacked(image, across, down):
+        rows = narrowed[top : top + len(lines) // 3]
+        _weigh(lines, across, out=rows.reshape(len(lines), across.columns))
+        _round(rows)
+    made = np.empty((down.columns, narrowed.shape[1]), np.float32)
+    _weigh(narrowed.T, down, out=made.T)
+    _round(made)
+    planes = made.astype(np.uint8).reshape(down.columns, 3, across.columns)
+    kept = planes.take(down.kept, axis=0).take(across.kept, axis=2)
+    pixels = np.empty((size[1], size[0], 3), np.uint8)
     for color in range(3):  # a third of the time of a transpose
-        pixels[:, :, color] = planes[:, color]
+        pixels[:, :, color] = kept[:, color]
     return pixels
 
 
-def _unpacked(image: Image.Image, across: _Bands, down: _Bands) -> Iterator[NDArray[np.float32]]:
-    """Yield the lines `(3 * rows, width)` of the part of the image that is needed; each takes the place of the last."""
+def _unpacked(image: Image.Image, across: _Bands, down: _Bands) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield the rows that are needed, as lines `(3 * rows, across.length)`, each time in the same memory.
+
+    With them comes the place of the first one, counted from `down.first`.
+    """
     image.load()
-    width = across.last - across.first
-    values = np.empty((3 * _ROWS, width), np.float32)
-    for top in range(down.first, down.last, _ROWS):
-        bottom = min(top + _ROWS, down.last)
-        lines = values[: 3 * (bottom - top)]
+    left, right = max(across.first, 0), min(across.first + across.length, image.width)
+    top, bottom = max(down.first, 0), min(down.first + down.length, image.height)
+    values = np.zeros((3 * _ROWS, across.length), np.float32)
+    inside = values[:, left - across.first : right - across.first]
+    for row in range(top, bottom, _ROWS):
+        count = 3 * (min(row + _ROWS, bottom) - row)
         # What `image.crop(...).tobytes("raw", "RGB;L")` does, without its copies.
         encoder = Image._getencoder("RGB", "raw", ("RGB;L",))
-        encoder.setimage(image.im, (across.first, top, across.last, bottom))
-        lines[...] = np.frombuffer(encoder.encode(lines.size)[2], np.uint8).reshape(lines.shape)
-        yield lines
+        encoder.setimage(image.im, (left, row, right, row + count // 3))
+        packed = encoder.encode(count * (right - left))[2]
+        inside[:count] = np.frombuffer(packed, np.uint8).reshape(count, right - left)
+        yield row - down.first, values[:count]
 
 
 def _weigh(lines: NDArray[np.float32], bands: _Bands, *, out: NDArray[np.float32]) -> None:
-    """Write the weighed sums of each line, rounded to 8 bits."""
-    inputs = bands.matrices.shape[1]
-    step = max(1, _AT_ONCE // (inputs * _TOGETHER))
-    for line in range(0, len(lines), step):
-        some, made = lines[line : line + step], out[line : line + step]
-        for place, start in enumerate(bands.starts):
-            values = made[:, place * _TOGETHER : (place + 1) * _TOGETHER]
-            np.matmul(some[:, start : start + inputs], bands.matrices[place, :, : values.shape[1]], out=values)
-        np.add(made, 0.5, out=made)
-        np.floor(made, out=made)
-        np.clip(made, 0, 255, out=made)
+    """Write the weighed sums of each line, `(lines, bands.columns)`."""
+    count, inputs, _ = bands.matrices.shape
+    for line in range(0, len(lines), bands.lines_at_once):
+        some, sums = (values[line : line + bands.lines_at_once] for values in (lines, out))
+        down, along = some.strides
+        windows = as_strided(some, (count, len(some), inputs), (bands.apart * along, down, along), writeable=False)
+        down, along = sums.strides
+        places = as_strided(sums, (count, len(some), _TOGETHER), (_TOGETHER * along, down, along))
+        np.matmul(windows, bands.matrices, out=places)
+
+
+def _round(sums: NDArray[np.float32]) -> None:
+    """Round sums to 8 bits, where they are."""
+    np.add(sums, 0.5, out=sums)
+    np.floor(sums, out=sums)
+    np.clip(sums, 0, 255, out=sums)
 
 
 @lru_cache(maxsize=32)
 def _bands(from_size: int, to_size: int, first: int, count: int, resample: Resampling) -> _Bands:
     """Return the weights of `count` values from `first` on, of an axis that is resized as a whole."""
-    lows, highs, weights = _weights(from_size, to_size, first, count, resample)
-    last = int(highs[-1])
-    begins, ends = lows[::_TOGETHER], highs[np.minimum(np.arange(0, count, _TOGETHER) + _TOGETHER, count) - 1]
-    inputs = int((ends - begins).max())
-    # Matrices are all of one height, so that one near the end begins earlier than it would have to.
-    starts = np.minimum(begins, max(last - inputs, int(lows[0]))) - lows[0]
-    matrices = np.zeros((len(starts), inputs, _TOGETHER), np.float32)
+    lows, weights = _weights(from_size, to_size, first, count, resample)
+    apart = _TOGETHER * from_size // to_size  # so that there are at most 8 values
+    matrix = (lows - lows[0]) // apart
+    column = np.arange(count) - np.searchsorted(matrix, matrix)
+    within = lows - lows[0] - matrix * apart
+    matrices = np.zeros((matrix[-1] + 1, within.max() + weights.shape[1], _TOGETHER), np.float32)
     value, tap = np.nonzero(weights)
-    matrix = value // _TOGETHER
-    matrices[matrix, lows[value] - lows[0] + tap - starts[matrix], value % _TOGETHER] = weights[value, tap]
-    return _Bands(first=int(lows[0]), last=last, starts=tuple(map(int, starts)), matrices=matrices)
+    matrices[matrix[value], within[value] + tap, column[value]] = weights[value, tap]
+    return _Bands(
+        first=int(lows[0]),
+        length=(len(matrices) - 1) * apart + matrices.shape[1],
+        apart=apart,
+        matrices=matrices,
+        kept=matrix * _TOGETHER + column,
+    )
 
 
 def _weights(
     from_size: int, to_size: int, first: int, count: int, resample: Resampling
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return for each value the place of its first input, that behind its last, and its weights `(count, taps)`."""
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the place of the first input of each value, and the weights `(count, taps)`: 0 outside of the image."""
     kernel, support = _FILTERS[resample]
     scale = from_size / to_size
     centers = (np.arange(first, first + count) + 0.5) * scale
     # Where Pillow cuts, so does this.
-    lows = np.maximum((centers - support * scale + 0.5).astype(np.int64), 0)
-    highs = np.minimum((centers + support * scale + 0.5).astype(np.int64), from_size)
+    lows = np.floor(centers - support * scale + 0.5).astype(np.int64)
+    highs = np.minimum(np.floor(centers + support * scale + 0.5).astype(np.int64), from_size)
     places = lows[:, None] + np.arange(int((highs - lows).max()))
     weights = kernel(np.abs((places - centers[:, None] + 0.5) * (1.0 / scale)))
-    weights[places >= highs[:, None]] = 0.0
+    weights[(places < 0) | (places >= highs[:, None])] = 0.0
     # The sums are rounded: what one weight loses the next one gets, and each row adds up to 1. numpy's `sum` would
     # depend on the processor, `cumsum` adds one by one.
     totals = np.cumsum(weights, axis=1)
-    return lows, highs, np.diff(np.rint(totals / totals[:, -1:] * _ONE), axis=1, prepend=0.0) / _ONE
+    return lows, np.diff(np.rint(totals / totals[:, -1:] * _ONE), axis=1, prepend=0.0) / _ONE
