@@ -81,11 +81,6 @@ class _Bands:
         """Number of columns of all matrices."""
         return len(self.matrices) * _TOGETHER
 
-    @property
-    def lines_at_once(self) -> int:
-        """Number of lines that a call multiplies."""
-        return max(1, _AT_ONCE // (self.matrices.shape[1] * _TOGETHER))
-
 
 def can_resize_quickly(image: Image.Image, resized: tuple[int, int], resample: Resampling) -> bool:
     """Tell whether `resize_quickly` takes an image: an RGB one, 2 to 64 times as large each way, and its filters."""
@@ -120,52 +115,65 @@ def _rows_first(
     across = _bands(image.width, resized[0], corner[0], size[0], resample)
     down = _bands(image.height, resized[1], corner[1], size[1], resample)
     # Each row of the image is three lines: its reds, its greens, its blues.
-    narrowed = np.zeros((down.length, 3 * across.columns), np.float32)
-    for top, lines in _unpacked(image, across, down):
-        rows = narrowed[top : top + len(lines) // 3]
-        _weigh(lines, across, out=rows.reshape(len(lines), across.columns))
-        _round(rows)
-    made = np.empty((down.columns, narrowed.shape[1]), np.float32)
-    _weigh(narrowed.T, down, out=made.T)
+    unpacked = np.zeros((_ROWS, 3, across.length), np.float32)
+    narrowed = np.zeros((down.length, 3, across.columns), np.float32)
+    windows = _windows(unpacked.reshape(-1, across.length), across)
+    sums = _places(narrowed.reshape(-1, across.columns), across)
+    for top, bottom in _unpack(image, across, down, into=unpacked):
+        _multiply(windows[:, : 3 * (bottom - top)], across, out=sums[:, 3 * top : 3 * bottom])
+        _round(narrowed[top:bottom])
+    made = np.empty((down.columns, 3, across.columns), np.float32)
+    windows = _windows(narrowed.reshape(down.length, -1).T, down)
+    _multiply(windows, down, out=_places(made.reshape(down.columns, -1).T, down))
     _round(made)
-    planes = made.astype(np.uint8).reshape(down.columns, 3, across.columns)
-    kept = planes.take(down.kept, axis=0).take(across.kept, axis=2)
+    kept = made.astype(np.uint8).take(down.kept, axis=0).take(across.kept, axis=2)
     pixels = np.empty((size[1], size[0], 3), np.uint8)
     for color in range(3):  # a third of the time of a transpose
         pixels[:, :, color] = kept[:, color]
     return pixels
 
 
-def _unpacked(image: Image.Image, across: _Bands, down: _Bands) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield the rows that are needed, as lines `(3 * rows, across.length)`, each time in the same memory.
+def _unpack(
+    image: Image.Image, across: _Bands, down: _Bands, *, into: NDArray[np.float32]
+) -> Iterator[tuple[int, int]]:
+    """Fill `(rows, 3, across.length)` with the rows that are needed, a part after the other.
 
-    With them comes the place of the first one, counted from `down.first`.
+    Yields:
+        The place of the first row and that behind the last one, counted from `down.first`.
     """
     image.load()
     left, right = max(across.first, 0), min(across.first + across.length, image.width)
     top, bottom = max(down.first, 0), min(down.first + down.length, image.height)
-    values = np.zeros((3 * _ROWS, across.length), np.float32)
-    inside = values[:, left - across.first : right - across.first]
-    for row in range(top, bottom, _ROWS):
-        count = 3 * (min(row + _ROWS, bottom) - row)
-        # What `image.crop(...).tobytes("raw", "RGB;L")` does, without its copies.
-        encoder = Image._getencoder("RGB", "raw", ("RGB;L",))
-        encoder.setimage(image.im, (left, row, right, row + count // 3))
-        packed = encoder.encode(count * (right - left))[2]
-        inside[:count] = np.frombuffer(packed, np.uint8).reshape(count, right - left)
-        yield row - down.first, values[:count]
+    inside = into[:, :, left - across.first : right - across.first]
+    for row in range(top, bottom, len(into)):
+        count = min(len(into), bottom - row)
+        # Pillow copies pixels as they lie in its memory, 4 bytes each, and holds Python's lock for that only. Its way
+        # to lay out colors one by one takes six times as long with the lock; numpy does not need it.
+        encoder = Image._getencoder("RGB", "raw", ("RGBX",))
+        encoder.setimage(image.im, (left, row, right, row + count))
+        pixels = np.frombuffer(encoder.encode(4 * count * (right - left))[2], "<i4").reshape(count, right - left)
+        for color in range(3):
+            inside[:count, color] = (pixels >> 8 * color) & 255
+        yield row - down.first, row + count - down.first
 
 
-def _weigh(lines: NDArray[np.float32], bands: _Bands, *, out: NDArray[np.float32]) -> None:
-    """Write the weighed sums of each line, `(lines, bands.columns)`."""
+def _windows(lines: NDArray[np.float32], bands: _Bands) -> NDArray[np.float32]:
+    """Return what each matrix is multiplied with: `(matrices, lines, inputs)`, in the memory of the lines."""
     count, inputs, _ = bands.matrices.shape
-    for line in range(0, len(lines), bands.lines_at_once):
-        some, sums = (values[line : line + bands.lines_at_once] for values in (lines, out))
-        down, along = some.strides
-        windows = as_strided(some, (count, len(some), inputs), (bands.apart * along, down, along), writeable=False)
-        down, along = sums.strides
-        places = as_strided(sums, (count, len(some), _TOGETHER), (_TOGETHER * along, down, along))
-        np.matmul(windows, bands.matrices, out=places)
+    down, along = lines.strides
+    return as_strided(lines, (count, len(lines), inputs), (bands.apart * along, down, along), writeable=False)
+
+
+def _places(lines: NDArray[np.float32], bands: _Bands) -> NDArray[np.float32]:
+    """Return where each matrix writes to: `(matrices, lines, 8)`, in the memory of the lines."""
+    down, along = lines.strides
+    return as_strided(lines, (len(bands.matrices), len(lines), _TOGETHER), (_TOGETHER * along, down, along))
+
+
+def _multiply(windows: NDArray[np.float32], bands: _Bands, *, out: NDArray[np.float32]) -> None:
+    step = max(1, _AT_ONCE // bands.matrices[0].size)
+    for line in range(0, windows.shape[1], step):
+        np.matmul(windows[:, line : line + step], bands.matrices, out=out[:, line : line + step])
 
 
 def _round(sums: NDArray[np.float32]) -> None:
