@@ -21,6 +21,7 @@ __all__ = [
     "check_count",
     "check_duration",
     "check_each",
+    "check_flag",
     "check_num_workers",
     "check_number",
     "check_on_error",
@@ -116,6 +117,16 @@ def check_each(
     if not isinstance(values, (tuple, list)) or len(values) != len(parts):
         raise _wrong(values, name=name, kind=f"({', '.join(parts)})")
     return tuple(check(value, name=f"{name}: {part}") for part, value in zip(parts, values, strict=True))
+
+
+def check_flag(value: bool, *, name: str) -> None:
+    """Check that a setting that is on or off is one of the two.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if not isinstance(value, bool):
+        raise _wrong(value, name=name, kind="True or False")
 
 
 def check_size(size: tuple[int, int], *, name: str) -> tuple[int, int]:

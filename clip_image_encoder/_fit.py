@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, get_args
 
+import numpy as np
 from PIL.Image import Image
 
 from clip_image_encoder._defaults import DEFAULT_MODEL
@@ -13,9 +14,9 @@ from clip_image_encoder._devices import Devices
 from clip_image_encoder.arrays import PixelFormat
 from clip_image_encoder.backends import Load
 from clip_image_encoder.checkpoint import Checkpoint
-from clip_image_encoder.errors import ConfigurationError
+from clip_image_encoder.errors import ConfigurationError, ImageError
 from clip_image_encoder.images import ImageLoader
-from clip_image_encoder.preprocess import preprocess_of
+from clip_image_encoder.preprocess import ClipPreprocess, OpenClipPreprocess, preprocess_of
 from clip_image_encoder.protocols import Backend, Pooling, Preprocess, Reads
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "check_left_out",
     "is_loaded",
     "load_backend",
+    "shape_left_alone",
     "take_backend",
 ]
 
@@ -142,6 +144,7 @@ def load_backend(
     load: Load,
     preprocess: Preprocess | Callable[[Image], Any] | None,
     *,
+    exact: bool,
     dtype: str,
     device: Devices,
 ) -> tuple[Backend, Preprocess | Callable[[Image], Any]]:
@@ -153,7 +156,7 @@ def load_backend(
     """
     check_is_load(load, Load)
     if preprocess is None:
-        preprocess = preprocess_of(checkpoint.preprocessor_config)
+        preprocess = preprocess_of(checkpoint.preprocessor_config, exact=exact)
     if isinstance(preprocess, Preprocess):
         pixel_format = preprocess.pixel_format
     else:  # a plain function, whose pixels are normalized already
@@ -180,6 +183,25 @@ def check_backend_fits(preprocess: object, backend: Backend, pooling: Pooling) -
         )
     if reads == "prefix" and not backend.prefix_tokens:
         raise ConfigurationError(f"{name} needs a class token, and this model has none; pass another pooling=")
+
+
+def shape_left_alone(loader: ImageLoader, preprocess: object) -> tuple[int, ...] | None:
+    """Return the shape of the uint8 arrays that neither the loader nor the preprocess would change, or None.
+
+    Args:
+        loader: Of any class; what another one than `ImageLoader` does is not known.
+        preprocess: Of any class; those known here do to an image what its size says, so that one image shows it.
+    """
+    if type(loader) is not ImageLoader or type(preprocess) not in (ClipPreprocess, OpenClipPreprocess):
+        return None
+    assert isinstance(preprocess, (ClipPreprocess, OpenClipPreprocess))
+    assert preprocess.pixel_format.size is not None
+    noise = np.random.default_rng(0).integers(0, 256, (*preprocess.pixel_format.size, 3), dtype=np.uint8)
+    try:
+        is_left_alone = np.array_equal(preprocess(loader(noise)), noise)
+    except ImageError:
+        return None
+    return noise.shape if is_left_alone else None
 
 
 def _in_words(size: tuple[int, int] | None) -> str:

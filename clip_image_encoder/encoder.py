@@ -22,6 +22,7 @@ from clip_image_encoder._fit import (
     check_left_out,
     is_loaded,
     load_backend,
+    shape_left_alone,
     take_backend,
 )
 from clip_image_encoder._prepared import LoadedImage, are_prepared
@@ -57,9 +58,10 @@ class ImageEncoder:
             `partial(TorchBackend, compile=True)`. Or a `Backend` instance, which comes with its preprocess: as
             `preprocess=`, or as an attribute of that name.
         preprocess: A `Preprocess`, or any callable from a PIL image to normalized float32
-            `(3, H, W)`, such as open_clip's transform; None is what the checkpoint was trained with.
+            `(3, H, W)`, such as open_clip's transform; None is what the checkpoint was trained with, which
+            resizes as exactly as the loader decodes.
         pooling: A `Pooling`; None is what the checkpoint was trained with.
-        loader: An `ImageLoader` with other limits, background or channel order.
+        loader: An `ImageLoader` with other limits, background or channel order, or an exact one.
         device: Name of a device, a list of them to split the work, or None for cuda, mps or cpu,
             whichever is there first.
         dtype: "float32", "float16", "bfloat16" and what else the backend has; "auto" is float16 if
@@ -127,8 +129,11 @@ class ImageEncoder:
                 model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
             )
             load = load_of(cast("str | Load | None", backend), checkpoint)
-            self._backend, self._preprocess = load_backend(checkpoint, load, preprocess, dtype=dtype, device=device)
+            self._backend, self._preprocess = load_backend(
+                checkpoint, load, preprocess, exact=self._loader.exact, dtype=dtype, device=device
+            )
         check_backend_fits(self._preprocess, self._backend, self._pooling)
+        self._left_alone = shape_left_alone(self._loader, self._preprocess)
         devices = resolve_devices(device, self._backend.devices)
         _logger.info("%r on %s, loaded in %.1f s", self._backend, ", ".join(devices), time.perf_counter() - start)
 
@@ -291,6 +296,13 @@ class ImageEncoder:
 
     def _load(self, item: object) -> Pixels:
         """Turn one input into pixels; runs on the loading threads."""
+        if (
+            isinstance(item, np.ndarray)
+            and item.shape == self._left_alone
+            and item.dtype == np.uint8
+            and not isinstance(item, np.ma.MaskedArray)
+        ):
+            return np.array(item)  # a copy: the caller may fill it anew before it is encoded
         size = self._backend.image_size
         image = self._loader(item, model_size=size)
         name = getattr(self._preprocess, "__name__", type(self._preprocess).__name__)

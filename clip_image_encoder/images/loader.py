@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, cast
 import numpy as np
 from PIL import Image, ImageFile
 
-from clip_image_encoder._arguments import check_count, check_each, check_size
+from clip_image_encoder._arguments import check_count, check_each, check_flag, check_size
 from clip_image_encoder.errors import ConfigurationError, UnsupportedImageError
 from clip_image_encoder.images.array import SupportsArray, encoded_bytes, image_from_array
 from clip_image_encoder.images.decoding import Decoded, Truncated, decode, decode_opened, decode_pil
@@ -69,7 +69,9 @@ class ImageLoader:
     Args:
         exact: decode big JPEGs in full. If not, they are decoded at 1/2, 1/4 or 1/8 of their size,
             where that leaves 3 times the model's size and no remainder: several times faster, and
-            after resizing the same to 0.2/255 in the mean, nearly everywhere to 2/255.
+            after resizing the same to 0.2/255 in the mean, nearly everywhere to 2/255. An `ImageEncoder`
+            resizes accordingly, where the preprocess is the checkpoint's: with Pillow, or quicker and the
+            same to 1/255.
         background: RGB colour, 0..255, behind transparent pictures.
         channels: where arrays with three axes have theirs, "first" for `(C, H, W)`, "last" for
             `(H, W, C)`. None takes what the shape says, and refuses a shape that fits both.
@@ -114,7 +116,7 @@ class ImageLoader:
     urls: UrlPolicy | None = field(default=None, metadata={"fingerprint": "urls=None"})
 
     def __post_init__(self) -> None:
-        _require(isinstance(self.exact, bool), f"exact must be True or False, not {self.exact!r}")
+        check_flag(self.exact, name="exact")
         background = check_each(self.background, _check_channel, name="background", parts=("R", "G", "B"))
         object.__setattr__(self, "background", background)
         _require(

@@ -120,7 +120,7 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
             raise ConfigurationError(f"on_error must be 'tag' or 'raise', not {on_error!r}")
         preprocess = None
         if base_feature_extractor:
-            preprocess = preprocess_of(open_checkpoint(base_feature_extractor).preprocessor_config)
+            preprocess = preprocess_of(open_checkpoint(base_feature_extractor).preprocessor_config, exact=False)
         self._encoder = ImageEncoder(
             pretrained_model_name_or_path,
             backend=backend,

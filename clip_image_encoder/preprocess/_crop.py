@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL.Image import Image, Resampling
 
-__all__ = ["crop_resized"]
+from clip_image_encoder.preprocess._quick_resize import can_resize_quickly, resize_quickly
+
+__all__ = ["pixels_of_box"]
 
 # Past this aspect ratio the resized image would be mostly thrown away by the crop, and cost memory without bound, so
 # that only the part which the crop keeps is resized.
@@ -14,13 +18,19 @@ _THIN = 16
 _REACH = 4
 
 
-def crop_resized(
-    image: Image, resized: tuple[int, int], corner: tuple[int, int], size: tuple[int, int], resample: Resampling
-) -> Image:
-    """Return a box of what an image becomes when it is resized.
+def pixels_of_box(
+    image: Image,
+    resized: tuple[int, int],
+    corner: tuple[int, int],
+    size: tuple[int, int],
+    resample: Resampling,
+    *,
+    exact: bool,
+) -> NDArray[np.uint8]:
+    """Return the pixels `(height, width, 3)` of a box of what an image becomes when it is resized.
 
-    The pixels are those of resizing first. Of an image whose long side is more than 16 times its short side they
-    differ by rounding: single values by 1, rarely by 2.
+    Exact ones are those of Pillow, that resizes first. Of an image whose long side is more than 16 times its short
+    side they differ by rounding: single values by 1, rarely by 2. Others differ by 1.
 
     Args:
         image: An RGB image.
@@ -28,9 +38,27 @@ def crop_resized(
         corner: `(left, top)` of the box in the resized image; what lies outside of it is black.
         size: `(width, height)` of the box.
         resample: Pillow's filter.
+        exact: Whether Pillow itself resizes the image.
     """
     (left, top), (width, height) = corner, size
     is_inside = left >= 0 and top >= 0 and left + width <= resized[0] and top + height <= resized[1]
+    if is_inside and not exact and can_resize_quickly(image, resized, resample):
+        return resize_quickly(image, resized, corner, size, resample)
+    return np.array(_crop_resized(image, resized, corner, size, resample, is_inside=is_inside), dtype=np.uint8)
+
+
+def _crop_resized(
+    image: Image,
+    resized: tuple[int, int],
+    corner: tuple[int, int],
+    size: tuple[int, int],
+    resample: Resampling,
+    *,
+    is_inside: bool,
+) -> Image:
+    if size == resized and is_inside:
+        return image.resize(size, resample)
+    (left, top), (width, height) = corner, size
     if max(resized) <= _THIN * min(resized) or not is_inside:
         whole = image.resize(resized, resample)
         return whole.crop((left, top, left + width, top + height))

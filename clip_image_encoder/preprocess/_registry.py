@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from clip_image_encoder.preprocess._own_processor import OwnProcessor
@@ -16,14 +17,15 @@ from clip_image_encoder.protocols import Preprocess
 __all__ = ["preprocess_of"]
 
 
-def preprocess_of(config: Mapping[str, Any]) -> Preprocess:
+def preprocess_of(config: Mapping[str, Any], *, exact: bool = True) -> Preprocess:
     """Return the preprocess that a checkpoint's settings describe.
 
-    A processor of transformers whose steps are not known here is run by transformers itself.
+    A processor of transformers whose steps are not known here is run by transformers itself, and always exact.
 
     Args:
         config: A parsed `preprocessor_config.json`, or what another format of checkpoints says in its place, which
             "image_processor_type" tells.
+        exact: Whether Pillow itself resizes the images, as the field of that name says.
 
     Raises:
         ConfigurationError: The settings ask for a step that is not known, for code of their own, or for pixels that
@@ -35,6 +37,11 @@ def preprocess_of(config: Mapping[str, Any]) -> Preprocess:
         >>> type(preprocess_of({"image_processor_type": "Siglip2ImageProcessor", "max_num_patches": 256})).__name__
         'NaflexPreprocess'
     """
+    made = _described_by(config)
+    return made if isinstance(made, OwnProcessor) else replace(made, exact=exact)
+
+
+def _described_by(config: Mapping[str, Any]) -> ClipPreprocess | NaflexPreprocess | OpenClipPreprocess | OwnProcessor:
     # SigLIP 2 at fixed sizes names the class of SigLIP.
     kind = str(named_class(config))
     if kind.startswith("Siglip2"):

@@ -27,7 +27,7 @@ def stored(preprocess: object) -> dict[str, Any]:
         raise ConfigurationError(
             f"{type(preprocess).__name__} can't be exported; a ClipPreprocess or an OpenClipPreprocess can"
         )
-    fields = {field.name: getattr(preprocess, field.name) for field in dataclasses.fields(preprocess)}
+    fields = {name: getattr(preprocess, name) for name in _names(type(preprocess))}
     return {"kind": type(preprocess).__name__, **fields, "resample": preprocess.resample.name}
 
 
@@ -41,11 +41,15 @@ def taken(config: Mapping[str, Any]) -> ClipPreprocess | OpenClipPreprocess:
     try:
         if kind is None:
             raise ValueError(f"{config.get('kind')!r} is not known")
-        names = [field.name for field in dataclasses.fields(kind)]
-        values = {name: _tuple(config[name]) for name in names}
+        values = {name: _tuple(config[name]) for name in _names(kind)}
         return kind(**{**values, "resample": Resampling[config["resample"]]})
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(f"the exported folder's preprocess makes no sense: {error}") from error
+
+
+def _names(kind: type[ClipPreprocess | OpenClipPreprocess]) -> list[str]:
+    """Return the fields that are stored: how exactly images are resized is for the encoder to say."""
+    return [field.name for field in dataclasses.fields(kind) if field.name != "exact"]
 
 
 def _tuple(value: Any) -> Any:

@@ -21,8 +21,8 @@ _LARGEST = 8
 def main() -> None:
     """Load a photo in both ways, print how they differ, and draw it."""
     content = _photo()
-    preprocess = ImageEncoder("tiny-shapes").preprocess
     loaders = (ImageLoader(exact=True), ImageLoader())
+    preprocess = ImageEncoder("tiny-shapes", loader=loaders[0]).preprocess
     decoded = [loader(content, model_size=(_SIZE, _SIZE)) for loader in loaders]
     exact, scaled = (np.asarray(preprocess(image), dtype=int) for image in decoded)
     difference = np.abs(exact - scaled)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from clip_image_encoder import ImageEncoder, OpenClipPreprocess, TextEncoder
+from clip_image_encoder import ImageEncoder, ImageLoader, OpenClipPreprocess, TextEncoder
 from clip_image_encoder.checkpoint import open_checkpoint
 from tests.text.test_ids import strings
 
@@ -27,10 +27,14 @@ TEXTS = [
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
 
+def exact_encoder(reference: Saved) -> ImageEncoder:
+    return ImageEncoder(reference.folder, loader=ImageLoader(exact=True), device="cpu")
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_vectors_of_images_are_open_clips(name: str, saved: Callable[[str], Saved], images: list[Image.Image]) -> None:
     reference = saved(name)
-    vectors = ImageEncoder(reference.folder, device="cpu").encode(images, normalize=False)
+    vectors = exact_encoder(reference).encode(images, normalize=False)
     np.testing.assert_allclose(vectors, reference.image_vectors(images), atol=1e-5, rtol=1e-5)
 
 
@@ -46,7 +50,7 @@ def test_pixels_are_those_of_open_clips_transform(
     name: str, saved: Callable[[str], Saved], images: list[Image.Image]
 ) -> None:
     reference = saved(name)
-    preprocess = ImageEncoder(reference.folder, device="cpu").preprocess
+    preprocess = exact_encoder(reference).preprocess
     assert isinstance(preprocess, OpenClipPreprocess)
     *steps, normalize = reference.transform.transforms
     for image in images:

@@ -54,9 +54,15 @@ def test_a_pickle_knows_the_loader_by_the_name_that_it_is_imported_by() -> None:
     assert pickle.loads(pickle.dumps(ImageLoader(exact=True))) == ImageLoader(exact=True)
 
 
-def test_what_an_encoder_of_the_first_version_said_is_said_by_this_one() -> None:
+def test_what_an_exact_encoder_of_the_first_version_said_is_said_by_this_one() -> None:
+    encoder = ImageEncoder("tiny-shapes", loader=ImageLoader(exact=True), device="cpu")
+    assert encoder.fingerprint == "51f2efccdb39770aca32b25f5829d5c3f40f5a8941ddeaebe21cc2ef2479548b"
+
+
+def test_an_encoder_that_resizes_quickly_says_so() -> None:
     encoder = ImageEncoder("tiny-shapes", device="cpu")
-    assert encoder.fingerprint == "59fb4443c4144e091b7786ec62eb399d9c926c25fc36c34c15c7a355fa881b33"
+    assert encoder.fingerprint == "3c27a6993c5782b45d3921bcf525e5bb90d94940b79d72694d4dd969d2ab090d"
+    assert describe_component(encoder.preprocess).endswith(", exact=False)")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from transformers import AutoTokenizer
 
-from clip_image_encoder import ConfigurationError, ImageEncoder, TextEncoder
+from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader, TextEncoder
 from tests.preprocess.references import reference
 from tests.text.files import CLIP_SIZE, write_clip
 
@@ -60,7 +60,7 @@ def unit(vectors: torch.Tensor) -> NDArray[np.float32]:
 def test_a_photo_becomes_the_unit_vector_of_transformers_model_and_processor(model_type: str, tmp_path: Path) -> None:
     model, processor = saved(model_type, tmp_path)
     pixels = processor(images=PHOTOS, return_tensors="pt")["pixel_values"]
-    vectors = ImageEncoder(tmp_path, device="cpu").encode(PHOTOS)
+    vectors = ImageEncoder(tmp_path, loader=ImageLoader(exact=True), device="cpu").encode(PHOTOS)
     np.testing.assert_allclose(vectors, unit(vectors_of_images(model, pixels)), rtol=0, atol=1e-5)
 
 
