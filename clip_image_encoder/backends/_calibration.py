@@ -25,6 +25,9 @@ __all__ = ["Calibration", "Quantize", "Quantizer"]
 Quantize = Callable[[Path, Sequence[Inputs], Path], None]
 """Reads a graph, fits it to samples, and writes the result."""
 
+_SCHEME = 4
+"""Counts up when the same graph and the same samples become another int8 graph."""
+
 _COMPARED = 64
 """Number of samples that are compared at most; they tell whether the ranges fit."""
 
@@ -80,13 +83,13 @@ class Quantizer:
 
     @property
     def versions(self) -> str:
-        """What decides an int8 graph beside its pictures.
+        """What decides an int8 graph beside its pictures: how it is made, and by what.
 
         Raises:
             MissingExtraError: NNCF is not installed.
         """
         try:
-            return f"nncf {version('nncf')}, {self.runtime}"
+            return f"scheme {_SCHEME}, nncf {version('nncf')}, {self.runtime}"
         except PackageNotFoundError as error:
             raise MissingExtraError(
                 "dtype 'int8' needs nncf: python -m pip install 'clip-image-encoder[export]'"
@@ -121,7 +124,7 @@ class Quantizer:
                     "see them, or use dtype='float32'"
                 )
 
-        key = f"int8 3 {self.name} {self.versions} {calibration or 'drawn'} {graph.key}"
+        key = f"int8 {self.name} {self.versions} {calibration or 'drawn'} {graph.key}"
         fitted = find_or_make(key, make) / self.name
         check_quality(fitted, least_cosine)
         return fitted
