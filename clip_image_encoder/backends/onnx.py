@@ -14,7 +14,7 @@ from clip_image_encoder._arguments import check_number
 from clip_image_encoder._devices import Devices
 from clip_image_encoder.arrays import PixelFormat
 from clip_image_encoder.backends._calibration import Calibration, Quantizer
-from clip_image_encoder.backends._fitting import fit
+from clip_image_encoder.backends._fitting import Plan, fit
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_backend import GraphBackend
 from clip_image_encoder.backends._graph_text import GraphTextBackend
@@ -186,8 +186,8 @@ def _checked(dtype: str) -> str:
 
 
 @without_telemetry()
-def _quantize(file: Path, samples: Sequence[Inputs], target: Path) -> None:
+def _quantize(file: Path, samples: Sequence[Inputs], plan: Plan, target: Path) -> None:
     import onnx
 
-    fitted = fit(onnx.load(file), file, samples)
+    fitted = fit(onnx.load(file), file, samples, plan)
     onnx.save(fitted, target, save_as_external_data=True, location=f"{target.name}.data")

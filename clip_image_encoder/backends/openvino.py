@@ -17,7 +17,7 @@ from clip_image_encoder._devices import Devices
 from clip_image_encoder._forks import in_forks
 from clip_image_encoder.arrays import PixelFormat
 from clip_image_encoder.backends._calibration import Calibration, Quantizer
-from clip_image_encoder.backends._fitting import fit
+from clip_image_encoder.backends._fitting import Plan, fit
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_backend import GraphBackend
 from clip_image_encoder.backends._graph_text import GraphTextBackend
@@ -248,6 +248,6 @@ def _runner(compiled: openvino.CompiledModel) -> Run:
 
 
 @without_telemetry()
-def _quantize(file: Path, samples: Sequence[Inputs], target: Path) -> None:
-    fitted = fit(openvino.Core().read_model(file), file, samples)
+def _quantize(file: Path, samples: Sequence[Inputs], plan: Plan, target: Path) -> None:
+    fitted = fit(openvino.Core().read_model(file), file, samples, plan)
     openvino.save_model(fitted, target, compress_to_fp16=False)
