@@ -18,6 +18,8 @@ __all__ = ["LEAST_COSINE", "Quality", "check_quality", "compared", "quality_of",
 LEAST_COSINE = 0.98
 """What the mean cosine of an int8 graph has to reach where nothing else is asked for."""
 
+_NEAR = 0.995
+
 _FILE = "quality.json"
 
 _logger = logging.getLogger(__name__)
@@ -40,7 +42,7 @@ class Quality:
     @property
     def is_near(self) -> bool:
         """Whether most users won't see the difference: a mean of 0.995 and a worst of 0.98."""
-        return self.mean >= 0.995 and self.worst >= 0.98
+        return self.mean >= _NEAR and self.worst >= 0.98
 
     def __str__(self) -> str:
         return f"mean cosine {self.mean:.4f}, worst {self.worst:.4f}, the same nearest for {self.same_nearest:.0%}"
@@ -69,16 +71,16 @@ def quality_of(graph: Path) -> Quality | None:
 
 
 def tell_quality(name: str, quality: Quality | None) -> None:
-    """Say in the log what int8 costs, where that is more than most users expect.
+    """Say in the log what int8 costs, where its mean cosine to float32 is less than 0.995.
 
     Args:
         name: Of the checkpoint.
         quality: What is stored beside its graph; None for one that was not fitted.
     """
-    if quality and not quality.is_near:
+    if quality and not quality.mean >= _NEAR:
         _logger.warning(
-            "%s in int8: %s, beside float32; a Calibration of some hundred images, as the model will see them, may "
-            "bring it nearer, and dtype='bfloat16' or 'float32' is near",
+            "%s in int8 has a %s, beside float32; where that is too far, take another dtype, or give a Calibration of "
+            "some hundred images, as the model will see them",
             name,
             quality,
         )

@@ -128,11 +128,11 @@ def with_marks(quantizer: Quantizer) -> Quantizer:
 
 def test_what_int8_costs_is_said_where_it_is_much(caplog: pytest.LogCaptureFixture) -> None:
     tell_quality("model", None)
-    tell_quality("model", Quality(mean=0.996, worst=0.985, same_nearest=0.5))
+    tell_quality("model", Quality(mean=0.996, worst=0.9, same_nearest=0.5))
     assert not caplog.messages
     tell_quality("model", Quality(mean=0.985, worst=0.95, same_nearest=0.5))
     (message,) = caplog.messages
-    assert message.startswith("model in int8: mean cosine 0.9850, worst 0.9500, the same nearest for 50%")
+    assert message.startswith("model in int8 has a mean cosine 0.9850, worst 0.9500, the same nearest for 50%")
 
 
 def test_quality_is_made_of_cosines_and_of_nearest_neighbours() -> None:
