@@ -19,7 +19,7 @@ from clip_image_encoder.backends._graph import Run
 from clip_image_encoder.backends._graph_runs import Runtime
 from clip_image_encoder.backends._graph_store import find_or_make
 from clip_image_encoder.backends._loaded import Loaded
-from clip_image_encoder.backends._quality import Quality
+from clip_image_encoder.backends._quality import Quality, tell_quality
 from clip_image_encoder.backends._reference import Reference, reference_pixels
 from clip_image_encoder.backends._registry import find_runtime
 from clip_image_encoder.backends._verification import Verification
@@ -61,6 +61,8 @@ class _Tower:
         self._verify = verify
         self._file = _checked_files(checkpoint, self.values)
         self._loaded: Loaded[Run] = Loaded()
+        stored = self.values.get("quality")
+        tell_quality(checkpoint.name, Quality(**stored) if stored else None)
 
     def on(self, device: str) -> Run:
         """Return what runs the tower on a device.

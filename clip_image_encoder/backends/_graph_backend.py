@@ -14,7 +14,7 @@ from clip_image_encoder._forks import no_fork
 from clip_image_encoder.arrays import PixelFormat, Pixels, Tokens, Vectors
 from clip_image_encoder.backends._graph import VisionGraph
 from clip_image_encoder.backends._graph_runs import GraphRuns, Runtime
-from clip_image_encoder.backends._quality import Quality, quality_of
+from clip_image_encoder.backends._quality import Quality, quality_of, tell_quality
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.protocols import Output
@@ -78,6 +78,7 @@ class GraphBackend:
         run = self._runs.on(resolve_devices(device, self.devices)[0], self._graph)
         self._dimension: int = run(np.zeros((1, *self.image_size, 3), np.uint8)).shape[-1]
         self._quality = quality_of(self.file)
+        tell_quality(checkpoint.name, self._quality)
 
     @property
     def dimension(self) -> int:

@@ -16,7 +16,6 @@ from clip_image_encoder.backends._apart import run_apart
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_store import find_or_make
 from clip_image_encoder.backends._loaded import Loaded
-from clip_image_encoder.backends._quality import quality_of
 from clip_image_encoder.backends._reference import Reference, one_vector
 from clip_image_encoder.backends._verification import Verification, is_due
 from clip_image_encoder.errors import BackendError, EncoderError, MissingExtraError
@@ -109,14 +108,12 @@ class GraphRuns:
         return f"{self._runtime.fingerprint} {graph.key}"
 
     def _verification(self, graph: Graph, file: Path, device: str) -> Verification:
-        quality = quality_of(file)
         return Verification(
-            reference=Reference.read(self._folder(graph)),
+            reference=Reference.read(file.parent),
             key=self._key(graph),
             name=graph.checkpoint.name,
             device=device,
             dtype=self._runtime.dtype,
-            worst=quality.worst if quality else None,
         )
 
     def _verified(self, device: str, graph: Graph) -> Run:

@@ -13,7 +13,7 @@ from clip_image_encoder._forks import no_fork
 from clip_image_encoder.arrays import TokenIds, Vectors
 from clip_image_encoder.backends._graph import TextGraph
 from clip_image_encoder.backends._graph_runs import GraphRuns, Runtime
-from clip_image_encoder.backends._quality import Quality, quality_of
+from clip_image_encoder.backends._quality import Quality, quality_of, tell_quality
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.errors import ConfigurationError
 
@@ -56,6 +56,7 @@ class GraphTextBackend:
         ones = np.ones((1, length), np.int64)
         self._dimension: int = (run(ones, ones) if self._is_masked else run(ones)).shape[-1]
         self._quality = quality_of(self.file)
+        tell_quality(f"{checkpoint.name}'s text tower", self._quality)
 
     @property
     def dimension(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +13,16 @@ from numpy.typing import NDArray
 
 from clip_image_encoder.errors import BackendError
 
-__all__ = ["LEAST_COSINE", "Quality", "check_quality", "compared", "quality_of", "write_quality"]
+__all__ = ["LEAST_COSINE", "Quality", "check_quality", "compared", "quality_of", "tell_quality", "write_quality"]
 
 LEAST_COSINE = 0.98
 """What the mean cosine of an int8 graph has to reach where nothing else is asked for."""
 
+_NEAR = 0.995
+
 _FILE = "quality.json"
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +39,13 @@ class Quality:
     worst: float
     same_nearest: float
 
+    @property
+    def is_near(self) -> bool:
+        """Whether most users won't see the difference: a mean of 0.995 and a worst of 0.98."""
+        return self.mean >= _NEAR and self.worst >= 0.98
+
     def __str__(self) -> str:
-        return f"mean cosine {self.mean:.3f}, worst {self.worst:.3f}, the same nearest for {self.same_nearest:.0%}"
+        return f"mean cosine {self.mean:.4f}, worst {self.worst:.4f}, the same nearest for {self.same_nearest:.0%}"
 
 
 def compared(exact: NDArray[np.float32], fitted: NDArray[np.float32]) -> Quality:
@@ -58,6 +68,22 @@ def quality_of(graph: Path) -> Quality | None:
     """Return what is stored beside a graph, or None for one that was not fitted."""
     file = graph.with_name(_FILE)
     return Quality(**json.loads(file.read_text())) if file.is_file() else None
+
+
+def tell_quality(name: str, quality: Quality | None) -> None:
+    """Say in the log what int8 costs, where its mean cosine to float32 is less than 0.995.
+
+    Args:
+        name: Of the checkpoint.
+        quality: What is stored beside its graph; None for one that was not fitted.
+    """
+    if quality and not quality.mean >= _NEAR:
+        _logger.warning(
+            "%s in int8 has a %s, beside float32; where that is too far, take another dtype, or give a Calibration of "
+            "some hundred images, as the model will see them",
+            name,
+            quality,
+        )
 
 
 def check_quality(graph: Path, least_cosine: float) -> None:

@@ -39,7 +39,8 @@ class Verification:
     """A comparison that is due.
 
     Attributes:
-        reference: What float32 gives on the CPU, and of what.
+        reference: What has to come, and of what: the vector of float32 on the CPU, or of an int8 graph when it was
+            made.
         key: Same string, same tower.
         name: The checkpoint as messages call it.
         device: Where the tower is loaded.
@@ -66,7 +67,7 @@ class Verification:
         cosine, least = self._cosine(self._vector(run)), self._least
         if not cosine >= least:
             raise BackendError(
-                f"{self.name}: on {self.device} the vector of a known input is not that of float32 in torch: their "
+                f"{self.name}: on {self.device} a known input has another vector than it has to have: their "
                 f"cosine is {cosine:.4f}, and {self.dtype} explains {least:.4f}; take another version of the runtime "
                 "or its driver, another device or another dtype; verify=False leaves the comparison out"
             )

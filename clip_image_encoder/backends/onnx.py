@@ -14,6 +14,7 @@ from clip_image_encoder._arguments import check_number
 from clip_image_encoder._devices import Devices
 from clip_image_encoder.arrays import PixelFormat
 from clip_image_encoder.backends._calibration import Calibration, Quantizer
+from clip_image_encoder.backends._fitting import Plan, fit
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_backend import GraphBackend
 from clip_image_encoder.backends._graph_text import GraphTextBackend
@@ -185,14 +186,8 @@ def _checked(dtype: str) -> str:
 
 
 @without_telemetry()
-def _quantize(file: Path, samples: Sequence[Inputs], target: Path) -> None:
-    import nncf
+def _quantize(file: Path, samples: Sequence[Inputs], plan: Plan, target: Path) -> None:
     import onnx
 
-    fitted = nncf.quantize(
-        onnx.load(file),
-        nncf.Dataset(samples),
-        model_type=nncf.ModelType.TRANSFORMER,
-        subset_size=len(samples),
-    )
+    fitted = fit(onnx.load(file), file, samples, plan)
     onnx.save(fitted, target, save_as_external_data=True, location=f"{target.name}.data")

@@ -18,6 +18,7 @@ from clip_image_encoder._devices import Devices
 from clip_image_encoder._forks import in_forks, never_destroy
 from clip_image_encoder.arrays import PixelFormat
 from clip_image_encoder.backends._calibration import Calibration, Quantizer
+from clip_image_encoder.backends._fitting import Plan, fit
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_backend import GraphBackend
 from clip_image_encoder.backends._graph_text import GraphTextBackend
@@ -254,13 +255,6 @@ def _runner(compiled: openvino.CompiledModel) -> Run:
 
 
 @without_telemetry()
-def _quantize(file: Path, samples: Sequence[Inputs], target: Path) -> None:
-    import nncf
-
-    fitted = nncf.quantize(
-        _CORE.get().read_model(file),
-        nncf.Dataset(samples),
-        model_type=nncf.ModelType.TRANSFORMER,
-        subset_size=len(samples),
-    )
+def _quantize(file: Path, samples: Sequence[Inputs], plan: Plan, target: Path) -> None:
+    fitted = fit(_CORE.get().read_model(file), file, samples, plan)
     openvino.save_model(fitted, target, compress_to_fp16=False)
