@@ -20,6 +20,7 @@ from clip_image_encoder.backends._calibration import Calibration, Quantizer
 from clip_image_encoder.backends._fitting import PLANS, Plan
 from clip_image_encoder.backends._graph import VisionGraph
 from clip_image_encoder.backends._quality import Quality, compared, quality_of, tell_quality
+from clip_image_encoder.backends._reference import Reference
 from clip_image_encoder.backends.onnx import OnnxRuntime
 from clip_image_encoder.backends.openvino import OpenVino
 from clip_image_encoder.checkpoint import Checkpoint, open_checkpoint
@@ -57,7 +58,7 @@ def test_the_same_pictures_give_the_same_fingerprint(load: Any) -> None:
 
 def test_pictures_that_lead_to_other_vectors_than_float32_has_are_refused(load: Any) -> None:
     with pytest.raises(BackendError, match=r"drawings have a mean cosine of 0\.\d\d .*need 0\.9; give a Calibration"):
-        load(calibration=Calibration(np.zeros_like(PIXELS)), verify=False)
+        load(calibration=Calibration(np.zeros_like(PIXELS)))
 
 
 def test_how_near_int8_is_to_float32_is_measured_and_shown(load: Any) -> None:
@@ -87,7 +88,7 @@ def outliers(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 
 
 def test_a_tower_with_outlier_channels_stays_near_float32(load: Any, outliers: Checkpoint) -> None:
-    quality = load(outliers, verify=False).quality
+    quality = load(outliers).quality
     assert quality.mean > 0.995, quality
     assert quality.worst > 0.98, quality
 
@@ -169,6 +170,7 @@ def quantizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Quantizer:
     monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
     monkeypatch.setattr(_calibration, "run_apart", run_here)
     (tmp_path / "graph").write_bytes(b"graph")
+    Reference(inputs=(PIXELS[:1],), vector=first_pixels(PIXELS[:1])[0]).write(tmp_path)
     return Quantizer(runtime="toy 1", quantize=copy, open_exactly=lambda file: first_pixels, name="copy")
 
 
