@@ -34,7 +34,8 @@ KINDS: dict[str, Preprocess] = {
 HOSTILE = [(1, 1), (1, 700), (700, 1), (2, 5000), (5000, 2), (65, 64), (64, 65), (40_000, 30), (30, 40_000), (3000, 90)]
 
 # Older ones resize the rows first, of whatever shape the image is.
-columns_first = pytest.mark.skipif(int(PIL.__version__.split(".")[0]) < 13, reason="Pillow 13 begins with columns")
+BEGINS_WITH_COLUMNS = int(PIL.__version__.split(".")[0]) >= 13
+columns_first = pytest.mark.skipif(not BEGINS_WITH_COLUMNS, reason="Pillow 13 begins with columns")
 
 
 def quick(preprocess: Preprocess, image: Image.Image) -> NDArray[np.int16]:
@@ -49,7 +50,8 @@ def exact(preprocess: Preprocess, image: Image.Image) -> NDArray[np.int16]:
 @settings(max_examples=40, deadline=None)
 @given(width=st.integers(1, 500), height=st.integers(1, 500), black_and_white=st.booleans())
 def test_no_value_differs_by_more_than_1(kind: str, width: int, height: int, black_and_white: bool) -> None:
-    image = noise(width, min(height, 2 * width))
+    # Up to five quarters of the width, both passes come in one order in all versions.
+    image = noise(width, min(height, 2 * width if BEGINS_WITH_COLUMNS else 5 * width // 4))
     if black_and_white:  # whose edges overshoot what 8 bits hold
         image = image.convert("L").point(lambda value: 255 * (value > 127)).convert("RGB")
     assert np.abs(quick(KINDS[kind], image) - exact(KINDS[kind], image)).max() <= 1
