@@ -105,7 +105,7 @@ def test_the_first_plan_that_is_near_enough_is_taken(
 def test_the_nearest_plan_is_taken_where_none_is_near_enough(
     quantizer: Quantizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tried = with_qualities(monkeypatch, 0.985, 0.991, 0.99)
+    tried = with_qualities(monkeypatch, 0.985, 0.991, 0.99, 0.986)
     fitted = with_marks(quantizer).quantized(GRAPH, tmp_path / "graph", None)
     assert (fitted.read_text(), quality_of(fitted)) == (str(PLANS[1]), tried[1])
 
