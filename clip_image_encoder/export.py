@@ -22,7 +22,8 @@ from clip_image_encoder.backends._graph_backend import GraphBackend
 from clip_image_encoder.backends._graph_text import GraphTextBackend
 from clip_image_encoder.backends._quality import quality_of
 from clip_image_encoder.backends._reference import REFERENCE_TEXT, one_vector, reference_pixels
-from clip_image_encoder.checkpoint import Checkpoint, CheckpointTokenizer, open_checkpoint
+from clip_image_encoder.checkpoint import Checkpoint, open_checkpoint
+from clip_image_encoder.checkpoint._tokenizer import tokenizer_of
 from clip_image_encoder.checkpoint.exported import CONFIG, VERSION
 from clip_image_encoder.errors import CheckpointError, ConfigurationError, EncoderError
 from clip_image_encoder.models._text_rules import CLEANINGS, TOKENIZERS, name_of
@@ -185,9 +186,7 @@ def _write_texts(checkpoint: Checkpoint, made: Path, backend: str, dtype: str) -
     """Write the graph of a text tower and the files of its tokenizer, and return what is said of them."""
     spec = checkpoint.text
     rules = {"clean": name_of(spec.clean, CLEANINGS), "tokenizer": name_of(spec.tokenizer, TOKENIZERS)}
-    tokenizer = CheckpointTokenizer(
-        checkpoint, max_length=spec.max_length, padding=spec.padding, clean=spec.clean, tokenizer=spec.tokenizer
-    )
+    tokenizer = tokenizer_of(checkpoint, spec)
     token_ids, mask = tokenizer([REFERENCE_TEXT])
     exact = find_text_backend("torch")(checkpoint, dtype="float32", device="cpu")
     fitted = find_text_backend(backend)(checkpoint, dtype=dtype, device="cpu")

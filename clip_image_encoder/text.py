@@ -26,9 +26,9 @@ from clip_image_encoder._threads import in_parts
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.backends import LoadText, load_text_of
 from clip_image_encoder.batches import EncodedBatch, gather
-from clip_image_encoder.checkpoint import Checkpoint, CheckpointTokenizer, open_checkpoint
+from clip_image_encoder.checkpoint import Checkpoint, open_checkpoint
+from clip_image_encoder.checkpoint._tokenizer import tokenizer_of
 from clip_image_encoder.errors import ConfigurationError
-from clip_image_encoder.models import TextSpec
 from clip_image_encoder.pipeline import on_devices
 from clip_image_encoder.protocols import TextBackend, Tokenizer
 
@@ -116,7 +116,7 @@ class TextEncoder:
                     source = open_checkpoint(
                         tokenizer, token=token, cache_dir=cache_dir, local_files_only=local_files_only
                     )
-                self._tokenizer = _own_tokenizer(source, checkpoint.text, length)
+                self._tokenizer = tokenizer_of(source, checkpoint.text, max_length=length)
             load = load_text_of(cast("str | LoadText | None", backend), checkpoint)
             check_is_load(load, LoadText)
             self._backend = load(checkpoint, dtype=dtype, device=device)
@@ -308,15 +308,3 @@ class TextEncoder:
             shape=(self.dimension,),
         )
         return finish_rows(vectors, normalize=normalize, describe=lambda row: f"text {numbered[row][0]}")
-
-
-def _own_tokenizer(source: Checkpoint, spec: TextSpec, length: int | None) -> CheckpointTokenizer:
-    """Return the tokenizer of a checkpoint's files, which cuts texts at a length or where the tower ends."""
-    longest = spec.max_length
-    return CheckpointTokenizer(
-        source,
-        max_length=longest if length is None else min(length, longest),
-        padding=spec.padding,
-        clean=spec.clean,
-        tokenizer=spec.tokenizer,
-    )

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip_image_encoder.arrays import TokenIds
-from clip_image_encoder.checkpoint import Checkpoint, CheckpointTokenizer
+from clip_image_encoder.checkpoint import Checkpoint
+from clip_image_encoder.checkpoint._tokenizer import tokenizer_of
 from clip_image_encoder.errors import EncoderError
 from clip_image_encoder.tiny_shapes.draw import Scene, draw
 
@@ -67,9 +68,7 @@ def reference_tokens(checkpoint: Checkpoint) -> tuple[TokenIds, TokenIds | None]
     """
     spec = checkpoint.text
     try:
-        tokenizer = CheckpointTokenizer(
-            checkpoint, max_length=spec.max_length, padding=spec.padding, clean=spec.clean, tokenizer=spec.tokenizer
-        )
+        tokenizer = tokenizer_of(checkpoint, spec)
     except EncoderError:  # a tokenizer of another checkpoint may be used with it
         token_ids = np.arange(min(6, spec.max_length), dtype=np.int64)[None]
         if spec.padding == "longest":

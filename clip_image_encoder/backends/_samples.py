@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clip_image_encoder.arrays import Pixels
 from clip_image_encoder.backends._graph import Graph, TextGraph, VisionGraph
-from clip_image_encoder.checkpoint import CheckpointTokenizer
+from clip_image_encoder.checkpoint._tokenizer import tokenizer_of
 from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
 
 __all__ = ["Inputs", "samples_of"]
@@ -55,14 +55,7 @@ def _drawings(graph: VisionGraph) -> Pixels:
 
 def _captions(graph: TextGraph) -> list[Inputs]:
     """Return texts of many lengths about what photos show."""
-    spec = graph.checkpoint.text
-    tokenizer = CheckpointTokenizer(
-        graph.checkpoint,
-        max_length=spec.max_length,
-        padding=spec.padding,
-        clean=spec.clean,
-        tokenizer=spec.tokenizer,
-    )
+    tokenizer = tokenizer_of(graph.checkpoint, graph.checkpoint.text)
     texts = [prompt.format(thing) for prompt, thing in product(_PROMPTS, _THINGS)]
     return [_named(*tokenizer([text])) for text in texts]
 

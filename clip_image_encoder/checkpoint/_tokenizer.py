@@ -16,10 +16,10 @@ from clip_image_encoder.arrays import TokenIds
 from clip_image_encoder.checkpoint._checkpoint import Checkpoint
 from clip_image_encoder.checkpoint._load_tokenizer import load_tokenizer
 from clip_image_encoder.errors import ConfigurationError
-from clip_image_encoder.models import TextTokenizer, TokenizerFiles
+from clip_image_encoder.models import TextSpec, TextTokenizer, TokenizerFiles
 from clip_image_encoder.models._tokens import FastTokenizer, to_json
 
-__all__ = ["CheckpointTokenizer", "enough_of"]
+__all__ = ["CheckpointTokenizer", "enough_of", "tokenizer_of"]
 
 # A long text is cut before it is tokenized, to so much: so many characters for each token that is wanted,
 # tokens behind the last one that is read, characters of a word that stays whole.
@@ -153,3 +153,25 @@ def _restore(
     make: Callable[[TokenizerFiles], TextTokenizer | None] | None,
 ) -> CheckpointTokenizer:
     return CheckpointTokenizer(checkpoint, max_length=max_length, padding=padding, clean=clean, tokenizer=make)
+
+
+def tokenizer_of(source: Checkpoint, spec: TextSpec, *, max_length: int | None = None) -> CheckpointTokenizer:
+    """Return the tokenizer of a checkpoint's files, by the rules of a text tower.
+
+    Args:
+        source: Whose tokenizer files are read.
+        spec: The text tower, of this checkpoint or of another.
+        max_length: Number of tokens at which texts are cut; None, and what is more, is where the tower ends.
+
+    Raises:
+        ConfigurationError: `max_length` leaves no token between the special ones.
+        MissingExtraError: The tokenizer is of a kind that needs a package which is not installed.
+        CheckpointError: The tokenizer's files are missing, or can't be loaded.
+    """
+    return CheckpointTokenizer(
+        source,
+        max_length=spec.max_length if max_length is None else min(max_length, spec.max_length),
+        padding=spec.padding,
+        clean=spec.clean,
+        tokenizer=spec.tokenizer,
+    )
