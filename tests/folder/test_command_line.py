@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from clip_image_encoder.__main__ import main
+from tests.full_disk import no_file_longer_than
 
 Gallery = Callable[[int], Path]
 

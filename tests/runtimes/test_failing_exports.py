@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from clip_image_encoder import ConfigurationError, ImageEncoder
 from clip_image_encoder.export import export
+from tests.full_disk import no_file_longer_than
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="it is about POSIX's limits and links")
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """Let the system refuse to write more bytes to a file, as it does on a full disk."""
-    import resource
-
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @posix
 def test_a_write_that_the_system_refuses_is_named_and_nothing_is_left(tmp_path: Path) -> None:
     export("tiny-shapes", tmp_path / "first")  # makes the graphs
     with (
-        files_of_at_most(1_000_000),
+        no_file_longer_than(1_000_000),
         pytest.raises(ConfigurationError, match=r"has failed at .*vision.model\.onnx\.data: File too large"),
     ):
         export("tiny-shapes", tmp_path / "made")

@@ -28,6 +28,11 @@ class GatedBackend:
         self.sizes: list[int] = []
         self.waiting = 0
 
+    def wait_for_a_batch(self) -> None:
+        """Return when a batch has come to the gate."""
+        while self.waiting == 0:
+            threading.Event().wait(0.001)
+
     dimension = ToyBackend().dimension
     image_size = ToyBackend().image_size
     devices: Sequence[str] = ("cpu",)

@@ -126,8 +126,7 @@ def test_the_next_group_loads_while_the_model_computes(slow: Loads) -> None:
     with MicroBatcher(ImageEncoder(backend=backend, num_workers=2), max_wait_ms=0, max_batch_size=4) as batcher:
         calls = [batcher._queue.put(slow.image())]
         try:
-            while backend.waiting == 0:
-                threading.Event().wait(0.001)
+            backend.wait_for_a_batch()
             calls += [batcher._queue.put(slow.image()) for _ in range(4)]
             slow.wait_for(begun=5)
         finally:
@@ -158,8 +157,7 @@ def test_no_more_than_two_batches_and_an_image_for_each_thread_are_pixels(slow: 
     with MicroBatcher(ImageEncoder(backend=backend, num_workers=2), max_wait_ms=0, max_batch_size=3) as batcher:
         calls = [batcher._queue.put(slow.image())]
         try:
-            while backend.waiting == 0:
-                threading.Event().wait(0.001)
+            backend.wait_for_a_batch()
             calls += [batcher._queue.put(slow.image()) for _ in range(20)]
             slow.wait_for(begun=9)
             while batcher._queue._loading:

@@ -161,8 +161,7 @@ def test_the_collector_waits_for_no_batcher() -> None:
     cycle.append(cycle)
     thread, queue = cycle[0]._worker, cycle[0]._queue
     begun = queue.put(PICTURE)
-    while backend.waiting == 0:
-        threading.Event().wait(0.001)
+    backend.wait_for_a_batch()
     waiting = queue.put(PICTURE)
     del cycle
     gc.collect()
