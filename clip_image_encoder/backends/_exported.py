@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,109 +10,14 @@ from numpy.typing import NDArray
 
 from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._forks import no_fork
-from clip_image_encoder._messages import first_line
 from clip_image_encoder.arrays import PixelFormat, Pixels, TokenIds, Tokens, Vectors
-from clip_image_encoder.backends._graph import Run
-from clip_image_encoder.backends._graph_runs import Runtime
-from clip_image_encoder.backends._graph_store import find_or_make
-from clip_image_encoder.backends._loaded import Loaded
-from clip_image_encoder.backends._quality import Quality, tell_quality
-from clip_image_encoder.backends._reference import Reference, reference_pixels
-from clip_image_encoder.backends._registry import find_runtime
-from clip_image_encoder.backends._verification import Verification
+from clip_image_encoder.backends._exported_tower import ExportedTower
+from clip_image_encoder.backends._reference import reference_pixels
 from clip_image_encoder.checkpoint import Checkpoint
-from clip_image_encoder.errors import CheckpointError, ConfigurationError, EncoderError
+from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.protocols import Output
 
 __all__ = ["ExportedBackend", "ExportedTextBackend"]
-
-
-class _Tower:
-    """One tower of an exported folder, loaded once for each device; several threads may ask at a time.
-
-    Args:
-        checkpoint: The exported folder.
-        kind: "vision" or "text".
-        dtype: "auto", or the dtype that it was exported in.
-        known: Inputs whose vector the folder says.
-        verify: Whether what the runtime makes of them is compared with that vector.
-
-    Raises:
-        ConfigurationError: It was exported in another dtype.
-        MissingExtraError: Its runtime is not installed.
-        CheckpointError: Files are missing, or have other sizes than when they were written.
-    """
-
-    def __init__(
-        self, checkpoint: Checkpoint, kind: str, dtype: str, known: tuple[NDArray[Any], ...], *, verify: bool
-    ) -> None:
-        exported: str = checkpoint.config["dtype"]
-        if dtype not in ("auto", exported):
-            raise ConfigurationError(f"{checkpoint.name} was exported in {exported}, not in {dtype}; export it anew")
-        self.values: Mapping[str, Any] = checkpoint.config[kind]
-        self.runtime: Runtime = find_runtime(checkpoint.config["runtime"])(dtype=exported)
-        self.devices = tuple(self.runtime.devices)
-        self._checkpoint = checkpoint
-        self._dtype = exported
-        self._reference = Reference(inputs=known, vector=np.array(self.values["reference"], np.float32))
-        self._verify = verify
-        self._file = _checked_files(checkpoint, self.values)
-        self._loaded: Loaded[Run] = Loaded()
-        stored = self.values.get("quality")
-        tell_quality(checkpoint.name, Quality(**stored) if stored else None)
-
-    def on(self, device: str) -> Run:
-        """Return what runs the tower on a device.
-
-        Raises:
-            CheckpointError: The graph can't be loaded.
-            BackendError: The runtime gives something else than the reference.
-        """
-        return self._loaded.of(device, partial(self._verified, device))
-
-    def __str__(self) -> str:
-        stored = self.values.get("quality")
-        return f"{self.runtime}, {Quality(**stored)}" if stored else f"{self.runtime}"
-
-    def _verified(self, device: str) -> Run:
-        with self._damage_named():
-            run = self.runtime.open(self._file, device, kept=self._kept())
-        if self._verify:
-            self._verification(device).check(partial(self._tried, run))
-        return run
-
-    def _tried(self, run: Run, *inputs: NDArray[Any]) -> NDArray[np.float32]:
-        with self._damage_named():
-            return run(*inputs)
-
-    @contextmanager
-    def _damage_named(self) -> Iterator[None]:
-        try:
-            yield
-        except EncoderError:
-            raise
-        except Exception as error:  # whatever a runtime raises on a graph that was changed
-            raise CheckpointError(
-                f"{self._checkpoint.name}: {self.values['graph']} is damaged: {first_line(error)}"
-            ) from error
-
-    def _verification(self, device: str) -> Verification:
-        quality = self.values.get("quality")
-        return Verification(
-            reference=self._reference,
-            key=f"exported {self._checkpoint.fingerprint} {self.values['graph']}",
-            name=self._checkpoint.name,
-            device=device,
-            dtype=self._dtype,
-            worst=quality["worst"] if quality else None,
-        )
-
-    def _kept(self) -> Path | None:
-        """Return a folder for what a runtime makes of the graph for this machine; None where nothing can be kept."""
-        try:
-            return find_or_make(f"made of {self._checkpoint.fingerprint} {self.values['graph']}", lambda _folder: None)
-        except ConfigurationError:  # a machine on which nothing is written, such as a serverless one
-            return None
 
 
 class ExportedBackend:
@@ -153,7 +55,7 @@ class ExportedBackend:
         self._requested = device
         self._verify = verify
         self._size = checkpoint.vision.image_size
-        self._tower = _Tower(checkpoint, "vision", dtype, (reference_pixels(self._size),), verify=verify)
+        self._tower = ExportedTower(checkpoint, "vision", dtype, (reference_pixels(self._size),), verify=verify)
         self._exported = self._exported_format()
         if pixel_format not in (self._exported, _normalized_already(self._size)):
             raise ConfigurationError(
@@ -257,7 +159,7 @@ class ExportedTextBackend:
         self._verify = verify
         token_ids = np.array([checkpoint.config["text"]["token_ids"]], np.int64)
         known = (token_ids, np.ones_like(token_ids)) if self._is_masked else (token_ids,)
-        self._tower = _Tower(checkpoint, "text", dtype, known, verify=verify)
+        self._tower = ExportedTower(checkpoint, "text", dtype, known, verify=verify)
         self._tower.on(resolve_devices(device, self.devices)[0])
 
     @property
@@ -302,19 +204,6 @@ class ExportedTextBackend:
     def __reduce__(self) -> tuple[Callable[..., ExportedBackend | ExportedTextBackend], tuple[Any, ...]]:
         settings = {"device": self._requested, "verify": self._verify}
         return _restore, (ExportedTextBackend, self._checkpoint, settings)
-
-
-def _checked_files(checkpoint: Checkpoint, values: Mapping[str, Any]) -> Path:
-    """Return the graph's file, after seeing that all of the tower's files are there, each as long as it was written.
-
-    Raises:
-        CheckpointError: One is missing, or has another size.
-    """
-    for name, size in values["files"].items():
-        found = checkpoint.files.path(name).stat().st_size
-        if found != size:
-            raise CheckpointError(f"{checkpoint.name}: {name} is damaged: it has {found} bytes instead of {size}")
-    return checkpoint.files.path(values["graph"])
 
 
 def _normalized_already(size: tuple[int, int]) -> PixelFormat:
