@@ -135,12 +135,15 @@ class Quantizer:
 
     def _fit(self, file: Path, samples: Sequence[Inputs], folder: Path) -> Quality:
         """Fill a folder with the int8 form of a graph by the first plan that is near enough, or else by the nearest."""
+        few = _few(samples)
+        exact = _features(self.open_exactly(file), few)
         tried: list[tuple[Quality, Path]] = []
         for number, plan in enumerate(PLANS):
             attempt = folder / str(number)
             attempt.mkdir()
             run_apart(partial(self.quantize, file, samples, plan, attempt / self.name), near=folder)
-            tried.append((self._compared(file, attempt / self.name, samples), attempt))
+            made = _features(self.open_exactly(attempt / self.name), few)
+            tried.append((compared(exact, made), attempt))
             if tried[-1][0].is_near:
                 break
         quality, best = tried[-1] if tried[-1][0].is_near else max(tried, key=lambda one: one[0].mean)
@@ -151,8 +154,12 @@ class Quantizer:
         return quality
 
     def _compared(self, exact: Path, fitted: Path, samples: Sequence[Inputs]) -> Quality:
-        few = samples[:: -(-len(samples) // _COMPARED)]
+        few = _few(samples)
         return compared(_features(self.open_exactly(exact), few), _features(self.open_exactly(fitted), few))
+
+
+def _few(samples: Sequence[Inputs]) -> Sequence[Inputs]:
+    return samples[:: -(-len(samples) // _COMPARED)]
 
 
 def _features(run: Run, samples: Sequence[Inputs]) -> NDArray[np.float32]:
