@@ -12,16 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from clip_image_encoder import __version__
 from clip_image_encoder._folder_lock import lock_folder
 from clip_image_encoder.backends import find_backend, find_text_backend
 from clip_image_encoder.backends._graph_backend import GraphBackend
 from clip_image_encoder.backends._graph_text import GraphTextBackend
 from clip_image_encoder.backends._quality import quality_of
-from clip_image_encoder.backends._reference import REFERENCE_TEXT, one_vector, reference_pixels
+from clip_image_encoder.backends._reference import Reference
 from clip_image_encoder.checkpoint import Checkpoint, open_checkpoint
 from clip_image_encoder.checkpoint._tokenizer import tokenizer_of
 from clip_image_encoder.checkpoint.exported import CONFIG, VERSION
@@ -168,13 +165,12 @@ def _write_vision(checkpoint: Checkpoint, made: Path, backend: str, dtype: str, 
     if output not in checkpoint.vision.outputs:
         outputs = ", ".join(map(repr, sorted(checkpoint.vision.outputs)))
         raise ConfigurationError(f"{checkpoint.name} has no output {output!r}; it has {outputs}")
-    exact = find_backend("torch")(checkpoint, pixel_format=seen, dtype="float32", device="cpu")
     fitted = find_backend(backend)(checkpoint, pixel_format=seen, dtype=dtype, device="cpu")
     if not isinstance(fitted, GraphBackend):
         raise ConfigurationError("only the backends 'onnx' and 'openvino' run graphs that can be exported")
     return {
         **_write_graph(fitted.file_of(output), made, "vision"),
-        **_said(exact(reference_pixels(seen.size), output=output, device="cpu")),
+        **_said(fitted._reference_of(output)),
         "output": output,
         "prefix_tokens": checkpoint.vision.prefix_tokens if output == "tokens" else 0,
         "pixel_format": {"size": seen.size, "mean": seen.mean, "std": seen.std},
@@ -187,8 +183,6 @@ def _write_texts(checkpoint: Checkpoint, made: Path, backend: str, dtype: str) -
     spec = checkpoint.text
     rules = {"clean": name_of(spec.clean, CLEANINGS), "tokenizer": name_of(spec.tokenizer, TOKENIZERS)}
     tokenizer = tokenizer_of(checkpoint, spec)
-    token_ids, mask = tokenizer([REFERENCE_TEXT])
-    exact = find_text_backend("torch")(checkpoint, dtype="float32", device="cpu")
     fitted = find_text_backend(backend)(checkpoint, dtype=dtype, device="cpu")
     assert isinstance(fitted, GraphTextBackend)  # the vision tower's was one
     names = {Path(name).name: name for name in checkpoint.format.tokenizer_files(checkpoint.files)}
@@ -198,9 +192,9 @@ def _write_texts(checkpoint: Checkpoint, made: Path, backend: str, dtype: str) -
         (made / "tokenizer.json").write_text(tokenizer.as_json(), "utf-8")
     return {
         **_write_graph(fitted.file, made, "text"),
-        **_said(exact(token_ids, mask, device="cpu")),
+        **_said(fitted._reference),
         **rules,
-        "token_ids": token_ids[0].tolist(),
+        "token_ids": fitted._reference.inputs[0][0].tolist(),
         "max_length": spec.max_length,
         "padding": spec.padding,
         "compared_by": spec.compared_by,
@@ -230,8 +224,8 @@ def _digest(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _said(features: NDArray[np.float32]) -> dict[str, Any]:
-    vector = one_vector(features)
+def _said(reference: Reference) -> dict[str, Any]:
+    vector = reference.vector
     return {"dimension": len(vector), "reference": [round(float(number), 6) for number in vector]}
 
 

@@ -15,6 +15,7 @@ from clip_image_encoder.arrays import PixelFormat, Pixels, Tokens, Vectors
 from clip_image_encoder.backends._graph import VisionGraph
 from clip_image_encoder.backends._graph_runs import GraphRuns, Runtime
 from clip_image_encoder.backends._quality import Quality, quality_of, tell_quality
+from clip_image_encoder.backends._reference import Reference
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.protocols import Output
@@ -125,6 +126,10 @@ class GraphBackend:
     def file_of(self, output: Output) -> Path:
         """Return the graph that takes uint8 pixels and gives an output, likewise."""
         return self._runs.file(replace(self._graph, output=output))
+
+    def _reference_of(self, output: Output) -> Reference:
+        """Return a known image, and the vector that torch gave of it in float32 when that graph was exported."""
+        return self._runs.reference(replace(self._graph, output=output))
 
     def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
         """Encode a batch.

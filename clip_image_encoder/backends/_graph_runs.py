@@ -101,6 +101,14 @@ class GraphRuns:
         """
         return self._runtime.prepare(graph, self._folder(graph) / _FILE)
 
+    def reference(self, graph: Graph) -> Reference:
+        """Return a known input, and the vector that torch gave of it in float32 when the graph was exported.
+
+        Raises:
+            EncoderError: As `on`.
+        """
+        return Reference.read(self._folder(graph))
+
     def _folder(self, graph: Graph) -> Path:
         return find_or_make(graph.key, lambda folder: self._make(graph, folder / _FILE))
 

@@ -14,6 +14,7 @@ from clip_image_encoder.arrays import TokenIds, Vectors
 from clip_image_encoder.backends._graph import TextGraph
 from clip_image_encoder.backends._graph_runs import GraphRuns, Runtime
 from clip_image_encoder.backends._quality import Quality, quality_of, tell_quality
+from clip_image_encoder.backends._reference import Reference
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.errors import ConfigurationError
 
@@ -87,6 +88,11 @@ class GraphTextBackend:
     def file(self) -> Path:
         """The graph that takes texts as the tokenizer pads them, in the runtime's dtype; its weights lie beside it."""
         return self._runs.file(self._graph(is_masked=self._is_masked))
+
+    @property
+    def _reference(self) -> Reference:
+        """A known text, and the vector that torch gave of it in float32 when the graph was exported."""
+        return self._runs.reference(self._graph(is_masked=self._is_masked))
 
     def __call__(self, token_ids: TokenIds, attention_mask: TokenIds | None, /, *, device: str) -> Vectors:
         """Encode a batch.
