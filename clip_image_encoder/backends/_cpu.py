@@ -9,10 +9,12 @@ by what is known of the processor. A stopwatch would give another answer at each
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+
+from clip_image_encoder.models._towers import use_plain_attention
 
 __all__ = ["PIXELS_AT_ONCE", "TOKENS_AT_ONCE", "is_faster", "make_quick", "pack"]
 
@@ -84,9 +86,7 @@ def make_quick(tower: nn.Module, *, tokens: int) -> None:
     if largest is None:
         return
     if largest.weight.dtype is torch.bfloat16 and tokens <= _FEW_TOKENS:
-        model: Any = tower.model
-        if hasattr(model, "set_attn_implementation"):  # a network of transformers
-            model.set_attn_implementation("eager")
+        use_plain_attention(tower)
     is_worth_it = largest.weight.numel() >= _WORTH_IT
     if is_worth_it and is_faster(largest.weight.dtype, torch.backends.cpu.get_cpu_capability()) and _agrees(largest):
         pack(tower)

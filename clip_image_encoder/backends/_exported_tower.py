@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip_image_encoder._messages import first_line
-from clip_image_encoder.backends._graph import Run
+from clip_image_encoder.backends._graph import Kind, Run
 from clip_image_encoder.backends._graph_runs import Runtime
 from clip_image_encoder.backends._graph_store import find_or_make
 from clip_image_encoder.backends._loaded import Loaded
@@ -43,7 +43,7 @@ class ExportedTower:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, kind: str, dtype: str, known: tuple[NDArray[Any], ...], *, verify: bool
+        self, checkpoint: Checkpoint, kind: Kind, dtype: str, known: tuple[NDArray[Any], ...], *, verify: bool
     ) -> None:
         exported: str = checkpoint.config["dtype"]
         if dtype not in ("auto", exported):
@@ -52,6 +52,7 @@ class ExportedTower:
         self.runtime: Runtime = find_runtime(checkpoint.config["runtime"])(dtype=exported)
         self.devices = tuple(self.runtime.devices)
         self._checkpoint = checkpoint
+        self._kind = kind
         self._dtype = exported
         self._reference = Reference(inputs=known, vector=np.array(self.values["reference"], np.float32))
         self._verify = verify
@@ -75,7 +76,7 @@ class ExportedTower:
 
     def _verified(self, device: str) -> Run:
         with self._damage_named():
-            run = self.runtime.open(self._file, device, kept=self._kept())
+            run = self.runtime.open(self._file, device, kind=self._kind, kept=self._kept())
         if self._verify:
             self._verification(device).check(partial(self._tried, run))
         return run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,13 @@ from clip_image_encoder.arrays import PixelFormat
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.protocols import Output
 
-__all__ = ["Graph", "Run", "TextGraph", "VisionGraph"]
+__all__ = ["Graph", "Kind", "Run", "TextGraph", "VisionGraph"]
+
+Kind: TypeAlias = Literal["vision", "text"]
+"""Which tower a graph is of."""
 
 # Counts up when the same description is exported to another graph.
-_VERSION = 4
+_VERSION = 5
 
 
 class Run(Protocol):
@@ -38,6 +41,7 @@ class VisionGraph:
             already.
     """
 
+    kind: ClassVar[Kind] = "vision"
     checkpoint: Checkpoint
     pixel_format: PixelFormat
     output: Output
@@ -67,6 +71,7 @@ class TextGraph:
             the full length that the tower reads.
     """
 
+    kind: ClassVar[Kind] = "text"
     checkpoint: Checkpoint
     is_masked: bool
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clip_image_encoder._messages import first_line
 from clip_image_encoder.backends._apart import run_apart
-from clip_image_encoder.backends._graph import Graph, Run
+from clip_image_encoder.backends._graph import Graph, Kind, Run
 from clip_image_encoder.backends._graph_store import find_or_make
 from clip_image_encoder.backends._loaded import Loaded
 from clip_image_encoder.backends._reference import Reference, one_vector
@@ -51,12 +51,13 @@ class Runtime(Protocol):
         """Return the file to run for an exported graph: its own, or one that was made of it in another dtype."""
         ...
 
-    def open(self, file: Path, device: str, *, kept: Path | None) -> Run:
+    def open(self, file: Path, device: str, *, kind: Kind, kept: Path | None) -> Run:
         """Load what `prepare` returned onto a device.
 
         Args:
             file: The graph.
             device: One of `devices`.
+            kind: Which tower it is of: images are loaded on other threads while a vision tower runs.
             kept: Folder for what is made of the graph for this machine; None keeps nothing.
         """
         ...
@@ -126,14 +127,14 @@ class GraphRuns:
 
     def _verified(self, device: str, graph: Graph) -> Run:
         file = self.file(graph)
-        run = self._open(file, device)
+        run = self._open(file, device, graph.kind)
         if self._verify and is_due(self._key(graph), device, self._runtime.dtype):
             self._verification(graph, file, device).check(run)
         return run
 
-    def _open(self, file: Path, device: str) -> Run:
+    def _open(self, file: Path, device: str, kind: Kind) -> Run:
         try:
-            return self._runtime.open(file, device, kept=file.parent)
+            return self._runtime.open(file, device, kind=kind, kept=file.parent)
         except EncoderError:
             raise
         except Exception as error:

@@ -15,7 +15,7 @@ from clip_image_encoder._devices import Devices
 from clip_image_encoder.arrays import PixelFormat
 from clip_image_encoder.backends._calibration import Calibration, Quantizer
 from clip_image_encoder.backends._fitting import Plan, fit
-from clip_image_encoder.backends._graph import Graph, Run
+from clip_image_encoder.backends._graph import Graph, Kind, Run
 from clip_image_encoder.backends._graph_backend import GraphBackend
 from clip_image_encoder.backends._graph_text import GraphTextBackend
 from clip_image_encoder.backends._onnx_providers import devices, open_session
@@ -68,13 +68,13 @@ class OnnxRuntime:
             else self._quantizer.quantized(graph, file, self.calibration, self.least_cosine)
         )
 
-    def open(self, file: Path, device: str, *, kept: Path | None = None) -> Run:  # noqa: ARG002 - it keeps nothing
+    def open(self, file: Path, device: str, *, kind: Kind, kept: Path | None) -> Run:  # noqa: ARG002 - it keeps nothing
         """Load a graph.
 
         Raises:
             BackendError: ONNX Runtime came up on another device.
         """
-        session = open_session(file, device)
+        session = open_session(file, device, spins=kind == "text")
         names = [node.name for node in session.get_inputs()]
 
         def run(*inputs: NDArray[Any]) -> NDArray[np.float32]:
@@ -85,7 +85,7 @@ class OnnxRuntime:
 
     def open_exactly(self, file: Path) -> Run:
         """Load a graph on the CPU."""
-        return self.open(file, "cpu")
+        return self.open(file, "cpu", kind="vision", kept=None)
 
     @property
     def _quantizer(self) -> Quantizer:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from clip_image_encoder.errors import ContractError
 from clip_image_encoder.protocols import Output
 
-__all__ = ["OfClassToken", "TextTower", "VisionTower", "bare", "build"]
+__all__ = ["OfClassToken", "TextTower", "VisionTower", "bare", "build", "use_plain_attention"]
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -125,3 +125,14 @@ def _check_filled(model: nn.Module) -> None:
 def bare(model: nn.Module, name: str) -> Any:
     """Return the tower that a model of transformers 4 wraps under a name; transformers 5 doesn't wrap it."""
     return getattr(model, name, model)
+
+
+def use_plain_attention(tower: nn.Module) -> None:
+    """Let the networks of transformers in a tower compute attention as two products with a softmax between them.
+
+    That is in place of torch's one operator for it, and gives the same.
+    """
+    for module in tower.modules():
+        choose: Any = getattr(module, "set_attn_implementation", None)
+        if choose:  # a network of transformers
+            choose("eager")

@@ -81,6 +81,22 @@ def test_a_device_that_the_build_does_not_have_is_refused_with_those_that_there_
         ImageEncoder("tiny-shapes", backend="onnx", device="cuda")
 
 
+@pytest.mark.parametrize(("kind", "spins"), [(ImageEncoder, "0"), (TextEncoder, "1")])
+def test_threads_spin_for_texts_and_leave_the_cores_to_the_loading_of_images(
+    kind: Callable[..., object], spins: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, found = onnxruntime.InferenceSession, []
+
+    def noted(graph: Any, options: Any, **others: Any) -> Any:
+        found.append(options.get_session_config_entry("session.intra_op.allow_spinning"))
+        return session(graph, options, **others)
+
+    kind("tiny-shapes", backend="onnx")  # makes the graph, with sessions of its own
+    monkeypatch.setattr(onnxruntime, "InferenceSession", noted)
+    kind("tiny-shapes", backend="onnx")
+    assert found == [spins]
+
+
 def test_the_model_that_providers_are_tried_with_is_a_sound_one() -> None:
     model = onnx.load_model_from_string(_onnx_providers._IDENTITY)
     onnx.checker.check_model(model)

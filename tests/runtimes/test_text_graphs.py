@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from clip_image_encoder import ConfigurationError, TextEncoder
@@ -58,6 +59,18 @@ def test_token_ids_without_a_mask_are_taken_too(runtime: str) -> None:
     token_ids = np.full((2, checkpoint.text.max_length), 5, np.int64)
     vectors = [backend(token_ids, None, device="cpu") for backend in backends]
     np.testing.assert_allclose(vectors[0], vectors[1], rtol=1e-4, atol=1e-5)
+
+
+def test_attention_is_two_products_with_a_softmax_between_them() -> None:
+    backend: Any = encoder("tiny-shapes", "onnx").backend
+    graph = onnx.load(backend.file, load_external_data=False).graph
+    makes = {name: node for node in graph.node for name in node.output}
+    for softmax in (node for node in graph.node if node.op_type == "Softmax"):
+        masked = makes[softmax.input[0]]
+        scaled = makes[masked.input[0]]
+        product = makes[scaled.input[0]]
+        reads = next(node for node in graph.node if softmax.output[0] in node.input)
+        assert [node.op_type for node in (product, scaled, masked, reads)] == ["MatMul", "Mul", "Add", "MatMul"]
 
 
 def test_int8_finds_what_float32_finds(runtime: str) -> None:
