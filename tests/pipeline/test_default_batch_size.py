@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from clip_image_encoder import ImageEncoder, TextEncoder
-from clip_image_encoder.arrays import TokenIds, Vectors
+from clip_image_encoder.arrays import Pixels, TokenIds, Tokens, Vectors
 from clip_image_encoder.cache import CachedEncoder, MemoryCache
+from clip_image_encoder.protocols import Output
 from clip_image_encoder.testing import ToyBackend
 
 COUNT = 300
@@ -60,6 +61,36 @@ def test_the_encoders_device_decides_where_the_call_names_none() -> None:
     encoder = ImageEncoder(backend=OnSeveral(), device="cpu")
     assert len(next(encoder.stream(IMAGES)).embeddings) == 32
     assert len(next(CachedEncoder(encoder, MemoryCache()).stream(IMAGES)).embeddings) == 32
+
+
+def test_a_stream_draws_as_far_ahead_as_its_batches_are_large() -> None:
+    drawn = 0
+
+    def endless() -> Iterator[Image.Image]:
+        nonlocal drawn
+        while True:
+            drawn += 1
+            yield IMAGES[0]
+
+    stream = ImageEncoder(backend=OnSeveral(), num_workers=2).stream(endless())
+    next(stream)
+    stream.close()
+    assert drawn == 3 * 256 - 1 + 256
+
+
+def test_what_does_not_fit_is_halved_until_it_does() -> None:
+    sizes: list[int] = []
+
+    class Small(OnSeveral):
+        def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
+            sizes.append(len(pixels))
+            if len(pixels) > 100:
+                raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return super().__call__(pixels, output=output, device=device)
+
+    vectors = ImageEncoder(backend=Small(), num_workers=0).encode(IMAGES[:256])
+    assert sizes == [256, 128, 64, 64, 64, 64]
+    np.testing.assert_array_equal(vectors, ImageEncoder(backend=ToyBackend()).encode(IMAGES[:256]))
 
 
 class ToyTexts:
