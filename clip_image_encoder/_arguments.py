@@ -139,12 +139,19 @@ def check_size(size: tuple[int, int], *, name: str) -> tuple[int, int]:
     return height, width
 
 
-def check_batch_size(batch_size: int) -> int:
+def check_batch_size(batch_size: int | None, devices: Sequence[str]) -> int:
     """Return the batch size, if it is a positive integer.
+
+    Args:
+        batch_size: the caller's; None is 256 where all devices are CUDA's, which wait for the host in smaller batches
+            of a ViT-B/32, and 32 elsewhere.
+        devices: names of those that the batches pass.
 
     Raises:
         ConfigurationError: it is not.
     """
+    if batch_size is None:
+        return 256 if all(device.startswith("cuda") for device in devices) else 32
     return check_count(batch_size, name="batch_size")
 
 

@@ -186,7 +186,7 @@ class ImageEncoder:
     def encode(
         self,
         images: ImageInput | Iterable[ImageInput],
-        batch_size: int = 32,
+        batch_size: int | None = None,
         device: Devices = None,
         *,
         normalize: bool = True,
@@ -199,7 +199,8 @@ class ImageEncoder:
             images: One image (a path, bytes, a file object, a PIL image, an array or tensor of 2 or
                 3 axes), or any iterable of them (a list, a generator, an array of 4 axes, a column
                 of a dataset).
-            batch_size: Number of images that pass the model at a time.
+            batch_size: Number of images that pass the model at a time; None is 256 on CUDA devices, and 32 on others
+                or on both kinds.
             device: Name of a device, or a list of them, for this call only; None is that of the constructor.
             normalize: Whether each vector is scaled to length 1; False gives the model's own numbers.
             on_error: "raise" stops at the first bad image; "nan" gives it a row of NaN, encodes all
@@ -224,7 +225,7 @@ class ImageEncoder:
     def stream(
         self,
         images: ImageInput | Iterable[ImageInput],
-        batch_size: int = 32,
+        batch_size: int | None = None,
         device: Devices = None,
         *,
         normalize: bool = True,
@@ -242,7 +243,7 @@ class ImageEncoder:
 
         Args:
             images: One image or an iterable of them, as in `encode`; endless iterables too.
-            batch_size: Number of images in a batch.
+            batch_size: Number of images in a batch; None is 256 on CUDA devices, and 32 on others or on both kinds.
             device: Name of a device, or a list of them, for this call only; None is that of the constructor.
             normalize: Whether each vector is scaled to length 1.
             show_progress: Whether there is a progress bar; None shows one in interactive sessions, for long work.
@@ -267,7 +268,7 @@ class ImageEncoder:
     def _encode(
         self,
         inputs: Inputs,
-        batch_size: int,
+        batch_size: int | None,
         device: Devices,
         normalize: bool,
         on_error: Literal["raise", "nan"],

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from clip_image_encoder._arguments import check_batch_size, check_count
+from clip_image_encoder._arguments import check_count
 from clip_image_encoder._progress import bars, is_interactive
 from clip_image_encoder.batches import EncodedBatch, join
 from clip_image_encoder.encoder import ImageEncoder
@@ -39,7 +39,7 @@ def embed_folder(
     destination: str | os.PathLike[str],
     encoder: ImageEncoder,
     *,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     rows_per_file: int = 1024,
     retry_failed: bool = False,
     show_progress: bool | None = None,
@@ -57,7 +57,7 @@ def embed_folder(
             columns `path` (below the source, with `/`), `embedding`, `status`, `error`; those that
             succeeded are in `ok-*.parquet`, the others in `failed-*.parquet`, with NaN.
         encoder: Makes the vectors; its fingerprint is stored with them.
-        batch_size: Number of images that pass the model at a time.
+        batch_size: Number of images that pass the model at a time; None is as in `ImageEncoder.stream`.
         rows_per_file: Number of images in a file; at most so many are done again after a kill.
         retry_failed: Whether images that failed before are tried again, such as those of a network disk that
             was away; False leaves them as they are.
@@ -83,7 +83,7 @@ def embed_folder(
     root, files = Path(source), EmbeddingFiles.at(destination)
     if not root.is_dir():
         raise ConfigurationError(f"{root} is not a folder")
-    batch_size = check_batch_size(batch_size)
+    batch_size = None if batch_size is None else check_count(batch_size, name="batch_size")
     rows_per_file = check_count(rows_per_file, name="rows_per_file")
     fingerprint = encoder.fingerprint
     with files.locked():
@@ -104,7 +104,7 @@ def _embed(
     files: EmbeddingFiles,
     encoder: ImageEncoder,
     *,
-    batch_size: int,
+    batch_size: int | None,
     rows_per_file: int,
     show: bool | None,
 ) -> int:
@@ -128,7 +128,7 @@ def _embed(
                 failed += len(batch.failures)
                 bar.set_postfix(failed=failed, refresh=False)
                 bar.update(len(batch.embeddings))
-                if len(kept) * batch_size >= rows_per_file:
+                if batch.start + len(batch.embeddings) - kept[0].start >= rows_per_file:
                     write()
         finally:
             # Also when the device fails, or somebody presses Ctrl-C.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence, Sized
 from contextlib import closing, nullcontext
 from queue import SimpleQueue
 from typing import Any, Literal, TypeVar
@@ -36,7 +36,7 @@ def run(
     backend: Backend,
     pooling: Pooling,
     device: Devices = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     num_workers: int | None = None,
     normalize: bool = True,
     on_error: Literal["raise", "nan"] = "raise",
@@ -53,7 +53,7 @@ def run(
         backend: Computes features.
         pooling: Makes vectors of the features.
         device: Name of a device of the backend, a list of them that take batches in turn, or None for its best.
-        batch_size: Number of inputs in a batch.
+        batch_size: Number of inputs in a batch; None is 256 if all devices are CUDA's, and 32 if not.
         num_workers: Number of loading threads; 0 loads on the caller's thread, None means one per core.
         normalize: Whether each vector is scaled to length 1.
         on_error: "raise" raises the first ImageError before its batch passes the model; "nan" hands it on
@@ -86,13 +86,14 @@ def run(
         [2, 1]
     """
     check_on_error(on_error)
+    devices = resolve_devices(device, backend.devices)
     return _run(
         images,
         load,
         backend=backend,
         pooling=pooling,
-        devices=resolve_devices(device, backend.devices),
-        batch_size=check_batch_size(batch_size),
+        devices=devices,
+        batch_size=check_batch_size(batch_size, devices),
         num_workers=check_num_workers(num_workers),
         normalize=normalize,
         on_error=on_error,
@@ -130,15 +131,16 @@ def _run(
             encoding_seconds=seconds,
         )
 
+    is_one = isinstance(images, Sized) and len(images) <= batch_size
     loading = _load_batches(images, load, gate=gate, size=batch_size, workers=num_workers)
     with closing(loading) as loaded:
         batches = until_failure(loaded) if on_error == "raise" else loaded
-        with closing(on_devices(encode, batches, devices)) as encoded:
+        with closing(on_devices(encode, batches, devices, is_one=is_one)) as encoded:
             yield from encoded
 
 
 def on_devices(
-    encode: Callable[[_Batch, str], EncodedBatch], batches: Iterable[_Batch], devices: Sequence[str]
+    encode: Callable[[_Batch, str], EncodedBatch], batches: Iterable[_Batch], devices: Sequence[str], *, is_one: bool
 ) -> Generator[EncodedBatch]:
     """Encode batches; of several devices, each on a thread, whichever is free takes the next. They come in order.
 
@@ -146,6 +148,7 @@ def on_devices(
         encode: Makes vectors of a batch on the device of that name.
         batches: What it is called with.
         devices: Names of the devices.
+        is_one: Whether there is one batch at most, which is encoded on the caller's thread.
     """
     # A CUDA device has two batches: one is copied to it while it computes the other.
     places = [device for device in devices for _ in range(2 if device.startswith("cuda") else 1)]
@@ -160,7 +163,7 @@ def on_devices(
         finally:
             free.put(place)
 
-    workers = len(places) if len(places) > 1 else 0
+    workers = 0 if is_one or len(places) == 1 else len(places)
     # So many batches go by while a slow device has one of them, which is the next that is handed on.
     ahead = len(places) if len(set(places)) == 1 else _AHEAD * len(places)
     return in_order(encode_where_free, batches, workers=workers, ahead=ahead)

@@ -163,7 +163,12 @@ class TextEncoder:
         return f"TextEncoder({self._tokenizer!r}, {self._backend!r})"
 
     def encode(
-        self, texts: str | Iterable[str], batch_size: int = 32, device: Devices = None, *, normalize: bool = True
+        self,
+        texts: str | Iterable[str],
+        batch_size: int | None = None,
+        device: Devices = None,
+        *,
+        normalize: bool = True,
     ) -> Vectors:
         """Encode one text or many.
 
@@ -171,7 +176,7 @@ class TextEncoder:
 
         Args:
             texts: A string, or any iterable of strings.
-            batch_size: Number of texts that pass the model at a time.
+            batch_size: Number of texts that pass the model at a time; None is 256 on CUDA devices, and 32 on others.
             device: For this call only, as in the constructor.
             normalize: Whether each vector is scaled to length 1; False gives the model's own numbers.
 
@@ -190,13 +195,14 @@ class TextEncoder:
         order = sorted(range(len(strings)), key=lambda number: len(strings[number]))
         sorted_texts = ((number, strings[number]) for number in order)
         vectors = np.empty((len(strings), self.dimension), np.float32)
-        vectors[order] = gather(self._encode(sorted_texts, batch_size, device, normalize), dimension=self.dimension)
+        batches = self._encode(sorted_texts, len(strings), batch_size, device, normalize)
+        vectors[order] = gather(batches, dimension=self.dimension)
         return vectors[0] if isinstance(texts, str) else vectors
 
     def stream(
         self,
         texts: str | Iterable[str],
-        batch_size: int = 32,
+        batch_size: int | None = None,
         device: Devices = None,
         *,
         normalize: bool = True,
@@ -208,7 +214,7 @@ class TextEncoder:
 
         Args:
             texts: As in `encode`; endless iterables too.
-            batch_size: Number of texts in a batch.
+            batch_size: Number of texts in a batch; None is 256 on CUDA devices, and 32 on others.
             device: For this call only, as in the constructor.
             normalize: Whether each vector is scaled to length 1.
             show_progress: Whether a progress bar is shown; None shows one in interactive sessions, for long work.
@@ -228,8 +234,8 @@ class TextEncoder:
             >>> [batch.embeddings.shape[0] for batch in TextEncoder("tiny-shapes").stream(texts, batch_size=2)]
             [2, 2, 1]
         """
-        batches = self._encode(enumerate(each_text(texts)), batch_size, device, normalize)
         total = len(texts) if not isinstance(texts, str) and isinstance(texts, Sized) else None
+        batches = self._encode(enumerate(each_text(texts)), total, batch_size, device, normalize)
         return progress(batches, total=total, show=show_progress, unit="text")
 
     def probabilities(self, image_vectors: Vectors, text_vectors: Vectors) -> NDArray[np.float32]:
@@ -268,14 +274,15 @@ class TextEncoder:
         )
 
     def _encode(
-        self, texts: Iterable[tuple[int, str]], batch_size: int, device: Devices, normalize: bool
+        self, texts: Iterable[tuple[int, str]], number: int | None, size: int | None, device: Devices, normalize: bool
     ) -> Generator[EncodedBatch]:
         """Check the arguments now, and return the generator that does the work; each text comes with its number."""
         devices = resolve_devices(self._device if device is None else device, self._backend.devices)
-        return self._batches(texts, check_batch_size(batch_size), devices, normalize)
+        size = check_batch_size(size, devices)
+        return self._batches(texts, size, devices, normalize, is_one=number is not None and number <= size)
 
     def _batches(
-        self, texts: Iterable[tuple[int, str]], size: int, devices: Sequence[str], normalize: bool
+        self, texts: Iterable[tuple[int, str]], size: int, devices: Sequence[str], normalize: bool, *, is_one: bool
     ) -> Generator[EncodedBatch]:
         room: dict[str, int] = {}
 
@@ -286,7 +293,10 @@ class TextEncoder:
             seconds = time.perf_counter() - start
             return EncodedBatch(start=place * size, embeddings=vectors, failures=(), encoding_seconds=seconds)
 
-        with closing(in_parts(texts, size)) as parts, closing(on_devices(encode, enumerate(parts), devices)) as encoded:
+        with (
+            closing(in_parts(texts, size)) as parts,
+            closing(on_devices(encode, enumerate(parts), devices, is_one=is_one)) as encoded,
+        ):
             yield from encoded
 
     def _vectors(

@@ -14,6 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from clip_image_encoder.backends._quick_gelu import fold_quick_gelu
 from clip_image_encoder.models._towers import use_plain_attention
 
 __all__ = ["PIXELS_AT_ONCE", "TOKENS_AT_ONCE", "is_faster", "make_quick", "pack"]
@@ -43,7 +44,7 @@ on which the layers stay as they are.
 _FEW_TOKENS = 400
 """Up to here plain attention was faster in bfloat16 than torch's fused one: twice at 50 and at 257 tokens."""
 
-# What oneDNN calls them; by the names of the classes, of which each transformers has others.
+# What oneDNN calls them, whose swish is SiLU; by the names of the classes, of which each transformers has others.
 _ACTIVATIONS = MappingProxyType(
     {
         "QuickGELUActivation": ("swish", ""),
@@ -52,8 +53,6 @@ _ACTIVATIONS = MappingProxyType(
         "PytorchGELUTanh": ("gelu", "tanh"),
     }
 )
-_QUICK = 1.702
-"""QuickGELU is x * sigmoid(1.702 x); oneDNN's swish is y * sigmoid(y)."""
 
 
 class PackedLinear(nn.Module):
@@ -121,13 +120,9 @@ def pack(tower: nn.Module) -> None:
 
 def _fuse(mlp: nn.Module, activation: str) -> None:
     """Let the first layer of an MLP compute the activation, too."""
-    first, second = cast("nn.Linear", mlp.fc1), cast("nn.Linear", mlp.fc2)
     if activation == "QuickGELUActivation":
-        # With y = 1.702 x the first layer gives 1.702 times too much, and the second's weights take it back.
-        first.weight.mul_(_QUICK)
-        first.bias.mul_(_QUICK)
-        second.weight.div_(_QUICK)
-    mlp.fc1 = PackedLinear(first, *_ACTIVATIONS[activation])
+        fold_quick_gelu(mlp)
+    mlp.fc1 = PackedLinear(cast("nn.Linear", mlp.fc1), *_ACTIVATIONS[activation])
 
 
 @torch.inference_mode()

@@ -9,16 +9,16 @@ from threading import Lock
 
 import torch
 
-__all__ = ["Streams"]
+__all__ = ["Streams", "lent_stream"]
 
 _FOR_EACH_DEVICE = 2
 
 
 class Streams:
-    """Two streams for each CUDA device, made once and lent to one call at a time.
+    """Two streams for each CUDA device, made once in a process and lent to one call at a time.
 
-    torch keeps freed memory for the stream that used it: a stream for each thread, of which every call starts new ones,
-    would keep as many times the memory of a batch.
+    torch keeps freed memory for the stream that used it, of which it has 32: a stream for each thread, or two for each
+    encoder that is made, would keep as many times the memory of a batch.
     """
 
     def __init__(self) -> None:
@@ -47,3 +47,6 @@ class Streams:
                     streams.put(torch.cuda.Stream(device))
                 self._free[device] = streams
             return self._free[device]
+
+
+lent_stream = Streams().lent

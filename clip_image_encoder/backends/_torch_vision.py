@@ -12,6 +12,8 @@ from torch import Tensor
 
 from clip_image_encoder.arrays import PixelFormat, Pixels, Tokens, Vectors
 from clip_image_encoder.backends._cpu import PIXELS_AT_ONCE, TOKENS_AT_ONCE, make_quick
+from clip_image_encoder.backends._cuda import join_kernels
+from clip_image_encoder.backends._cuda_graphs import GraphedTower
 from clip_image_encoder.backends._reference import Reference, one_vector, reference_pixels
 from clip_image_encoder.backends._torch_context import inference
 from clip_image_encoder.backends._torch_devices import name_of
@@ -33,6 +35,7 @@ class TorchVision:
         pixel_format: Size of the pixels that will come, and how uint8 pixels are normalized.
         dtype: What it computes in.
         compile: Whether torch.compile makes kernels of the tower.
+        cuda_graphs: Whether the kernels of a batch size are recorded and launched together on CUDA devices.
         verify: Whether it is compared with float32 on the CPU.
     """
 
@@ -40,6 +43,7 @@ class TorchVision:
     pixel_format: PixelFormat
     dtype: torch.dtype
     compile: bool = False
+    cuda_graphs: bool = False
     verify: bool = True
 
     def load(self, device: str) -> VisionTower:
@@ -56,11 +60,15 @@ class TorchVision:
         # The code of others may read the weights of layers that would be replaced.
         if device == "cpu" and not self.compile and spec.through is None:
             make_quick(tower, tokens=spec.patches(self.pixel_format.size or spec.image_size))
+        if device.startswith("cuda") and spec.through is None:
+            join_kernels(tower)
         moved = tower.to(device)
         if device.startswith("cuda"):
             torch.cuda.synchronize(device)  # other threads' streams find the weights there
         if verification:
             verification.check(partial(self.features, moved, output=self._pooled, device=device))
+        if self.cuda_graphs and device.startswith("cuda"):
+            return cast("VisionTower", GraphedTower(moved))
         return cast("VisionTower", torch.compile(moved)) if self.compile else moved
 
     def features(self, tower: VisionTower, pixels: Pixels, *, output: Output, device: str) -> Tokens | Vectors:
@@ -104,7 +112,7 @@ class TorchVision:
         return kept(self.checkpoint, key, device, name_of(self.dtype), self._reference) if self.verify else None
 
     def _reference(self) -> Reference:
-        exact = replace(self, dtype=torch.float32, compile=False)
+        exact = replace(self, dtype=torch.float32, compile=False, cuda_graphs=False)
         pixels = reference_pixels(self.pixel_format.size or self.checkpoint.vision.image_size)
         features = exact.features(exact.load("cpu"), pixels, output=self._pooled, device="cpu")
         return Reference(inputs=(pixels,), vector=one_vector(features))

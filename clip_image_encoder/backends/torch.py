@@ -9,11 +9,12 @@ from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._forks import no_fork
 from clip_image_encoder.arrays import PixelFormat, Pixels, Tokens, Vectors
 from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, name_of, torch_devices
-from clip_image_encoder.backends._torch_streams import Streams
+from clip_image_encoder.backends._torch_streams import lent_stream
 from clip_image_encoder.backends._torch_text import TorchTextBackend
 from clip_image_encoder.backends._torch_towers import Towers
 from clip_image_encoder.backends._torch_vision import TorchVision
 from clip_image_encoder.checkpoint import Checkpoint
+from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.protocols import Output
 
 __all__ = ["TorchBackend", "TorchTextBackend", "devices", "load", "load_text"]
@@ -33,6 +34,8 @@ class TorchBackend:
         device: Where to load the weights now; None is the best there is.
         compile: Whether torch.compile makes kernels of the tower: quicker on most GPUs, after a minute at
             the first batch; needs what torch's compiler needs.
+        cuda_graphs: Whether the kernels of batches of 1, 2, 4 and so on to 256 images are recorded on CUDA devices, and
+            launched together from then on; others are padded to the next of these sizes. Not measured on a GPU yet.
         verify: Whether the vector of a known image is compared with that of float32 on the CPU, on other devices and
             in other dtypes, once in a process; the first time on a machine, float32's is computed and kept below
             HF_HOME.
@@ -64,21 +67,26 @@ class TorchBackend:
         dtype: str = "auto",
         device: Devices = None,
         compile: bool = False,  # noqa: A002 - as torch calls it
+        cuda_graphs: bool = False,
         verify: bool = True,
     ) -> None:
         checkpoint.vision.check_size(pixel_format.size, name=checkpoint.name)
         self._dtype = check_dtype(dtype)
         self._requested = device
         first = resolve_devices(device, self.devices)[0]
+        if cuda_graphs and (compile or pixel_format.size is None or not first.startswith("cuda")):
+            raise ConfigurationError(
+                "cuda_graphs needs a CUDA device and a model of one image size, and does not go with compile"
+            )
         self._vision = TorchVision(
             checkpoint=checkpoint,
             pixel_format=pixel_format,
             # One dtype for all devices, so that one fingerprint is true of all.
             dtype=dtype_on(first, self._dtype),
             compile=compile,
+            cuda_graphs=cuda_graphs,
             verify=verify,
         )
-        self._streams = Streams()
         self._towers = Towers(self._vision.load)
         self._dimension = self._towers.on(first).dimension
 
@@ -127,7 +135,7 @@ class TorchBackend:
             float32 features on the CPU.
         """
         tower = self._towers.on(device)
-        with no_fork(), self._streams.lent(device), self._towers.turn(device):
+        with no_fork(), lent_stream(device), self._towers.turn(device):
             return self._vision.features(tower, pixels, output=output, device=device)
 
     def __repr__(self) -> str:
@@ -141,6 +149,7 @@ class TorchBackend:
             "dtype": self._dtype,
             "device": self._requested,
             "compile": self._vision.compile,
+            "cuda_graphs": self._vision.cuda_graphs,
             "verify": self._vision.verify,
         }
         return _restore, (self._vision.checkpoint, settings)

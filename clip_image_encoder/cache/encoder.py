@@ -106,7 +106,7 @@ class CachedEncoder:
     def encode(
         self,
         images: ImageInput | Iterable[ImageInput],
-        batch_size: int = 32,
+        batch_size: int | None = None,
         device: Devices = None,
         *,
         normalize: bool = True,
@@ -123,7 +123,7 @@ class CachedEncoder:
     def stream(
         self,
         images: ImageInput | Iterable[ImageInput],
-        batch_size: int = 32,
+        batch_size: int | None = None,
         device: Devices = None,
         *,
         normalize: bool = True,
@@ -133,10 +133,11 @@ class CachedEncoder:
         return self._stream(inputs_of(images), batch_size, device, normalize, show_progress)
 
     def _stream(
-        self, inputs: Inputs, batch_size: int, device: Devices, normalize: bool, show_progress: bool | None
+        self, inputs: Inputs, batch_size: int | None, device: Devices, normalize: bool, show_progress: bool | None
     ) -> Generator[EncodedBatch]:
-        size = check_batch_size(batch_size)
-        kind, gate = self._kind(device, normalize=normalize), self._gate(device)
+        devices = resolve_devices(self._encoder._device if device is None else device, self._encoder.backend.devices)
+        size = check_batch_size(batch_size, devices)
+        kind, gate = self._kind(device, normalize=normalize), self._gate(devices)
         encode = partial(self._encoder.stream, device=device, normalize=normalize, show_progress=False)
 
         def run() -> Generator[EncodedBatch]:
@@ -176,11 +177,9 @@ class CachedEncoder:
         names = resolve_devices(device, self._encoder.backend.devices)
         return f"{kind} on {', '.join(sorted({name.partition(':')[0] for name in names}))}"
 
-    def _gate(self, device: Devices) -> Gate | None:
+    def _gate(self, devices: Sequence[str]) -> Gate | None:
         """Return what holds loading threads back while a model on the CPU computes, as in `ImageEncoder`."""
-        given = self._encoder._device if device is None else device
-        is_cpu = set(resolve_devices(given, self._encoder.backend.devices)) == {"cpu"}
-        return Gate() if is_cpu and self._encoder.num_workers <= available_cores() else None
+        return Gate() if set(devices) == {"cpu"} and self._encoder.num_workers <= available_cores() else None
 
     def _load(
         self, inputs: Inputs, size: int, kind: str, gate: Gate | None, on_its_way: set[Name]

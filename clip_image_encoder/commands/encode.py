@@ -54,9 +54,8 @@ def add_encode(commands: Commands) -> None:
     parser.add_argument(
         "--batch-size",
         type=int,
-        default=32,
         metavar="N",
-        help="Number of images that pass the model at a time; default: %(default)s.",
+        help="Number of images that pass the model at a time; default: 256 on cuda and 32 elsewhere.",
     )
     parser.add_argument(
         "--num-workers",

@@ -28,7 +28,8 @@ class Encoders:
         device: Name of the device that both encoders run on; None means the best there is.
         dtype: Type that both encoders compute in, as in `ImageEncoder`.
         loader: Reads the images; None means `ImageLoader()`.
-        batch_size: Number of images or texts that pass a model at a time.
+        batch_size: Number of images or texts that pass a model at a time; None is 256 on CUDA devices, and 32 on
+            others.
 
     Raises:
         ConfigurationError: The batch size is not a positive integer.
@@ -40,11 +41,12 @@ class Encoders:
     device: str | None = None
     dtype: str = "auto"
     loader: ImageLoader | None = None
-    batch_size: int = 32
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
         # As Python's int, which databases can store.
-        object.__setattr__(self, "batch_size", check_count(self.batch_size, name="batch_size"))
+        if self.batch_size is not None:
+            object.__setattr__(self, "batch_size", check_count(self.batch_size, name="batch_size"))
 
     def encode_images(self, images: Iterable[ImageInput], *, on_error: Literal["raise", "nan"] = "raise") -> Vectors:
         """Return the vectors `(n, d)` of images, in their order."""

@@ -39,7 +39,7 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
             made for, and torch for all others.
         device: Name of a device, as in `ImageEncoder`; None is the best there is.
         dtype: Type that images and texts are encoded in, as in `ImageEncoder`.
-        batch_size: Number of images that pass the model at a time.
+        batch_size: Number of images that pass the model at a time; None is 256 on CUDA devices, and 32 on others.
 
     Example:
         >>> import chromadb
@@ -63,7 +63,7 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
         backend: str | None = None,
         device: str | None = None,
         dtype: str = "auto",
-        batch_size: int = 32,
+        batch_size: int | None = None,
     ) -> None:
         self._encoders = Encoders(
             model=model,

@@ -26,7 +26,7 @@ class EmbedImages:
     Args:
         encoder: Encodes the images.
         column: Name of the column with images, paths or the content of image files.
-        batch_size: Number of images that pass the model at a time.
+        batch_size: Number of images that pass the model at a time; None is 256 on CUDA devices, and 32 on others.
 
     Example:
         >>> from datasets import Dataset
@@ -38,10 +38,10 @@ class EmbedImages:
         (['image', 'embedding', 'error'], 'missing.jpg: no such file')
     """
 
-    def __init__(self, encoder: ImageEncoder, *, column: str = "image", batch_size: int = 32) -> None:
+    def __init__(self, encoder: ImageEncoder, *, column: str = "image", batch_size: int | None = None) -> None:
         self._encoder = encoder
         self._column = column
-        self._batch_size = check_count(batch_size, name="batch_size")
+        self._batch_size = None if batch_size is None else check_count(batch_size, name="batch_size")
         # datasets' hash covers what is pickled, and the encoder's pickle has no weights in it.
         self._fingerprint = encoder.fingerprint
 

@@ -82,7 +82,7 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
         base_feature_extractor: Hub id or folder whose preprocessor config is used instead.
         use_default_preprocessing: False takes tensors, finite float32 `(3, H, W)`, as they are.
         device: "cpu", "cuda", "cuda:1" and so on.
-        batch_size: Number of images that pass the model at a time.
+        batch_size: Number of images that pass the model at a time; None is 256 on CUDA devices, and 32 on others.
         access_paths: "@r" for the documents, "@c" for their chunks, "@m" for their matches, "@r,c" for several.
         traversal_paths: The older spelling of `access_paths`, such as "r" or ["r", "c"].
         overwrite_embeddings: False leaves documents alone that have an embedding.
@@ -103,7 +103,7 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
         base_feature_extractor: str | None = None,
         use_default_preprocessing: bool = True,
         device: str = "cpu",
-        batch_size: int = 32,
+        batch_size: int | None = None,
         access_paths: Paths = "@r",
         traversal_paths: Paths | None = None,
         *,
@@ -188,7 +188,7 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
         base_tokenizer_model: Hub id or folder whose tokenizer is used instead.
         max_length: Number of tokens at which texts are cut.
         device: "cpu", "cuda", "cuda:1" and so on.
-        batch_size: Number of texts that pass the model at a time.
+        batch_size: Number of texts that pass the model at a time; None is 256 on CUDA devices, and 32 on others.
         access_paths: Which documents are encoded, as in CLIPImageEncoder.
         traversal_paths: The older spelling of `access_paths`.
         overwrite_embeddings: False leaves documents alone that have an embedding.
@@ -207,7 +207,7 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
         base_tokenizer_model: str | None = None,
         max_length: int = 77,
         device: str = "cpu",
-        batch_size: int = 32,
+        batch_size: int | None = None,
         access_paths: Paths = "@r",
         traversal_paths: Paths | None = None,
         *,
@@ -252,9 +252,9 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
         return docs
 
 
-def _defaults(batch_size: int, access_paths: Paths, overwrite_embeddings: bool) -> dict[str, Any]:
+def _defaults(batch_size: int | None, access_paths: Paths, overwrite_embeddings: bool) -> dict[str, Any]:
     """Return what holds for requests that don't say otherwise."""
-    size = check_count(batch_size, name="batch_size")
+    size = None if batch_size is None else check_count(batch_size, name="batch_size")
     return {"batch_size": size, "access_paths": access_paths, "overwrite_embeddings": overwrite_embeddings}
 
 

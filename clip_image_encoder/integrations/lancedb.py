@@ -34,7 +34,7 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
             made for, and torch for all others.
         device: Name of a device, as in `ImageEncoder`; `"$var:device:cpu"` lets each machine say its own.
         dtype: Type that images and texts are encoded in, as in `ImageEncoder`.
-        batch_size: Number of images that pass the model at a time.
+        batch_size: Number of images that pass the model at a time; None is 256 on CUDA devices, and 32 on others.
         on_error: "raise" adds nothing when a picture is bad; LanceDB's RuntimeError has our message, which
             names it. "nan" warns, and leaves it to the `on_bad_vectors` of `Table.add`, which may drop the
             row or keep it with a null.
@@ -62,7 +62,7 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
     device: str | None = None
     dtype: str = "auto"
     # Before pydantic, which takes texts and True for numbers; what it raises quotes our message.
-    batch_size: Annotated[int, BeforeValidator(partial(check_count, name="batch_size"))] = 32
+    batch_size: Annotated[int, BeforeValidator(partial(check_count, name="batch_size"))] | None = None
     on_error: Literal["raise", "nan"] = "raise"
 
     _encoders: Encoders = PrivateAttr()

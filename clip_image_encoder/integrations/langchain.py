@@ -28,7 +28,8 @@ class ClipEmbeddings(Embeddings):  # type: ignore[misc]  # LangChain is not seen
         device: Name of a device, as in `ImageEncoder`; None is the best there is.
         dtype: Type that images and texts are encoded in, as in `ImageEncoder`.
         loader: Reads the images; None is `ImageLoader()`. With `ImageLoader(urls=UrlPolicy())` the uris may be URLs.
-        batch_size: Number of texts or images that pass the model at a time.
+        batch_size: Number of texts or images that pass the model at a time; None is 256 on CUDA devices, and 32 on
+            others.
 
     Example:
         >>> from PIL import Image
@@ -49,7 +50,7 @@ class ClipEmbeddings(Embeddings):  # type: ignore[misc]  # LangChain is not seen
         device: str | None = None,
         dtype: str = "auto",
         loader: ImageLoader | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
     ) -> None:
         self._encoders = Encoders(
             model=model,

@@ -42,7 +42,7 @@ class EmbedImages:
         dtype: Type that the model computes in, as in `ImageEncoder`.
         loader: Reads the images; None is `ImageLoader()`.
         filesystem: File system of pyarrow that the paths are in; None is the disk of the actor's machine.
-        batch_size: Number of images that pass the model at a time.
+        batch_size: Number of images that pass the model at a time; None is 256 on CUDA devices, and 32 on others.
         num_workers: Number of threads that load images; None is as many as the CPUs that Ray gives to the actor, or
             the cores of this machine where Ray gives none. Images that come over a network want more.
         without: Names of columns that are not handed on, such as `("bytes",)`.
@@ -70,7 +70,7 @@ class EmbedImages:
         dtype: str = "auto",
         loader: ImageLoader | None = None,
         filesystem: pa.fs.FileSystem | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         num_workers: int | None = None,
         without: Sequence[str] = (),
         fingerprint: str | None = None,
@@ -84,7 +84,7 @@ class EmbedImages:
             num_workers=_own_cpus() if num_workers is None else num_workers,
         )
         self._filesystem = filesystem
-        self._batch_size = check_count(batch_size, name="batch_size")
+        self._batch_size = None if batch_size is None else check_count(batch_size, name="batch_size")
         self._without = tuple(without)
         self._fingerprint = self._encoder.fingerprint
         if fingerprint not in (None, self._fingerprint):

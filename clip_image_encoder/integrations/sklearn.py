@@ -25,7 +25,7 @@ class ImageVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
         backend: Name of the runtime; None is the one that an exported folder was made for, and torch for all others.
         device: Name of a device, as in `ImageEncoder`; None is the best there is.
         dtype: Type that the model computes in, as in `ImageEncoder`.
-        batch_size: Number of images that pass the model at a time.
+        batch_size: Number of images that pass the model at a time; None is 256 on CUDA devices, and 32 on others.
         on_error: "raise" stops at the first bad picture and names it; "nan" gives it a row of NaN, which
             most estimators refuse: put an imputer, or a filter, behind it.
 
@@ -47,7 +47,7 @@ class ImageVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
         backend: str | None = None,
         device: str | None = None,
         dtype: str = "auto",
-        batch_size: int = 32,
+        batch_size: int | None = None,
         on_error: Literal["raise", "nan"] = "raise",
     ) -> None:
         # As they are, with nothing else done: so scikit-learn clones it.

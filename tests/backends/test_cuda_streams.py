@@ -6,10 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
 from threading import Barrier
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
+from clip_image_encoder.backends import torch as torch_backend
 from clip_image_encoder.backends._torch_streams import Streams
+from clip_image_encoder.backends._torch_towers import Towers
+from clip_image_encoder.backends._torch_vision import TorchVision
+
+from .conftest import Saved
 
 
 @pytest.fixture
@@ -71,3 +78,15 @@ def test_other_devices_have_none(made: list[str]) -> None:
     with Streams().lent("cpu"), Streams().lent("mps"):
         pass
     assert made == []
+
+
+def test_encoders_of_one_process_share_a_devices_streams(
+    made: list[str], clip: Saved, pixels: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch_backend, "lent_stream", Streams().lent)
+    backends = [clip.backend() for _ in range(4)]
+    monkeypatch.setattr(Towers, "on", lambda _towers, _device: None)
+    monkeypatch.setattr(TorchVision, "features", lambda *_given, **_settings: np.ones((5, 2), np.float32))
+    for backend in backends * 10:
+        backend(pixels, output="pooled", device="cuda:0")
+    assert made == ["cuda:0"] * 2

@@ -152,10 +152,18 @@ NUMBERS: dict[str, Taker] = {
 
 # Where None is documented, it says something.
 MAY_BE_NONE = {
+    "CachedEncoder.encode(batch_size)",
+    "CachedEncoder.stream(batch_size)",
     "ClipPreprocess(resize)",
     "ImageEncoder(num_workers)",
+    "ImageEncoder.encode(batch_size)",
+    "ImageEncoder.stream(batch_size)",
     "MicroBatcher(max_queue)",
     "TextEncoder(max_length)",
+    "TextEncoder.encode(batch_size)",
+    "TextEncoder.stream(batch_size)",
+    "embed_folder(batch_size)",
+    "run(batch_size)",
     "run(num_workers)",
 }
 

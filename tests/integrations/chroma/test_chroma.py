@@ -157,7 +157,7 @@ def test_the_loader_keeps_what_has_no_uri_and_names_what_is_missing(gallery: dic
         UprightImages()([None, "missing.jpg"])
 
 
-@pytest.mark.parametrize("wrong", [0, 2.5, True, "5", None])
+@pytest.mark.parametrize("wrong", [0, 2.5, True, "5"])
 def test_wrong_numbers_are_refused_at_once(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="batch_size must be a positive integer"):
         ClipEmbeddingFunction("tiny-shapes", batch_size=wrong)

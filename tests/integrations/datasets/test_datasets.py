@@ -103,7 +103,7 @@ def test_a_column_that_is_not_there_is_named(encoder: ImageEncoder, gallery: dic
         dataset_of(list(gallery.values()), decode=False).map(EmbedImages(encoder, column="photo"), batched=True)
 
 
-@pytest.mark.parametrize("wrong", [0, 2.5, True, "5", None])
+@pytest.mark.parametrize("wrong", [0, 2.5, True, "5"])
 def test_a_wrong_batch_size_is_refused_at_once(encoder: ImageEncoder, wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="batch_size must be a positive integer"):
         EmbedImages(encoder, batch_size=wrong)

@@ -119,7 +119,7 @@ def test_a_bad_picture_may_be_left_to_lancedb(
     assert (len(column), len(column) - column.null_count) == (rows, vectors)
 
 
-@pytest.mark.parametrize("wrong", [0, 2.0, True, "5", None])
+@pytest.mark.parametrize("wrong", [0, 2.0, True, "5"])
 def test_a_wrong_batch_size_is_refused_at_once(wrong: Any) -> None:
     with pytest.raises(ValueError, match="batch_size must be a positive integer"):
         ClipEmbeddings.create(model="tiny-shapes", batch_size=wrong)

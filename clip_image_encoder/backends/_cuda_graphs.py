@@ -1,0 +1,98 @@
+"""CUDA graphs: the kernels of a tower recorded once for a batch size, and launched together from then on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from clip_image_encoder.errors import BackendError
+from clip_image_encoder.models._towers import VisionTower
+from clip_image_encoder.protocols import Output
+
+__all__ = ["GraphedTower"]
+
+_LARGEST = 256
+"""Images: with more, the device is busy for longer than the host takes to launch the next kernel."""
+
+_WARM_UPS = 3  # of which torch's documentation speaks: libraries allocate and choose kernels in the first calls
+
+_TOLERANCE = 1e-2
+"""Of a replay to the call that was recorded, by the length of the difference: the kernels are the same."""
+
+_RECORDING = Lock()
+"""torch allows one recording at a time in a process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Recording:
+    """The kernels of one call, which read and write the same memory each time."""
+
+    graph: torch.cuda.CUDAGraph
+    pixels: Tensor
+    features: Tensor
+
+
+class GraphedTower(nn.Module):
+    """A tower on a CUDA device whose kernels are recorded for batches of 1, 2, 4 and so on to 256 images.
+
+    A batch is padded to the next of these sizes; a larger one passes the tower as it is. Each of a device's streams
+    has recordings of its own, so that two batches may be computed at once, and one pool of memory, which its
+    recordings share: a stream has one batch at a time.
+
+    Args:
+        tower: On the device, for images of one size.
+    """
+
+    def __init__(self, tower: VisionTower) -> None:
+        super().__init__()
+        self.tower = tower
+        self.dimension = tower.dimension
+        self._recordings: dict[tuple[object, ...], _Recording] = {}
+        self._pools: dict[int, Any] = {}
+
+    def forward(self, pixels: Tensor, output: Output) -> Tensor:
+        """Return the tower's features, on the current stream, which must not be the default one.
+
+        Args:
+            pixels: `(n, H, W, 3)` in 0..255, on the device.
+            output: As the tower takes it.
+
+        Raises:
+            BackendError: The recording gives other features than the tower.
+        """
+        count = len(pixels)
+        if count > _LARGEST:
+            return cast("Tensor", self.tower(pixels, output))
+        stream = torch.cuda.current_stream(pixels.device)
+        size = 1 << (count - 1).bit_length()
+        key = (stream.cuda_stream, size, pixels.dtype, output)
+        # No lock: of a stream's keys only the thread that has the stream asks.
+        if key not in self._recordings:
+            self._recordings[key] = self._record(pixels, size, output, stream)
+        recording = self._recordings[key]
+        recording.pixels[:count].copy_(pixels)
+        recording.graph.replay()
+        return recording.features[:count].clone()  # the next replay writes there
+
+    def _record(self, pixels: Tensor, size: int, output: Output, stream: torch.cuda.Stream) -> _Recording:
+        padded = pixels.new_zeros((size, *pixels.shape[1:]))
+        padded[: len(pixels)].copy_(pixels)
+        for _ in range(_WARM_UPS):
+            expected = self.tower(padded, output)
+        with _RECORDING:
+            if stream.cuda_stream not in self._pools:
+                self._pools[stream.cuda_stream] = torch.cuda.graph_pool_handle()
+            pool = self._pools[stream.cuda_stream]
+            graph = torch.cuda.CUDAGraph()
+            # "thread_local": meanwhile the other stream's thread may allocate memory.
+            with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+                features = self.tower(padded, output)
+        graph.replay()
+        off = ((features - expected).float().norm() / expected.float().norm()).item()
+        if not off <= _TOLERANCE:
+            raise BackendError(f"a CUDA graph gives features that are {off:.1%} off; leave out cuda_graphs=True")
+        return _Recording(graph=graph, pixels=padded, features=features)

@@ -1,0 +1,190 @@
+"""CUDA graphs of a tower, with stand-ins for torch's that record operators on the CPU and do them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from clip_image_encoder.backends import _torch_vision
+from clip_image_encoder.backends._cuda_graphs import GraphedTower
+from clip_image_encoder.checkpoint import open_checkpoint
+from clip_image_encoder.errors import BackendError, ConfigurationError
+from clip_image_encoder.models import VisionTower
+from clip_image_encoder.models._patches import take_bytes
+
+from .conftest import Saved
+from .families import PIXEL_FORMAT
+
+
+def tensors(result: Any) -> list[Tensor]:
+    """Return the tensors of what an operator returned."""
+    return [each for each in (result if isinstance(result, tuple) else (result,)) if isinstance(each, Tensor)]
+
+
+class Graph(TorchDispatchMode):
+    """What `torch.cuda.CUDAGraph` is, of operators: they write to the same tensors each time."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.calls: list[tuple[Any, Any, Any, Any]] = []
+        self.replays = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.calls.append((func, args, kwargs or {}, result))
+        return result
+
+    def replay(self) -> None:
+        """Do all again with what the tensors hold now."""
+        self.replays += 1
+        for func, args, kwargs, result in self.calls:
+            again = func(*args, **kwargs)
+            for before, now in zip(tensors(result), tensors(again), strict=True):
+                before.copy_(now)
+
+
+class Stream:
+    """A stream by its number."""
+
+    def __init__(self, number: int) -> None:
+        self.cuda_stream = number
+
+
+class Cuda:
+    """What is left of torch.cuda: the current stream, and the graphs that were recorded."""
+
+    def __init__(self) -> None:
+        self.stream = Stream(1)
+        self.recorded: list[tuple[Graph, int, str]] = []
+
+    @contextmanager
+    def record(self, graph: Graph, *, pool: str, stream: Stream, capture_error_mode: str) -> Iterator[None]:
+        """Stand in for `torch.cuda.graph`."""
+        assert capture_error_mode == "thread_local"
+        self.recorded.append((graph, stream.cuda_stream, pool))
+        with graph:
+            yield
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Cuda:
+    """Stand-ins for what is used of torch.cuda."""
+    cuda, pools = Cuda(), iter(f"pool {number}" for number in range(99))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", cuda.record)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: next(pools))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: cuda.stream)
+    return cuda
+
+
+@pytest.fixture
+def plain(clip: Saved) -> VisionTower:
+    checkpoint = open_checkpoint(clip.folder)
+    tower = checkpoint.vision.load(checkpoint.weights(torch.float32))
+    take_bytes(tower, PIXEL_FORMAT)
+    return tower
+
+
+def images(count: int, seed: int = 0) -> Tensor:
+    noise = np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+    return torch.from_numpy(noise)
+
+
+@torch.inference_mode()
+def features(tower: nn.Module, pixels: Tensor, output: str = "pooled") -> Tensor:
+    result: Tensor = tower(pixels, output)
+    return result
+
+
+def test_each_batch_has_the_features_that_the_tower_gives(cuda: Cuda, plain: VisionTower) -> None:
+    graphed = GraphedTower(plain)
+    for seed, count in enumerate((5, 8, 6, 1, 5, 3)):
+        for output in ("pooled", "tokens"):
+            batch = images(count, seed)
+            expected = features(plain, batch, output)
+            torch.testing.assert_close(features(graphed, batch, output), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_is_padded_to_the_next_power_of_two_and_recorded_once(cuda: Cuda, plain: VisionTower) -> None:
+    graphed = GraphedTower(plain)
+    for count in (5, 8, 6, 7, 4, 3, 1, 1, 2):
+        assert len(features(graphed, images(count))) == count
+    # Sizes 8, 4, 1 and 2; each is replayed once more when it is recorded.
+    assert [graph.replays for graph, _, _ in cuda.recorded] == [4 + 1, 2 + 1, 2 + 1, 1 + 1]
+
+
+def test_a_larger_batch_passes_the_tower_as_it_is(cuda: Cuda, plain: VisionTower) -> None:
+    assert len(features(GraphedTower(plain), images(257))) == 257
+    assert not cuda.recorded
+
+
+def test_a_stream_has_recordings_of_its_own_in_one_pool(cuda: Cuda, plain: VisionTower) -> None:
+    graphed, other = GraphedTower(plain), Stream(2)
+    for stream in (cuda.stream, other, cuda.stream):
+        cuda.stream = stream
+        for count in (2, 1):
+            features(graphed, images(count))
+    assert [(stream, pool) for _, stream, pool in cuda.recorded] == [
+        (1, "pool 0"),
+        (1, "pool 0"),
+        (2, "pool 1"),
+        (2, "pool 1"),
+    ]
+
+
+def test_features_stay_when_the_next_batch_comes(cuda: Cuda, plain: VisionTower) -> None:
+    graphed = GraphedTower(plain)
+    first = features(graphed, images(2, seed=1))
+    before = first.clone()
+    features(graphed, images(2, seed=2))
+    torch.testing.assert_close(first, before, rtol=0, atol=0)
+
+
+def test_a_recording_that_gives_something_else_is_an_error(
+    cuda: Cuda, plain: VisionTower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(graph: Graph) -> None:
+        graph.calls[-1][-1].zero_()
+
+    monkeypatch.setattr(Graph, "replay", wrong)
+    with pytest.raises(BackendError, match=r"a CUDA graph gives features that are 100\.0% off"):
+        features(GraphedTower(plain), images(2))
+
+
+def test_a_tower_that_gives_nothing_finite_is_an_error(cuda: Cuda) -> None:
+    nothing = VisionTower(
+        nn.Linear(2, 2), lambda _model, pixels, _output: pixels[:, 0, 0].float() * float("nan"), dimension=3
+    )
+    with pytest.raises(BackendError, match="nan% off"):
+        features(GraphedTower(nothing), images(2))
+
+
+@pytest.mark.parametrize("settings", [{}, {"compile": True}])
+def test_graphs_where_there_are_none_are_refused(clip: Saved, settings: dict[str, bool]) -> None:
+    with pytest.raises(ConfigurationError, match="cuda_graphs needs a CUDA device"):
+        clip.backend(cuda_graphs=True, **settings)
+
+
+@pytest.mark.parametrize(("cuda_graphs", "kind"), [(False, VisionTower), (True, GraphedTower)])
+def test_towers_are_recorded_on_cuda_devices_where_it_is_asked_for(
+    clip: Saved, monkeypatch: pytest.MonkeyPatch, cuda_graphs: bool, kind: type
+) -> None:
+    # The tower stays on the CPU; `load` alone is told otherwise.
+    monkeypatch.setattr(nn.Module, "to", lambda module, _device: module)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _device: None)
+    vision = _torch_vision.TorchVision(
+        checkpoint=open_checkpoint(clip.folder),
+        pixel_format=PIXEL_FORMAT,
+        dtype=torch.float32,
+        cuda_graphs=cuda_graphs,
+        verify=False,
+    )
+    assert type(vision.load("cuda:0")) is kind
+    assert type(vision.load("cpu")) is VisionTower
