@@ -19,6 +19,10 @@ from clip_image_encoder import ImageEncoder
 from clip_image_encoder.backends import _calibration, _graph_runs
 from clip_image_encoder.testing import ToyBackend
 
+# Read by torch when it is loaded, here and in what tests start. By default its threads keep their cores while they wait
+# for each other: on a busy machine small models took six times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 # Programs with sessions of their own, and what only type checkers read.
 collect_ignore = ["benchmarks", "beside_open_clip", "decoders", "fuzz", "processes", "slim", "soak", "typing"]
 
