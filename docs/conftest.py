@@ -29,6 +29,9 @@ from sybil.parsers.markdown import CodeBlockParser
 
 from clip_image_encoder.tiny_shapes.draw import draw, random_scene
 
+# As in tests/conftest.py: torch's threads don't keep their cores while they wait for each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 # A page runs where what it is about is installed: in the nox session of its tests.
 _NEEDS = {
     "how-to/serve.md": "fastapi",

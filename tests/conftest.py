@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,17 +16,43 @@ from huggingface_hub import constants
 from PIL import Image
 
 from clip_image_encoder import ImageEncoder
+from clip_image_encoder.backends import _calibration, _graph_runs
 from clip_image_encoder.testing import ToyBackend
+
+# Read by torch when it is loaded, here and in what tests start. By default its threads keep their cores while they wait
+# for each other: on a busy machine small models took six times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # Programs with sessions of their own, and what only type checkers read.
 collect_ignore = ["benchmarks", "beside_open_clip", "decoders", "fuzz", "processes", "slim", "soak", "typing"]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep references of towers, and graphs, out of the cache of whoever runs the tests."""
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty HF_HOME for all tests and the processes that they start: what one of them exports, another finds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(constants, "HF_HOME", str(tmp_path_factory.mktemp("home")))
+        folder = tmp_path_factory.mktemp("home")
+        patch.setattr(constants, "HF_HOME", str(folder))
+        patch.setenv("HF_HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_exporter() -> Iterator[None]:
+    """One process for all exports of this one, since each start of torch takes seconds."""
+    with (
+        # On models as small as these, more threads only wait for each other.
+        ProcessPoolExecutor(
+            1, multiprocessing.get_context("spawn"), initializer=os.putenv, initargs=("OMP_NUM_THREADS", "1")
+        ) as pool,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+
+        def run(job: Callable[[], Any], *, near: Path) -> Any:
+            return pool.submit(job).result()
+
+        for module in (_graph_runs, _calibration):
+            patch.setattr(module, "run_apart", run)
         yield
 
 

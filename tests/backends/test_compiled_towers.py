@@ -71,7 +71,7 @@ def test_a_fork_does_without_what_was_compiled(compiled: TorchBackend, pixels: N
 
     child = fork.Process(target=encode)
     child.start()
-    child.join(60)
+    child.join(600)
     child.kill()
     assert child.exitcode == 0
     np.testing.assert_allclose(results.get(), expected, atol=1e-5)

@@ -47,7 +47,7 @@ def test_forty_calls_on_threads_of_their_own_share_two_streams(made: list[str]) 
 
 
 def test_two_calls_have_a_stream_each(made: list[str]) -> None:
-    streams, both = Streams(), Barrier(2, timeout=60)
+    streams, both = Streams(), Barrier(2, timeout=600)
 
     def call(_number: int) -> None:
         with streams.lent("cuda:0"):

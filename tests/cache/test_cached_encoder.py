@@ -347,7 +347,7 @@ class MeetingPreprocess:
         return ToyBackend().preprocess.pixel_format
 
     def __call__(self, image: Image.Image) -> Pixels:
-        self.meeting.wait(timeout=20)
+        self.meeting.wait(timeout=600)
         return ToyBackend().preprocess(image)
 
 
@@ -366,7 +366,7 @@ def test_the_next_batch_loads_while_a_device_computes(cache: EmbeddingCache) -> 
         fingerprint = "device"
 
         def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
-            assert third.wait(timeout=20)
+            assert third.wait(timeout=600)
             return super().__call__(pixels, output=output, device=device)
 
     @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def child(program: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        watchdog = threading.Timer(60, process.kill)
+        watchdog = threading.Timer(600, process.kill)
         watchdog.daemon = True
         watchdog.start()
         yield process

@@ -64,7 +64,7 @@ def in_a_fork(work: Callable[[], Any]) -> Any:
     results: SimpleQueue[Any] = fork.SimpleQueue()
     process = fork.Process(target=lambda: results.put(work()))
     process.start()
-    process.join(60)
+    process.join(600)
     if process.is_alive():
         process.kill()
         pytest.fail("the forked process hangs")
@@ -91,7 +91,7 @@ def held_by_another_thread(lock: Any) -> Iterator[None]:
 
 def run(program: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

@@ -32,7 +32,7 @@ class SlowFile(io.BytesIO):
         self.readers += 1
         self.most_readers = max(self.readers, self.most_readers)
         self.reading.set()
-        assert self.go_on.wait(60)
+        assert self.go_on.wait(600)
         self.readers -= 1
         return super().read(size)
 
@@ -49,10 +49,10 @@ def test_a_file_that_is_read_keeps_no_other_waiting(threads: ThreadPoolExecutor)
     files = [io.BytesIO(png(2)) for _ in range(256)]
     images = [Image.new("RGB", (4, 4)) for _ in range(256)]
     first = threads.submit(loader, slow)
-    assert slow.reading.wait(60)
+    assert slow.reading.wait(600)
     try:
         others = threads.submit(lambda: [loader(item) for item in (*files, *images)])
-        assert len(others.result(timeout=20)) == 512
+        assert len(others.result(timeout=600)) == 512
         assert not first.done()
     finally:
         slow.go_on.set()
@@ -62,7 +62,7 @@ def test_a_file_that_is_read_keeps_no_other_waiting(threads: ThreadPoolExecutor)
 def test_a_file_is_read_by_one_thread_at_a_time(threads: ThreadPoolExecutor) -> None:
     loader, slow = ImageLoader(), SlowFile(png(1))
     loads = [threads.submit(loader, slow) for _ in range(4)]
-    assert slow.reading.wait(60)
+    assert slow.reading.wait(600)
     slow.go_on.set()
     assert [load.result().getpixel((0, 0)) for load in loads] == [(1, 0, 0)] * 4
     assert slow.most_readers == 1

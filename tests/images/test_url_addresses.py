@@ -7,7 +7,6 @@ import ipaddress
 import random
 import socket
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from clip_image_encoder.images.url_policy import UrlPolicy
 
 from .url_server import Names, UrlServer, failure, found, ok
 
-STRICT = UrlPolicy(total_timeout=10.0)
+STRICT = UrlPolicy()
 PUBLIC = "93.184.216.34"
 
 NOT_PUBLIC = [
@@ -117,7 +116,7 @@ def test_a_redirect_to_a_private_host_is_refused(host: str, monkeypatch: pytest.
 
 @pytest.mark.parametrize("first", ["::1", "10.0.0.1"], ids=["refuses", "swallows"])
 def test_the_next_address_is_tried_if_the_first_does_not_answer(first: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    policy = UrlPolicy(private_hosts=("double.example",), connect_timeout=0.3)
+    policy = UrlPolicy(private_hosts=("double.example",))
     with UrlServer({"/": ok()}) as server:
         names = Names(monkeypatch, {"double.example": [[first, "127.0.0.1"]]}, black_hole="10.0.0.1")
         assert read_url(server.url(host="double.example"), policy=policy, max_bytes=9)[0] == b"picture"
@@ -125,12 +124,11 @@ def test_the_next_address_is_tried_if_the_first_does_not_answer(first: str, monk
 
 
 def test_addresses_that_swallow_everything_share_one_connect_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    policy = UrlPolicy(private_hosts=("many.example",), connect_timeout=0.2)
+    policy = UrlPolicy(private_hosts=("many.example",), connect_timeout=20.0)
     names = Names(monkeypatch, {"many.example": [["10.0.0.1"] * 2 + ["10.0.0.2"]]}, black_hole="10.0.0.")
-    began = time.monotonic()
-    assert "connect_timeout=0.2" in failure("http://many.example/", policy).reason
-    assert time.monotonic() - began < 5
+    assert "connect_timeout=20" in failure("http://many.example/", policy).reason
     assert names.reached == [("10.0.0.1", 80), ("10.0.0.2", 80)]
+    assert names.clock.passed <= 20
 
 
 @pytest.mark.parametrize(

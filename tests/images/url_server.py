@@ -7,9 +7,9 @@ import socketserver
 import ssl
 import struct
 import threading
+import time
 import traceback
 from collections.abc import Callable
-from time import sleep
 from types import TracebackType
 from typing import Any, TypeAlias
 
@@ -21,6 +21,7 @@ from clip_image_encoder.images.url_policy import UrlPolicy
 
 __all__ = [
     "HERE",
+    "Clock",
     "Names",
     "Script",
     "UrlServer",
@@ -34,7 +35,7 @@ __all__ = [
     "silent",
 ]
 
-HERE = UrlPolicy(private_hosts=("127.0.0.1",), total_timeout=10.0)
+HERE = UrlPolicy(private_hosts=("127.0.0.1",))
 
 Script: TypeAlias = bytes | Callable[[socket.socket], None]
 
@@ -50,14 +51,24 @@ def found(location: str, status: int = 302) -> bytes:
     return f"HTTP/1.1 {status} Elsewhere\r\nContent-Length: 0\r\nLocation: {location}\r\n\r\n".encode()
 
 
-def drip(start: bytes) -> Script:
-    """Send `start`, and then a byte from time to time, for five seconds."""
+class Clock:
+    """The clock of `time.monotonic`, which can be set forward: a test waits for nothing, however long a limit is."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.passed = 0.0
+        monotonic = time.monotonic
+        monkeypatch.setattr(time, "monotonic", lambda: monotonic() + self.passed)
+
+
+def drip(start: bytes, clock: Clock) -> Script:
+    """Send `start`, and then a byte a second, for ten minutes by the clock."""
 
     def send(connection: socket.socket) -> None:
         connection.sendall(start)
-        for _ in range(250):
+        for _ in range(600):
             connection.sendall(b"x")
-            sleep(0.02)
+            clock.passed += 1
+            time.sleep(0.001)  # so that the client, which is a thread of this process, has its turn
 
     return send
 
@@ -78,7 +89,7 @@ def reset(start: bytes) -> Script:
 
     def send(connection: socket.socket) -> None:
         connection.sendall(start)
-        sleep(0.05)  # a reset overtakes what is still on its way
+        time.sleep(0.05)  # a reset overtakes what is still on its way
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()
 
@@ -124,7 +135,7 @@ class UrlServer:
 
             def handle(self) -> None:
                 head = b""
-                self.request.settimeout(5)  # a test that fails should end as well
+                self.request.settimeout(60)  # a test that fails should end as well
                 try:
                     while b"\r\n\r\n" not in head:
                         received = self.request.recv(65536)
@@ -166,11 +177,13 @@ class Names:
     """A resolver that knows the names it is told, and numbers.
 
     A name with several answers gives one after the other, and the last for good. A connection to an
-    address anywhere else arrives on this machine, at `port`, or nowhere, if it begins with `black_hole`.
+    address anywhere else arrives on this machine, at `port`, or nowhere, if it begins with `black_hole`: then all the
+    time that there was for it has passed on the clock.
 
     Attributes:
         asked: the names that were looked up.
         reached: the addresses and ports that were connected to.
+        clock: what passes in black holes.
     """
 
     def __init__(
@@ -183,6 +196,7 @@ class Names:
     ) -> None:
         self.asked: list[str] = []
         self.reached: list[tuple[str, int]] = []
+        self.clock = Clock(monkeypatch)
         self._answers = {name: list(answers) for name, answers in names.items()}
         self._port = port
         self._black_hole = black_hole
@@ -204,7 +218,7 @@ class Names:
     ) -> socket.socket:
         self.reached.append(address)
         if address[0].startswith(self._black_hole):
-            sleep(timeout)
+            self.clock.passed += timeout
             raise TimeoutError
         here = address if address[0].startswith(("127.", "::1")) else ("127.0.0.1", self._port)
         return self._create_connection(here, timeout, source_address)

@@ -213,7 +213,7 @@ def test_a_graph_is_exported_by_a_process_of_its_own_that_finds_the_family(
 ) -> None:
     pytest.importorskip("onnxruntime")
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path))
-    # tests/runtimes exports in one process for all of its tests, which began without the toy family.
+    # The tests export in one process for all of them, which began without the toy family.
     monkeypatch.setattr(_graph_runs, "run_apart", run_apart)
     vector = ImageEncoder(toy.folder, backend="onnx", device="cpu").encode(image, normalize=False)
     np.testing.assert_allclose(vector, toy.tokens(image)[:2].mean(axis=0), atol=1e-4)

@@ -74,11 +74,16 @@ def test_the_pixels_of_a_photo_are_those_of_the_reference(
     np.testing.assert_array_equal(pixels, np.asarray(processed["pixel_values"][0]).transpose(1, 2, 0))
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 7, 32])
+@pytest.mark.parametrize(("batch_size", "count"), [(1, 5), (2, 5), (7, 34), (32, 34)])
 def test_the_vectors_are_those_of_the_reference_at_any_batch_size(
-    encoder: ImageEncoder, pictures: list[Path | Image.Image], expected: NDArray[np.float32], batch_size: int
+    encoder: ImageEncoder,
+    pictures: list[Path | Image.Image],
+    expected: NDArray[np.float32],
+    batch_size: int,
+    count: int,
 ) -> None:
-    np.testing.assert_allclose(encoder.encode(pictures, batch_size=batch_size), expected, atol=1e-5)
+    vectors = encoder.encode(pictures[:count], batch_size=batch_size)
+    np.testing.assert_allclose(vectors, expected[:count], atol=1e-5)
 
 
 def test_a_photo_that_is_decoded_smaller_keeps_its_direction(

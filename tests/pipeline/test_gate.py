@@ -37,15 +37,15 @@ def test_a_call_that_has_begun_goes_on() -> None:
 
     def slow(item: str) -> str:
         begun.set()
-        assert finish.wait(timeout=60)
+        assert finish.wait(timeout=600)
         return item.upper()
 
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(gate.behind(slow), "early")
-        assert begun.wait(timeout=60)
+        assert begun.wait(timeout=600)
         with gate.closed():
             finish.set()
-            assert future.result(timeout=60) == "EARLY"
+            assert future.result(timeout=600) == "EARLY"
 
 
 def test_an_error_opens_the_gate() -> None:
@@ -78,12 +78,12 @@ def test_more_threads_than_cores_load_beside_the_model() -> None:
     class Patient(ToyBackend):
         def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
             # Only a thread that loads during this call can set it.
-            assert third.wait(timeout=60)
+            assert third.wait(timeout=600)
             return super().__call__(pixels, output=output, device=device)
 
     class Third:
         def __array__(self, dtype: object = None, copy: bool | None = None) -> NDArray[np.uint8]:
-            first_is_loaded.wait(timeout=60)
+            first_is_loaded.wait(timeout=600)
             third.set()
             return np.zeros((8, 8, 3), np.uint8)
 
@@ -117,7 +117,7 @@ def test_what_waits_at_the_gate_does_not_load(monkeypatch: pytest.MonkeyPatch) -
         def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
             nonlocal now
             computing.set()
-            assert at_the_gate.wait(timeout=60)
+            assert at_the_gate.wait(timeout=600)
             now += 1000
             return super().__call__(pixels, output=output, device=device)
 
@@ -125,7 +125,7 @@ def test_what_waits_at_the_gate_does_not_load(monkeypatch: pytest.MonkeyPatch) -
         """Is being loaded when the gate is closed behind it, so that the fourth comes to a closed gate."""
 
         def __array__(self, dtype: object = None, copy: bool | None = None) -> NDArray[np.uint8]:
-            assert computing.wait(timeout=60)
+            assert computing.wait(timeout=600)
             return np.zeros((8, 8, 3), np.uint8)
 
     monkeypatch.setattr("clip_image_encoder.pipeline.Gate", Watched)

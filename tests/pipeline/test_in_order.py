@@ -62,7 +62,7 @@ def test_an_error_of_the_source_comes_after_all_results_before_it(workers: int) 
 
 
 def test_items_are_worked_on_at_the_same_time() -> None:
-    together = threading.Barrier(3, timeout=30)
+    together = threading.Barrier(3, timeout=600)
     assert sorted(in_order(lambda _: together.wait(), range(3), workers=3, ahead=3)) == [0, 1, 2]
 
 
@@ -116,7 +116,7 @@ def test_the_collector_waits_for_no_thread_not_even_on_one_of_them() -> None:
         # As a thread that reads a file, which another is waiting for, when the collector comes.
         with lock:
             if number == 1:
-                assert forgotten.wait(20)
+                assert forgotten.wait(600)
                 gc.collect()
                 collected.set()
         return number
@@ -130,6 +130,6 @@ def test_the_collector_waits_for_no_thread_not_even_on_one_of_them() -> None:
     try:
         begin(collect)
         forgotten.set()
-        assert collected.wait(20)
+        assert collected.wait(600)
     finally:
         gc.enable()

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from clip_image_encoder import BackendError, ConfigurationError, MissingExtraError, PixelFormat, tiny_shapes
+from clip_image_encoder import BackendError, ConfigurationError, MissingExtraError, tiny_shapes
 from clip_image_encoder.backends import _calibration, find_backend
 from clip_image_encoder.backends._calibration import Calibration, Quantizer
 from clip_image_encoder.backends._fitting import PLANS, Plan
@@ -24,9 +24,12 @@ from clip_image_encoder.backends._reference import Reference
 from clip_image_encoder.backends.onnx import OnnxRuntime
 from clip_image_encoder.backends.openvino import OpenVino
 from clip_image_encoder.checkpoint import Checkpoint, open_checkpoint
+from clip_image_encoder.preprocess import preprocess_of
 from clip_image_encoder.protocols import Backend
+from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
 
-PIXEL_FORMAT = PixelFormat(size=(64, 64), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+# tiny-shapes' own, so that its graphs are those of other tests, too.
+PIXEL_FORMAT = preprocess_of(open_checkpoint("tiny-shapes").preprocessor_config).pixel_format
 PIXELS = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
 
 
@@ -69,7 +72,7 @@ def test_how_near_int8_is_to_float32_is_measured_and_shown(load: Any) -> None:
 
 
 def test_less_than_is_wanted_is_an_error_unless_it_is_asked_for(load: Any) -> None:
-    with pytest.raises(BackendError, match=r"mean cosine 0\.999\d.*the mean has to be 1\.0.*least_cosine="):
+    with pytest.raises(BackendError, match=r"mean cosine 0\.9\d+.*the mean has to be 1\.0.*least_cosine="):
         load(least_cosine=1.0)
     assert load(least_cosine=0.5).quality == load().quality
 
@@ -88,7 +91,8 @@ def outliers(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 
 
 def test_a_tower_with_outlier_channels_stays_near_float32(load: Any, outliers: Checkpoint) -> None:
-    quality = load(outliers).quality
+    few = np.stack([np.asarray(draw(scene)) for scene in random_scenes(16, seed=0, canvas=(64, 64))])
+    quality = load(outliers, calibration=Calibration(few)).quality
     assert quality.mean > 0.995, quality
     assert quality.worst > 0.98, quality
 

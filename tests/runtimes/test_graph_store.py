@@ -9,17 +9,18 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import numpy as np
 import pytest
 from huggingface_hub import constants
 from numpy.typing import NDArray
 
-from clip_image_encoder import BackendError, ConfigurationError, PixelFormat
+from clip_image_encoder import BackendError, ConfigurationError
 from clip_image_encoder.backends import find_backend
 from clip_image_encoder.backends._graph_store import find_or_make
 from clip_image_encoder.checkpoint import open_checkpoint
-from clip_image_encoder.protocols import Backend
+from clip_image_encoder.preprocess import preprocess_of
 
 Make = Callable[[Path], None]
 
@@ -150,35 +151,32 @@ def test_a_cache_that_can_not_be_written_to_is_named(store: Path) -> None:
         find_or_make("a", Maker())
 
 
-def load(runtime: str) -> Backend:
-    half = (0.5, 0.5, 0.5)
-    pixel_format = PixelFormat(size=(64, 64), mean=half, std=half)
-    return find_backend(runtime)(open_checkpoint("tiny-shapes"), pixel_format=pixel_format, dtype="auto", device="cpu")
+def load(runtime: str) -> Any:
+    checkpoint = open_checkpoint("tiny-shapes")
+    pixel_format = preprocess_of(checkpoint.preprocessor_config).pixel_format
+    return find_backend(runtime)(checkpoint, pixel_format=pixel_format, dtype="auto", device="cpu")
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of graphs after a first start."""
-    with pytest.MonkeyPatch.context() as patch:
-        home = tmp_path_factory.mktemp("exported")
-        patch.setattr(constants, "HF_HOME", str(home))
-        load("onnx")
-    return home / "clip_image_encoder"
+def exported(cache: Path) -> Path:
+    """The folder of a graph, in the home of all tests; not to be changed."""
+    folder: Path = load("onnx").file.parent
+    return folder
 
 
 @pytest.fixture
 def kept(exported: Path, store: Path) -> Path:
-    """A copy of the exported graph's folder, which the encoders of this test find."""
-    shutil.copytree(exported, store)
-    (file,) = store.glob("*/model.onnx")
-    return file.parent
+    """A copy of that folder as it is after a first start, which the encoders of this test find."""
+    shutil.copytree(exported, store / exported.name, ignore=shutil.ignore_patterns("compiled*"))
+    return store / exported.name
 
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
 
 
 def features(runtime: str) -> NDArray[np.float32]:
-    return load(runtime)(PIXELS, output="pooled", device="cpu")
+    vectors: NDArray[np.float32] = load(runtime)(PIXELS, output="pooled", device="cpu")
+    return vectors
 
 
 def test_a_graph_whose_weights_were_cut_is_exported_anew(kept: Path) -> None:
@@ -195,12 +193,13 @@ def test_a_damaged_graph_of_the_right_size_is_named(runtime: str, kept: Path) ->
         load(runtime)
 
 
-def test_openvino_keeps_one_compiled_form_that_the_next_start_reads(store: Path) -> None:
+def test_openvino_keeps_one_compiled_form_that_the_next_start_reads(kept: Path) -> None:
+    assert list(kept.rglob("*.blob")) == []
     load("openvino")
-    (blob,) = store.rglob("*.blob")
+    (blob,) = kept.rglob("*.blob")
     before = blob.stat().st_mtime_ns
     load("openvino")
-    assert [path.stat().st_mtime_ns for path in store.rglob("*.blob")] == [before]
+    assert [path.stat().st_mtime_ns for path in kept.rglob("*.blob")] == [before]
 
 
 @pytest.mark.parametrize("harm", ["cut", "emptied", "overwritten"])

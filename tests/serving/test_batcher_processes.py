@@ -26,7 +26,7 @@ def run(program: str) -> str:
         [sys.executable, "-W", "ignore", "-c", PROLOGUE + textwrap.dedent(program)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

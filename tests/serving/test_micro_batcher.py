@@ -34,7 +34,7 @@ from tests.serving.gated_backend import GatedBackend
 
 def until(condition: Callable[[], bool]) -> None:
     """Wait for something that another thread is about to do."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 600
     while not condition():
         assert time.monotonic() < deadline, "it never came true"
         threading.Event().wait(0.001)

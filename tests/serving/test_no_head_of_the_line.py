@@ -38,7 +38,7 @@ class Loads:
                     loads.now, loads.begun = loads.now + 1, loads.begun + 1
                     loads.most = max(loads.most, loads.now)
                     loads._changed.notify_all()
-                assert loads.go_on.wait(60)
+                assert loads.go_on.wait(600)
                 with loads._changed:
                     loads.now -= 1
                 return PICTURE
@@ -47,7 +47,7 @@ class Loads:
 
     def wait_for(self, begun: int) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: self.begun >= begun, timeout=20), f"{self.begun} loads have begun"
+            assert self._changed.wait_for(lambda: self.begun >= begun, timeout=600), f"{self.begun} loads have begun"
 
 
 @pytest.fixture
@@ -65,11 +65,11 @@ def test_an_image_that_takes_long_to_load_keeps_no_other_waiting(slow: Loads, is
         slow.wait_for(begun=1)
         try:
             others = [batcher._queue.put(PICTURE) for _ in range(8)]
-            assert [call.result(timeout=20).shape for call in others] == [(16,)] * 8
+            assert [call.result(timeout=600).shape for call in others] == [(16,)] * 8
             assert not first.done()
         finally:
             slow.go_on.set()
-        assert first.result(timeout=20).shape == (16,)
+        assert first.result(timeout=600).shape == (16,)
 
 
 def test_a_pil_image_whose_file_is_slow_keeps_no_other_waiting(tmp_path: Any) -> None:
@@ -84,7 +84,7 @@ def test_a_pil_image_whose_file_is_slow_keeps_no_other_waiting(tmp_path: Any) ->
         def read(self, size: int = -1) -> bytes:
             if self.is_opened:
                 reading.set()
-                assert go_on.wait(60)
+                assert go_on.wait(600)
             data: bytes = self.file.read(size)
             return data
 
@@ -98,12 +98,12 @@ def test_a_pil_image_whose_file_is_slow_keeps_no_other_waiting(tmp_path: Any) ->
     with file.file, MicroBatcher(ImageEncoder(backend=ToyBackend()), max_wait_ms=0) as batcher:
         first = batcher._queue.put(image)
         try:
-            assert reading.wait(20)
-            assert batcher._queue.put(PICTURE).result(timeout=20).shape == (16,)
+            assert reading.wait(600)
+            assert batcher._queue.put(PICTURE).result(timeout=600).shape == (16,)
             assert not first.done()
         finally:
             go_on.set()
-        assert first.result(timeout=20).shape == (16,)
+        assert first.result(timeout=600).shape == (16,)
 
 
 def test_an_image_that_is_damaged_is_told_without_waiting_for_the_model() -> None:
@@ -113,7 +113,7 @@ def test_an_image_that_is_damaged_is_told_without_waiting_for_the_model() -> Non
         try:
             good = batcher._queue.put(PICTURE)
             damaged = batcher._queue.put(b"\x89PNG\r\n\x1a\n cut short")
-            assert isinstance(damaged.exception(timeout=20), CorruptImageError)
+            assert isinstance(damaged.exception(timeout=600), CorruptImageError)
             assert not good.done()
         finally:
             backend.gate.set()
@@ -131,7 +131,7 @@ def test_the_next_group_loads_while_the_model_computes(slow: Loads) -> None:
             slow.wait_for(begun=5)
         finally:
             backend.gate.set()
-        assert [call.result(timeout=20).shape for call in calls] == [(16,)] * 5
+        assert [call.result(timeout=600).shape for call in calls] == [(16,)] * 5
 
 
 @pytest.mark.parametrize(("num_workers", "threads"), [(3, 3), (1, 2), (0, 2)])
@@ -145,7 +145,7 @@ def test_images_load_on_as_many_threads_as_the_encoder_has_and_at_least_two(
         finally:
             slow.go_on.set()
         for call in calls:
-            call.result(timeout=20)
+            call.result(timeout=600)
     assert slow.most == threads
 
 
@@ -166,7 +166,7 @@ def test_no_more_than_two_batches_and_an_image_for_each_thread_are_pixels(slow: 
         finally:
             backend.gate.set()
         for call in calls:
-            call.result(timeout=20)
+            call.result(timeout=600)
 
 
 @pytest.mark.parametrize("finish", [True, False])

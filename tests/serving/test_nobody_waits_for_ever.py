@@ -43,7 +43,7 @@ def outcomes_of(batcher: MicroBatcher[Any], items: Iterable[object]) -> list[Any
     calls: list[Future[Vectors]] = [batcher._queue.put(item) for item in items]
     outcomes: list[Any] = []
     for call in calls:
-        error = call.exception(timeout=20)
+        error = call.exception(timeout=600)
         outcomes.append(call.result() if error is None else error)
     return outcomes
 
@@ -141,14 +141,14 @@ def test_a_batcher_that_breaks_down_is_closed_to_those_who_wait_and_those_who_co
     all_wait = threading.Event()
 
     def broken(self: Worker, group: object) -> None:
-        assert all_wait.wait(20)
+        assert all_wait.wait(600)
         raise MemoryError
 
     monkeypatch.setattr(Worker, "_outcomes", broken)
     batcher = MicroBatcher(ImageEncoder(backend=ToyBackend()), max_batch_size=1)
     calls = [batcher._queue.put(PICTURE) for _ in range(3)]
     all_wait.set()
-    assert [type(call.exception(timeout=20)) for call in calls] == [ClosedError] * 3
+    assert [type(call.exception(timeout=600)) for call in calls] == [ClosedError] * 3
     with pytest.raises(ClosedError):
         batcher.encode(PICTURE)
     batcher.close()
@@ -167,8 +167,8 @@ def test_the_collector_waits_for_no_batcher() -> None:
     gc.collect()
     assert not begun.done()
     backend.gate.set()
-    assert begun.result(timeout=20).shape == (backend.dimension,)
-    assert isinstance(waiting.exception(timeout=20), ClosedError)
+    assert begun.result(timeout=600).shape == (backend.dimension,)
+    assert isinstance(waiting.exception(timeout=600), ClosedError)
     thread.join(20)
     assert not thread.is_alive()
 
@@ -183,7 +183,7 @@ class SlowFile:
     def read(self, size: int, /) -> bytes:
         self.reader = threading.current_thread()
         self.reading.set()
-        self.arrived.wait(60)
+        self.arrived.wait(600)
         return b""
 
 
@@ -194,9 +194,9 @@ def test_a_slow_upload_holds_up_its_own_caller_only() -> None:
         ThreadPoolExecutor(2) as callers,
     ):
         slow = callers.submit(batcher.encode, upload)
-        assert upload.reading.wait(60)
+        assert upload.reading.wait(600)
         try:
-            assert callers.submit(batcher.encode, PICTURE).result(timeout=20).shape == (16,)
+            assert callers.submit(batcher.encode, PICTURE).result(timeout=600).shape == (16,)
             assert not slow.done()
         finally:
             upload.arrived.set()
@@ -212,7 +212,7 @@ def test_a_coroutines_slow_upload_holds_up_neither_the_loop_nor_others() -> None
             try:
                 while not upload.reading.is_set():
                     await asyncio.sleep(0.001)
-                vector = await asyncio.wait_for(batcher.aencode(PICTURE), timeout=20)
+                vector = await asyncio.wait_for(batcher.aencode(PICTURE), timeout=600)
                 assert vector.shape == (16,)
                 assert not slow.done()
             finally:

@@ -18,7 +18,7 @@ from tests.training.train import train
 def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two steps of training leave behind."""
     folder = tmp_path_factory.mktemp("trained") / "new"
-    train(folder, steps=2, seed=5)
+    train(folder, steps=2, seed=5, judged=8)
     return folder
 
 
@@ -33,7 +33,7 @@ def test_a_trained_folder_loads(folder: Path) -> None:
 
 def test_the_same_seed_gives_the_same_weights(folder: Path, tmp_path: Path) -> None:
     """Byte for byte, on the same machine."""
-    train(tmp_path, steps=2, seed=5)
+    train(tmp_path, steps=2, seed=5, judged=8)
     assert (tmp_path / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
 
 

@@ -37,13 +37,14 @@ EASY = 0.05
 MUON_RATE, ADAM_RATE, WARM_UP = 0.02, 1.5e-3, 100
 
 
-def train(output: Path, *, steps: int = STEPS, seed: int = 0) -> None:
+def train(output: Path, *, steps: int = STEPS, seed: int = 0, judged: int = 500) -> None:
     """Train from scratch and write the checkpoint.
 
     Args:
         output: The folder to write to; made where it is missing.
         steps: How many batches to learn from.
         seed: Decides the pictures, the captions, the first weights and their order.
+        judged: How many fresh pictures the result is judged by.
     """
     started = time.monotonic()
     torch.manual_seed(seed)
@@ -73,7 +74,7 @@ def train(output: Path, *, steps: int = STEPS, seed: int = 0) -> None:
     averaged = average.module
     assert isinstance(averaged, CLIPModel)
     save(averaged, tokenizer, output)
-    print(f"held-out accuracy {accuracy(output):.2%} after {time.monotonic() - started:.0f} s")
+    print(f"held-out accuracy {accuracy(output, count=judged):.2%} after {time.monotonic() - started:.0f} s")
 
 
 def save(model: CLIPModel, tokenizer: Tokenizer, folder: Path) -> None:
