@@ -6,7 +6,8 @@ import math
 import os
 import reprlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -26,6 +27,7 @@ __all__ = [
     "check_number",
     "check_on_error",
     "check_size",
+    "cpu_groups",
     "quota_of",
 ]
 
@@ -204,24 +206,41 @@ def _quota() -> float:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:  # no Linux
         return math.inf
-    # Version 2 has one line for all controllers: "0::/kubepods.slice/pod7".
-    paths = [line.removeprefix("0::/") for line in lines if line.startswith("0::/")]
-    return quota_of(_CGROUP / paths[0]) if paths else math.inf
+    return min(map(quota_of, cpu_groups(lines, _CGROUP)), default=math.inf)
+
+
+def cpu_groups(lines: Iterable[str], root: Path) -> list[Path]:
+    """Return the folders of the control groups that limit a process's time on cores.
+
+    Args:
+        lines: what `/proc/PID/cgroup` says: "0::/kubepods/pod7" of version 2, which has one group for all it limits;
+            "4:cpu,cpuacct:/docker/1f" of version 1, which has one for each kind.
+        root: the folder that all groups lie in.
+    """
+    groups = []
+    for line in lines:
+        _, kinds, path = line.split(":", 2)
+        if not kinds:
+            groups.append(root / path.lstrip("/"))
+        elif "cpu" in kinds.split(","):
+            groups.append(root / "cpu" / path.lstrip("/"))
+    return groups
 
 
 def quota_of(group: Path) -> float:
-    """Return how many cores' time a control group of version 2 has, or infinity: the least of its own and all above.
+    """Return how many cores' time a control group has, or infinity: the least of its own and all above.
 
     Args:
         group: the group's folder, in a container often the one that all groups lie in.
     """
     quota = math.inf
     for folder in (group, *group.parents):
-        try:
+        with suppress(OSError, ValueError):
             # Microseconds of time in a period of so many: "150000 100000", or "max 100000".
             time, period = (folder / "cpu.max").read_text().split()
-        except (OSError, ValueError):
-            continue
-        if time != "max":
-            quota = min(quota, int(time) / int(period))
+            quota = min(quota, math.inf if time == "max" else int(time) / int(period))
+        with suppress(OSError, ValueError):
+            # Version 1 has a file for each of the two, and -1 where there is no limit.
+            time, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+            quota = min(quota, math.inf if int(time) < 0 else int(time) / int(period))
     return quota

@@ -121,8 +121,9 @@ def check_pixels(pixels: Pixels, size: tuple[int, int] | None, *, name: str) -> 
         ContractError: It is neither uint8 `(H, W, 3)` nor float32 `(3, H, W)` of that size.
     """
     height, width = size or ("H", "W")
-    sides = {"uint8": pixels.shape[:2], "float32": pixels.shape[1:]}.get(pixels.dtype.name)
-    channels = pixels.shape[-1 if pixels.dtype == np.uint8 else 0] if pixels.ndim == 3 else 0
+    is_bytes = pixels.dtype == np.uint8
+    sides = pixels.shape[:2] if is_bytes else pixels.shape[1:] if pixels.dtype.name == "float32" else None
+    channels = pixels.shape[-1 if is_bytes else 0] if pixels.ndim == 3 else 0
     if channels != 3 or sides is None or not all(sides) or (size is not None and sides != size):
         raise ContractError(
             f"{name} returned {pixels.dtype} {pixels.shape}; the backend takes uint8 ({height}, {width}, 3) or "

@@ -134,6 +134,8 @@ class ImageEncoder:
             )
         check_backend_fits(self._preprocess, self._backend, self._pooling)
         self._left_alone = shape_left_alone(self._loader, self._preprocess)
+        # Asked once, and not for each image: Python compares a protocol's members one by one.
+        self._has_pixel_format = isinstance(self._preprocess, Preprocess)
         devices = resolve_devices(device, self._backend.devices)
         _logger.info("%r on %s, loaded in %.1f s", self._backend, ", ".join(devices), time.perf_counter() - start)
 
@@ -314,7 +316,7 @@ class ImageEncoder:
         except Exception as error:
             raise ContractError(f"preprocess {name} raised {type(error).__name__}: {error}") from error
         check_pixels(pixels, size, name=f"preprocess {name}")
-        if pixels.dtype == np.uint8 and not isinstance(self._preprocess, Preprocess):
+        if pixels.dtype == np.uint8 and not self._has_pixel_format:
             raise ContractError(
                 f"preprocess {name} returned uint8 and has no pixel_format, which says how these are normalized"
             )

@@ -187,22 +187,16 @@ def embed_images(
     fingerprint = ray.get(ray.remote(_fingerprint).options(num_gpus=num_gpus).remote(settings))
     files = EmbeddingFiles.at(destination)
     with files.locked():
-        done = files.written("path", fingerprint=fingerprint)
+        todo = _not_written(
+            source, files, fingerprint=fingerprint, loader=loader, actors=concurrency, batch_size=batch_size
+        )
+        if todo is None:
+            return
         folder = None
-        if isinstance(source, Dataset):
-            todo = source.filter(_NotIn(done))
-        else:
-            formats = (loader or ImageLoader()).formats
-            paths = [path for path in list_images(source, formats, without=files.local) if path not in done]
-            if not paths:
-                return
+        if not isinstance(source, Dataset):
             filesystem, root = open_folder(source)
             # In a file system of its own, a path is what the folder's rows are known by.
             folder = pa.fs.SubTreeFileSystem(root, filesystem)
-            # The actors read the files: what comes through Ray's own reading is copied twice on its way.
-            rows = max(batch_size, min(_ROWS_A_BLOCK, len(paths) // (4 * concurrency)))
-            blocks = [pa.table({"path": paths[start : start + rows]}) for start in range(0, len(paths), rows)]
-            todo = ray.data.from_arrow(blocks)
         embedded = todo.map_batches(
             EmbedImages,
             fn_constructor_kwargs={
@@ -217,7 +211,32 @@ def embed_images(
             num_cpus=num_cpus or _share(concurrency, spare=1 if isinstance(source, Dataset) else 0),
             compute=ActorPoolStrategy(size=concurrency),
         )
-        embedded.write_datasink(_EmbeddingSink(files), ray_remote_args={"num_cpus": 0})
+        # These tasks ask for no CPU. Without a limit Ray starts a process for each that waits, hundreds where actors
+        # give more than a disk takes, until the machine is out of memory.
+        sink = _EmbeddingSink(files)
+        embedded.write_datasink(sink, ray_remote_args={"num_cpus": 0}, concurrency=concurrency)
+
+
+def _not_written(
+    source: str | os.PathLike[str] | Dataset,
+    files: EmbeddingFiles,
+    *,
+    fingerprint: str,
+    loader: ImageLoader | None,
+    actors: int,
+    batch_size: int,
+) -> Dataset | None:
+    """Return the images that have no row yet, or None if there are none: what the driver knew of names is freed."""
+    done = files.written("path", fingerprint=fingerprint)
+    if isinstance(source, Dataset):
+        return source.filter(_NotIn(done))
+    formats = (loader or ImageLoader()).formats
+    paths = [path for path in list_images(source, formats, without=files.local) if path not in done]
+    if not paths:
+        return None
+    # The actors read the files: what comes through Ray's own reading is copied twice on its way.
+    rows = max(batch_size, min(_ROWS_A_BLOCK, len(paths) // (4 * actors)))
+    return ray.data.from_arrow([pa.table({"path": paths[at : at + rows]}) for at in range(0, len(paths), rows)])
 
 
 def _share(actors: int, *, spare: int) -> int:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling
@@ -27,8 +26,9 @@ _TOGETHER = 8
 # Multiplications in a product: for more, OpenBLAS, which numpy brings, would start threads beside the loading ones.
 _AT_ONCE = 2**18
 
-# Rows of an image that are unpacked at a time, so that they stay in a processor's cache.
-_ROWS = 128
+# Pixels of an image that are unpacked at a time. With fewer, each call of numpy and Pillow waits for Python's lock more
+# often than it has to; more would leave a processor's cache.
+_UNPACKED = 2**18
 
 # How far images are scaled down, at least and at most. Where less, Pillow takes little time, and its weights are so
 # large that a step in the first pass may become two in the second; where more, the matrices would be large.
@@ -115,7 +115,8 @@ def _rows_first(
     across = _bands(image.width, resized[0], corner[0], size[0], resample)
     down = _bands(image.height, resized[1], corner[1], size[1], resample)
     # Each row of the image is three lines: its reds, its greens, its blues.
-    unpacked = np.zeros((_ROWS, 3, across.length), np.float32)
+    rows = max(1, min(_UNPACKED // across.length, down.length))
+    unpacked = np.zeros((rows, 3, across.length), np.float32)
     narrowed = np.zeros((down.length, 3, across.columns), np.float32)
     windows = _windows(unpacked.reshape(-1, across.length), across)
     sums = _places(narrowed.reshape(-1, across.columns), across)
@@ -145,15 +146,14 @@ def _unpack(
     left, right = max(across.first, 0), min(across.first + across.length, image.width)
     top, bottom = max(down.first, 0), min(down.first + down.length, image.height)
     inside = into[:, :, left - across.first : right - across.first]
+    # Pillow copies pixels as they lie in its memory, 4 bytes each, into this array, and numpy takes the colors from it:
+    # both without Python's lock. Pillow's encoders, which lay out pixels for numpy, hold it.
+    packed = np.empty((len(into), right - left, 4), np.uint8)
+    window = Image.frombuffer("RGBX", (right - left, len(into)), packed, "raw", "RGBX", 0, 1)
     for row in range(top, bottom, len(into)):
         count = min(len(into), bottom - row)
-        # Pillow copies pixels as they lie in its memory, 4 bytes each, and holds Python's lock for that only. Its way
-        # to lay out colors one by one takes six times as long with the lock; numpy does not need it.
-        encoder = Image._getencoder("RGB", "raw", ("RGBX",))
-        encoder.setimage(image.im, (left, row, right, row + count))
-        pixels = np.frombuffer(encoder.encode(4 * count * (right - left))[2], "<i4").reshape(count, right - left)
-        for color in range(3):
-            inside[:count, color] = (pixels >> 8 * color) & 255
+        window.im.paste(image.im, (-left, -row, image.width - left, image.height - row))
+        inside[:count] = packed[:count, :, :3].transpose(0, 2, 1)
         yield row - down.first, row + count - down.first
 
 
@@ -161,13 +161,21 @@ def _windows(lines: NDArray[np.float32], bands: _Bands) -> NDArray[np.float32]:
     """Return what each matrix is multiplied with: `(matrices, lines, inputs)`, in the memory of the lines."""
     count, inputs, _ = bands.matrices.shape
     down, along = lines.strides
-    return as_strided(lines, (count, len(lines), inputs), (bands.apart * along, down, along), writeable=False)
+    return _view(lines, (count, len(lines), inputs), (bands.apart * along, down, along))
 
 
 def _places(lines: NDArray[np.float32], bands: _Bands) -> NDArray[np.float32]:
     """Return where each matrix writes to: `(matrices, lines, 8)`, in the memory of the lines."""
     down, along = lines.strides
-    return as_strided(lines, (len(bands.matrices), len(lines), _TOGETHER), (_TOGETHER * along, down, along))
+    return _view(lines, (len(bands.matrices), len(lines), _TOGETHER), (_TOGETHER * along, down, along))
+
+
+def _view(
+    lines: NDArray[np.float32], shape: tuple[int, int, int], strides: tuple[int, int, int]
+) -> NDArray[np.float32]:
+    """Return what numpy's `as_strided` does, which takes twenty times as long, with Python's lock."""
+    assert lines.base is not None
+    return np.ndarray(shape, np.float32, lines.base, 0, strides)
 
 
 def _multiply(windows: NDArray[np.float32], bands: _Bands, *, out: NDArray[np.float32]) -> None:
@@ -180,7 +188,7 @@ def _round(sums: NDArray[np.float32]) -> None:
     """Round sums to 8 bits, where they are."""
     np.add(sums, 0.5, out=sums)
     np.floor(sums, out=sums)
-    np.clip(sums, 0, 255, out=sums)
+    sums.clip(0, 255, out=sums)
 
 
 @lru_cache(maxsize=32)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_image_encoder import BackendError, ContractError, ImageEncoder, Output
-from clip_image_encoder.arrays import Pixels, Tokens, Vectors
+from clip_image_encoder import BackendError, ClipPreprocess, ContractError, ImageEncoder, Output
+from clip_image_encoder.arrays import PixelFormat, Pixels, Tokens, Vectors
 from clip_image_encoder.testing import ToyBackend
 
 
@@ -167,3 +167,18 @@ def test_pixels_reach_the_backend_as_uint8(noise: Image.Image) -> None:
 
     ImageEncoder(backend=Seen()).encode([noise, noise])
     assert kinds == [("uint8", (2, 32, 32, 3))]
+
+
+def test_a_preprocess_is_not_asked_for_its_format_with_each_image() -> None:
+    asked = []
+
+    class Counting(ClipPreprocess):
+        @property
+        def pixel_format(self) -> PixelFormat:
+            asked.append(1)
+            return super().pixel_format
+
+    encoder = ImageEncoder(backend=ToyBackend(), preprocess=Counting(resize=32, crop=(32, 32)))
+    asked.clear()
+    encoder.encode([Image.new("RGB", (40, 40), "red")] * 5)
+    assert not asked

@@ -26,7 +26,7 @@ from clip_image_encoder import (
     TextEncoder,
     UrlPolicy,
 )
-from clip_image_encoder._arguments import quota_of
+from clip_image_encoder._arguments import cpu_groups, quota_of
 from clip_image_encoder._fingerprint import describe_component
 from clip_image_encoder.backends.onnx import OnnxRuntime
 from clip_image_encoder.backends.openvino import OpenVino
@@ -274,6 +274,20 @@ def test_a_containers_quota_is_the_least_of_its_groups(tmp_path: Path, limits: d
     for group, limit in limits.items():
         (tmp_path / group / "cpu.max").write_text(limit + "\n")
     assert quota_of(tmp_path / "pods/one") == cores
+
+
+@pytest.mark.parametrize(("quota", "cores"), [(150000, 1.5), (-1, math.inf)])
+def test_the_quota_of_an_older_container_is_read_too(tmp_path: Path, quota: int, cores: float) -> None:
+    (tmp_path / "cpu/docker/1f").mkdir(parents=True)
+    (tmp_path / "cpu/docker/1f/cpu.cfs_quota_us").write_text(f"{quota}\n")
+    (tmp_path / "cpu/docker/1f/cpu.cfs_period_us").write_text("100000\n")
+    groups = cpu_groups(["9:name=systemd:/", "4:cpu,cpuacct:/docker/1f", "3:cpuset:/docker/1f"], tmp_path)
+    assert min(map(quota_of, groups)) == cores
+
+
+def test_of_all_control_groups_those_of_cores_are_asked(tmp_path: Path) -> None:
+    lines = ["5:cpuset:/a", "4:memory:/b", "1:cpu:/c", "0::/d/e"]
+    assert cpu_groups(lines, tmp_path) == [tmp_path / "cpu/c", tmp_path / "d/e"]
 
 
 def test_an_encoder_has_no_more_threads_than_its_containers_quota(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,9 @@ _IS_MARKER[[0x00, 0x01, 0xFF, *range(0xD0, 0xD9)]] = False
 _BLOCK = 65_536
 _PIECE = 1 << 20
 
+# Bytes that libjpeg is given at a time; for each piece Pillow takes Python's lock, for which other threads wait.
+_GIVEN = 1 << 20
+
 # A scan takes time for each pixel even where it says nothing of it; encoders write 10, for CMYK 18.
 _USUAL_SCANS = 16
 # Photos have a few dozen segments, a panorama with its metadata in pieces of 64 kB has hundreds.
@@ -146,6 +149,7 @@ def load_jpeg(image: JpegImagePlugin.JpegImageFile, file: JpegFile, *, truncated
         image.load()
     elif not file.several_scans:
         image.fp = _OneScan(file.getvalue(), file.layout.end)
+        image.decodermaxblock = _GIVEN
         load_rows(image, truncated=truncated, source=source)
     elif not _load_scans(image, file) or any(file.layout.missing.values()) or file.lacks_restarts:
         report_missing("its last scans are missing or cut", truncated=truncated, source=source)

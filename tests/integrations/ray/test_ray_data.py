@@ -170,6 +170,24 @@ def test_a_name_that_is_no_text_does_not_stop_the_others(gallery: Path, tmp_path
     }
 
 
+def test_no_more_files_are_written_at_a_time_than_there_are_actors(
+    gallery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With no limit Ray starts a process for each file that waits to be written: 64 actors had 253 of them.
+    limits: list[int | None] = []
+    write = ray.data.Dataset.write_datasink
+
+    def watched(dataset: Any, sink: Any, *, ray_remote_args: Any = None, concurrency: int | None = None) -> None:
+        limits.append(concurrency)
+        write(dataset, sink, ray_remote_args=ray_remote_args, concurrency=concurrency)
+
+    monkeypatch.setattr(ray.data.Dataset, "write_datasink", watched)
+    few = link(names_of(gallery)[:40], of=gallery, into=tmp_path / "few")
+    embed_images(few, tmp_path / "vectors.parquet", model="tiny-shapes", num_cpus=1, concurrency=2, batch_size=4)
+    assert limits == [2]
+    assert table_of(tmp_path / "vectors.parquet").num_rows == 40
+
+
 @pytest.mark.parametrize("name", ["missing", "file"])
 def test_what_is_no_folder_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
