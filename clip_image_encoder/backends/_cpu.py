@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from clip_image_encoder.backends._quick_gelu import fold_quick_gelu
-from clip_image_encoder.models._towers import use_plain_attention
+from clip_image_encoder.models._towers import TextTower, use_plain_attention
 
-__all__ = ["PIXELS_AT_ONCE", "TOKENS_AT_ONCE", "is_faster", "make_quick", "pack"]
+__all__ = ["PIXELS_AT_ONCE", "TOKENS_AT_ONCE", "is_faster", "make_quick", "make_texts_quick", "pack"]
 
 TOKENS_AT_ONCE = 1600
 """What passes a tower together: products are at their best, and what is between them still fits the caches."""
@@ -73,22 +73,44 @@ class PackedLinear(nn.Module):
 
 
 def make_quick(tower: nn.Module, *, tokens: int) -> None:
-    """Change a tower in place to what is faster here, and gives the same.
+    """Change a vision tower in place to what is faster here, and gives the same.
 
     Args:
         tower: on the CPU, with its weights.
         tokens: that a picture has in it.
     """
-    linears = (module for module in tower.modules() if type(module) is nn.Linear)
-    # Of two as large the one whose activation can be fused.
-    largest = max(linears, key=lambda linear: (linear.weight.numel(), linear.out_features), default=None)
+    largest = _largest(tower)
     if largest is None:
         return
     if largest.weight.dtype is torch.bfloat16 and tokens <= _FEW_TOKENS:
         use_plain_attention(tower)
-    is_worth_it = largest.weight.numel() >= _WORTH_IT
-    if is_worth_it and is_faster(largest.weight.dtype, torch.backends.cpu.get_cpu_capability()) and _agrees(largest):
+    if _gains(largest):
         pack(tower)
+
+
+def make_texts_quick(tower: TextTower) -> None:
+    """Change a text tower in place to what is faster here, and gives the same.
+
+    Args:
+        tower: On the CPU, with its weights.
+    """
+    if tower.quick_vectors:
+        tower.vectors = tower.quick_vectors
+    largest = _largest(tower)
+    if largest is not None and _gains(largest):
+        pack(tower)
+
+
+def _largest(tower: nn.Module) -> nn.Linear | None:
+    """Return the layer with the most weights; of two as large the one whose activation can be fused."""
+    linears = (module for module in tower.modules() if type(module) is nn.Linear)
+    return max(linears, key=lambda linear: (linear.weight.numel(), linear.out_features), default=None)
+
+
+def _gains(largest: nn.Linear) -> bool:
+    """Tell whether a tower with this largest layer is faster with packed ones, and gives the same."""
+    is_worth_it = largest.weight.numel() >= _WORTH_IT
+    return is_worth_it and is_faster(largest.weight.dtype, torch.backends.cpu.get_cpu_capability()) and _agrees(largest)
 
 
 def is_faster(dtype: torch.dtype, capability: str) -> bool:

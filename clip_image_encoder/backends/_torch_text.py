@@ -12,8 +12,9 @@ import torch
 from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._forks import no_fork
 from clip_image_encoder.arrays import TokenIds, Vectors
+from clip_image_encoder.backends._cpu import make_texts_quick
 from clip_image_encoder.backends._reference import Reference, one_vector, reference_tokens
-from clip_image_encoder.backends._torch_context import inference
+from clip_image_encoder.backends._torch_context import inference, made_on
 from clip_image_encoder.backends._torch_devices import check_dtype, dtype_on, name_of, torch_devices
 from clip_image_encoder.backends._torch_towers import Towers
 from clip_image_encoder.backends._verification import kept
@@ -47,10 +48,15 @@ class TorchText:
         verification = (
             kept(self.checkpoint, "text", device, name_of(self.dtype), self._reference) if self.verify else None
         )
-        tower = self.checkpoint.text.load(self.checkpoint.weights(self.dtype)).to(device)
+        spec = self.checkpoint.text
+        tower = spec.load(self.checkpoint.weights(self.dtype))
+        # The code of others may read the weights of layers that would be replaced.
+        if device == "cpu" and spec.through is None:
+            make_texts_quick(tower)
+        moved = tower.to(device)
         if verification:
-            verification.check(partial(self.vectors, tower, device=device))
-        return tower
+            verification.check(partial(self.vectors, moved, device=device))
+        return moved
 
     def vectors(
         self, tower: TextTower, token_ids: TokenIds, attention_mask: TokenIds | None = None, *, device: str
@@ -63,8 +69,7 @@ class TorchText:
             attention_mask: The same shape, 1 for a token and 0 for padding; None where nothing is masked.
             device: Where the tower is.
         """
-        # transformers makes masks on the default device, which the application may have set.
-        with inference(device), torch.device(device):
+        with inference(device), made_on(device):
             mask = None if attention_mask is None else torch.from_numpy(attention_mask).to(device)
             vectors: Vectors = tower(torch.from_numpy(token_ids).to(device), mask).to("cpu", torch.float32).numpy()
         return vectors

@@ -135,9 +135,22 @@ def _load_text(kind: str, config: Mapping[str, Any], part: str | None, prefix: s
     model = build_model(kind, config, part, name=weights.name)
     weights.fill(model.text_model, prefixes=("text_model.", f"{prefix}text_model.", ""))
     weights.fill(model.text_projection, prefixes=("text_projection.", f"{prefix}text_projection."))
-    return TextTower(model, _vectors, dimension=model.config.projection_dim)
+    end = model.text_model.eos_token_id
+    # Older CLIPs say 2, which is no end: theirs has the highest id. MetaCLIP 2 says 2 and means it.
+    is_highest = end == 2 and kind == "CLIPTextModelWithProjection"
+    quick = partial(_quick_vectors, None if is_highest else end)
+    return TextTower(model, _vectors, dimension=model.config.projection_dim, quick_vectors=quick)
 
 
 def _vectors(model: Any, token_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
     vectors: Tensor = model(input_ids=token_ids, attention_mask=attention_mask).text_embeds
+    return vectors
+
+
+def _quick_vectors(end: int | None, model: Any, token_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+    from clip_image_encoder.models._one_token import one_token
+
+    places = (token_ids if end is None else (token_ids == end).int()).argmax(dim=-1)
+    token = one_token(model.text_model, token_ids, places, attention_mask, is_causal=True)
+    vectors: Tensor = model.text_projection(token)
     return vectors

@@ -53,9 +53,19 @@ def _load_text(kind: str, config: Mapping[str, Any], part: str | None, weights: 
 
     model = build_model(kind, config, part, name=weights.name)
     weights.fill(bare(model, "text_model"), prefixes=("text_model.", ""))
-    return TextTower(model, _vectors, dimension=model.config.projection_size)
+    return TextTower(model, _vectors, dimension=model.config.projection_size, quick_vectors=_quick_vectors)
 
 
 def _vectors(model: Any, token_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
     vectors: Tensor = model(input_ids=token_ids, attention_mask=attention_mask).pooler_output
+    return vectors
+
+
+def _quick_vectors(model: Any, token_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+    from clip_image_encoder.models._one_token import one_token
+    from clip_image_encoder.models._towers import bare
+
+    text = bare(model, "text_model")
+    places = token_ids.new_full(token_ids.shape[:1], token_ids.shape[1] - 1)
+    vectors: Tensor = text.head(one_token(text, token_ids, places, attention_mask, is_causal=False))
     return vectors

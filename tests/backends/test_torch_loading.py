@@ -25,6 +25,7 @@ from clip_image_encoder import ImageEncoder, TextEncoder
 from clip_image_encoder.backends.torch import TorchBackend
 from clip_image_encoder.checkpoint import _safetensors, open_checkpoint
 from clip_image_encoder.errors import CheckpointError
+from tests.text.files import write_clip
 
 from .conftest import Saved
 from .families import PIXEL_FORMAT
@@ -100,7 +101,7 @@ PEAK = """
 import re, sys
 from pathlib import Path
 import torch, transformers.models.clip.modeling_clip
-from clip_image_encoder import ImageEncoder
+from clip_image_encoder import ImageEncoder, TextEncoder
 from clip_image_encoder.backends import torch as ours
 from clip_image_encoder.checkpoint import _weights
 
@@ -108,26 +109,29 @@ def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024
 
 before = peak()
-ImageEncoder(sys.argv[1], device="cpu")
+{"vision": ImageEncoder, "text": TextEncoder}[sys.argv[1]](sys.argv[2], device="cpu")
 print(peak() - before)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process the most memory that it had")
-def test_loading_takes_little_more_memory_than_the_tower(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["vision", "text"])
+def test_loading_takes_little_more_memory_than_the_tower(kind: str, tmp_path: Path) -> None:
     wide = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16}
+    layers = {"vision": 1, "text": 1} | {kind: 6}
     config = CLIPConfig(
-        vision_config={**wide, "num_hidden_layers": 6},
-        text_config={**wide, "num_hidden_layers": 1, "vocab_size": 50_000},
+        vision_config={**wide, "num_hidden_layers": layers["vision"]},
+        text_config={**wide, "num_hidden_layers": layers["text"], "vocab_size": 50_000},
     )
     with torch.device("meta"):
         model = CLIPModel(config)
     model.to_empty(device="cpu")
     model.save_pretrained(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text('{"size": 224}')
-    tower = sum(parameter.nbytes for parameter in model.vision_model.parameters()) // 2**20
+    write_clip(tmp_path)
+    tower = sum(parameter.nbytes for parameter in getattr(model, f"{kind}_model").parameters()) // 2**20
     ran = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PEAK, tmp_path], capture_output=True, text=True, check=True
+        [sys.executable, "-W", "ignore", "-c", PEAK, kind, tmp_path], capture_output=True, text=True, check=True
     )
     assert tower > 290
     assert int(ran.stdout) < tower + 200  # twice the tower, if the file or the layers stayed in memory

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -97,8 +97,13 @@ def _load(model_cfg: Mapping[str, Any], weights: Weights) -> TextTower:
         names = ((r"^(weight|bias)$", r"text_projection.\1" if has_bias else "text_projection"),)
         weights.fill(projection, prefixes=_PREFIXES, old_names=names, part=transposed)
     both = nn.ModuleDict({"tower": tower, "projection": projection})
-    vectors = partial(_vectors, pool_type=values["pool_type"], end=values["eos_id"])
-    return TextTower(both, vectors, dimension=model_cfg["embed_dim"])
+    pooled = partial(_places, pool_type=values["pool_type"], end=values["eos_id"])
+    return TextTower(
+        both,
+        partial(_vectors, pooled),
+        dimension=model_cfg["embed_dim"],
+        quick_vectors=partial(_quick_vectors, pooled, not values["no_causal_mask"]),
+    )
 
 
 def _config(values: Mapping[str, Any], model_cfg: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,16 +123,26 @@ def _config(values: Mapping[str, Any], model_cfg: Mapping[str, Any]) -> dict[str
     }
 
 
-def _vectors(model: Any, token_ids: Tensor, _mask: Tensor | None, *, pool_type: str, end: int) -> Tensor:
+def _vectors(places: Callable[[Tensor], Tensor], model: Any, token_ids: Tensor, _mask: Tensor | None) -> Tensor:
     import torch
 
     tokens = model["tower"](input_ids=token_ids).last_hidden_state
     texts = torch.arange(len(tokens), device=tokens.device)
-    vectors: Tensor = model["projection"](tokens[texts, _places(token_ids, pool_type, end)])
+    vectors: Tensor = model["projection"](tokens[texts, places(token_ids)])
     return vectors
 
 
-def _places(token_ids: Tensor, pool_type: str, end: int) -> Tensor:
+def _quick_vectors(
+    places: Callable[[Tensor], Tensor], is_causal: bool, model: Any, token_ids: Tensor, _mask: Tensor | None
+) -> Tensor:
+    from clip_image_encoder.models._one_token import one_token
+
+    tokens = one_token(model["tower"], token_ids, places(token_ids), None, is_causal=is_causal)
+    vectors: Tensor = model["projection"](tokens)
+    return vectors
+
+
+def _places(token_ids: Tensor, *, pool_type: str, end: int) -> Tensor:
     """Return the place of the token that each text's vector is made of, `(n,)`."""
     if pool_type == "argmax":  # the end of a text has the highest id of CLIP's vocabulary
         return token_ids.argmax(dim=-1)
