@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clip_image_encoder.backends._onnx_int8 import int8_options
 from clip_image_encoder.backends._telemetry import without_telemetry
 from clip_image_encoder.errors import BackendError
 
@@ -46,12 +47,13 @@ def devices() -> tuple[str, ...]:
     return (*first, *sorted(names - set(first)))
 
 
-def open_session(graph: Path | bytes, device: str) -> onnxruntime.InferenceSession:
+def open_session(graph: Path | bytes, device: str, *, int8: bool = False) -> onnxruntime.InferenceSession:
     """Load a graph onto a device.
 
     Args:
         graph: An ONNX file, or what it holds.
         device: One of `devices`.
+        int8: Whether it was fitted to int8.
 
     Raises:
         BackendError: ONNX Runtime came up on another device.
@@ -62,7 +64,10 @@ def open_session(graph: Path | bytes, device: str) -> onnxruntime.InferenceSessi
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Or else it tells of what it falls back to, which is an error below, on the process's own stderr.
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(graph, options, providers=[provider], enable_fallback=0)
+    left_out = int8_options(options) if int8 and device == "cpu" else []
+    session = onnxruntime.InferenceSession(
+        graph, options, providers=[provider], enable_fallback=0, disabled_optimizers=left_out
+    )
     # The first is the one that runs all that it can; the CPU's comes behind it, for the rest.
     found = session.get_providers()
     if found[:1] != [provider]:
