@@ -28,7 +28,7 @@ __all__ = ["Calibration", "Quantize", "Quantizer"]
 Quantize = Callable[[Path, Sequence[Inputs], Plan, Path], None]
 """Reads a graph, fits it to samples by a plan, and writes the result."""
 
-_SCHEME = 4
+_SCHEME = 5
 """Counts up when the same graph and the same samples become another int8 graph."""
 
 _COMPARED = 64

@@ -16,7 +16,7 @@ from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # 
 from clip_image_encoder.checkpoint._hub import in_home
 from clip_image_encoder.errors import ConfigurationError
 
-__all__ = ["find_or_make"]
+__all__ = ["find_or_make", "forget"]
 
 _SIZES = "complete.json"
 """Written last: the sizes of a folder's files, by which one that was cut or cleaned away is told."""
@@ -37,8 +37,7 @@ def find_or_make(key: str, make: Callable[[Path], None]) -> Path:
     Raises:
         ConfigurationError: the cache can't be written to.
     """
-    root = in_home(constants.HF_HOME) / "clip_image_encoder"
-    name = hashlib.sha256(key.encode()).hexdigest()
+    root, name = _place(key)
     folder = root / name
     if _is_complete(folder):
         return folder
@@ -52,6 +51,23 @@ def find_or_make(key: str, make: Callable[[Path], None]) -> Path:
             _remove_leftovers(root, own=name)
             _make(folder, make)
     return folder
+
+
+def forget(key: str) -> None:
+    """Remove the folder of what has a key, if it is there, so that it is made anew.
+
+    Args:
+        key: As `find_or_make` takes it.
+    """
+    root, name = _place(key)
+    if (root / name).exists():
+        with WeakFileLock(_lock(root, name)):
+            shutil.rmtree(root / name, ignore_errors=True)
+
+
+def _place(key: str) -> tuple[Path, str]:
+    """Return the folder of all, and the name of one."""
+    return in_home(constants.HF_HOME) / "clip_image_encoder", hashlib.sha256(key.encode()).hexdigest()
 
 
 def _make(folder: Path, make: Callable[[Path], None]) -> None:

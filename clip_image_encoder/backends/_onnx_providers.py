@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clip_image_encoder.backends._onnx_int8 import int8_options
 from clip_image_encoder.backends._telemetry import without_telemetry
 from clip_image_encoder.errors import BackendError
 
@@ -46,7 +47,9 @@ def devices() -> tuple[str, ...]:
     return (*first, *sorted(names - set(first)))
 
 
-def open_session(graph: Path | bytes, device: str, *, spins: bool) -> onnxruntime.InferenceSession:
+def open_session(
+    graph: Path | bytes, device: str, *, spins: bool = False, int8: bool = False
+) -> onnxruntime.InferenceSession:
     """Load a graph onto a device.
 
     Args:
@@ -54,6 +57,7 @@ def open_session(graph: Path | bytes, device: str, *, spins: bool) -> onnxruntim
         device: One of `devices`.
         spins: Whether its threads spin while they wait for each other, which takes a tenth of the time off one short
             text, and the cores from other threads, such as those that decode images.
+        int8: Whether the graph was fitted to int8.
 
     Raises:
         BackendError: ONNX Runtime came up on another device.
@@ -67,7 +71,10 @@ def open_session(graph: Path | bytes, device: str, *, spins: bool) -> onnxruntim
     options.enable_cpu_mem_arena = False
     # Or else it tells of what it falls back to, which is an error below, on the process's own stderr.
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(graph, options, providers=[provider], enable_fallback=0)
+    left_out = int8_options(options) if int8 and device == "cpu" else []
+    session = onnxruntime.InferenceSession(
+        graph, options, providers=[provider], enable_fallback=0, disabled_optimizers=left_out
+    )
     # The first is the one that runs all that it can; the CPU's comes behind it, for the rest.
     found = session.get_providers()
     if found[:1] != [provider]:
@@ -88,7 +95,7 @@ def _short(provider: str) -> str:
 
 def _comes_up(device: str) -> bool:
     try:
-        open_session(_IDENTITY, device, spins=False)
+        open_session(_IDENTITY, device)
     except Exception:  # noqa: BLE001 - whatever a provider raises that lacks its driver
         return False
     return True

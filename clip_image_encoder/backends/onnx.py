@@ -18,6 +18,7 @@ from clip_image_encoder.backends._fitting import Plan, fit
 from clip_image_encoder.backends._graph import Graph, Kind, Run
 from clip_image_encoder.backends._graph_backend import GraphBackend
 from clip_image_encoder.backends._graph_text import GraphTextBackend
+from clip_image_encoder.backends._onnx_int8 import give_each_product_its_steps
 from clip_image_encoder.backends._onnx_providers import devices, open_session
 from clip_image_encoder.backends._quality import LEAST_COSINE
 from clip_image_encoder.backends._samples import Inputs
@@ -74,7 +75,7 @@ class OnnxRuntime:
         Raises:
             BackendError: ONNX Runtime came up on another device.
         """
-        session = open_session(file, device, spins=kind == "text")
+        session = open_session(file, device, spins=kind == "text", int8=self.dtype == "int8")
         names = [node.name for node in session.get_inputs()]
 
         def run(*inputs: NDArray[Any]) -> NDArray[np.float32]:
@@ -190,4 +191,5 @@ def _quantize(file: Path, samples: Sequence[Inputs], plan: Plan, target: Path) -
     import onnx
 
     fitted = fit(onnx.load(file), file, samples, plan)
+    give_each_product_its_steps(fitted.graph)
     onnx.save(fitted, target, save_as_external_data=True, location=f"{target.name}.data")

@@ -22,6 +22,7 @@ from clip_image_encoder.backends._fitting import Plan, fit
 from clip_image_encoder.backends._graph import Graph, Kind, Run
 from clip_image_encoder.backends._graph_backend import GraphBackend
 from clip_image_encoder.backends._graph_text import GraphTextBackend
+from clip_image_encoder.backends._openvino_int8 import in_float, products_are_exact
 from clip_image_encoder.backends._quality import LEAST_COSINE
 from clip_image_encoder.backends._samples import Inputs
 from clip_image_encoder.backends._telemetry import without_telemetry
@@ -79,15 +80,25 @@ class OpenVino:
         """
         settings = _settings(_HINTS[self.dtype])
         core, name = _CORE.get(), device.upper()
+        model: Path | openvino.Model = file
+        if self.dtype == "int8" and device == "cpu" and not products_are_exact(core):
+            model = in_float(core.read_model(file), keep_steps=False)
         if kept is None or not os.access(kept, os.W_OK):
-            return _runner(core.compile_model(file, name, settings))
+            return _runner(core.compile_model(model, name, settings))
         # OpenVINO reads what another process is still writing, unless they take turns.
         with FileLock(kept / "compiled.lock"):
-            return _runner(core.compile_model(file, name, settings | {"CACHE_DIR": str(kept / "compiled")}))
+            return _runner(core.compile_model(model, name, settings | {"CACHE_DIR": str(kept / "compiled")}))
 
     def open_exactly(self, file: Path) -> Run:
-        """Load a graph on the CPU, and keep nothing: it may still lie where it won't be looked for."""
-        return _runner(_CORE.get().compile_model(file, "CPU", _settings("f32")))
+        """Load a graph on the CPU, and keep nothing: it may still lie where it won't be looked for.
+
+        An int8 graph gives what it gives with VNNI, on any processor, so that all choose the same way to fit it.
+        """
+        core = _CORE.get()
+        model: Path | openvino.Model = file
+        if self.dtype == "int8" and not products_are_exact(core):
+            model = in_float(core.read_model(file), keep_steps=True)
+        return _runner(core.compile_model(model, "CPU", _settings("f32")))
 
     @property
     def _quantizer(self) -> Quantizer:

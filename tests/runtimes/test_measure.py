@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from clip_image_encoder import ConfigurationError, ImageEncoder
 from clip_image_encoder.__main__ import main
@@ -56,6 +57,49 @@ def test_what_is_too_far_from_float32_is_passed_over() -> None:
     assert chosen == ["quick", "near", "exact"]
 
 
+def test_what_was_measured_is_kept(found: Measurement, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("clip_image_encoder.measure._measured")
+    assert measure("tiny-shapes", batch_size=2) == found
+
+
+@pytest.fixture
+def rounds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of images at a time of what is measured while a test runs; nothing is timed."""
+    measured_with: list[int] = []
+
+    def noted(_load: object, _pixels: object, batch_size: int) -> Measurement:
+        measured_with.append(batch_size)
+        return Measurement(measured=(measured("quick", float(len(measured_with)), 0.9),), left_out=())
+
+    monkeypatch.setattr("clip_image_encoder.measure._measured", noted)
+    return measured_with
+
+
+def test_what_was_measured_may_be_measured_again(rounds: list[int]) -> None:
+    ratios = [
+        measure("tiny-shapes", batch_size=3, again=again).measured[0].times_faster for again in (True, True, False)
+    ]
+    assert ratios == [1.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize("changed", ["_machine", "_versions"])
+def test_another_processor_and_other_versions_are_measured_for_themselves(
+    rounds: list[int], changed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_size = {"_machine": 6, "_versions": 7}[changed]  # the cache is that of all tests
+    measure("tiny-shapes", batch_size=batch_size)
+    monkeypatch.setattr(f"clip_image_encoder.measure.{changed}", lambda: "another")
+    for _ in range(2):
+        measure("tiny-shapes", batch_size=batch_size)
+    assert rounds == [batch_size, batch_size]
+
+
+def test_other_images_are_measured_for_themselves(rounds: list[int]) -> None:
+    for color in ("red", "blue", "red"):
+        measure("tiny-shapes", images=[Image.new("RGB", (64, 64), color)], batch_size=5)
+    assert rounds == [5, 5]
+
+
 def test_an_exported_folder_is_refused(tmp_path: Path) -> None:
     export("tiny-shapes", tmp_path / "made", texts=False)
     with pytest.raises(ConfigurationError, match="exported folder, which runs in one dtype of one backend"):
@@ -85,7 +129,7 @@ def test_the_command_measures_with_the_images_of_a_folder(
 ) -> None:
     given: list[Path] = []
 
-    def noted(_model: str, *, images: list[Path], revision: str | None) -> Measurement:
+    def noted(_model: str, *, images: list[Path], again: bool, revision: str | None) -> Measurement:
         given.extend(images)
         return Measurement(measured=(measured("quick", 4.0, 0.9),), left_out=())
 
