@@ -68,7 +68,12 @@ def clip(save: Callable[..., Saved]) -> Saved:
     return save("clip")
 
 
+def noise() -> NDArray[np.uint8]:
+    """Return five pictures of noise at the models' size."""
+    return np.random.default_rng(0).integers(0, 256, (5, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
+
+
 @pytest.fixture
 def pixels() -> NDArray[np.uint8]:
-    """Five pictures of noise at the models' size."""
-    return np.random.default_rng(0).integers(0, 256, (5, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
+    """The same, for one test."""
+    return noise()

@@ -226,22 +226,6 @@ def test_loading_in_the_middle_of_somebodys_training_is_fine(clip: Saved, pixels
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
 
-def test_loading_and_encoding_say_nothing(clip: Saved) -> None:
-    program = (
-        "import sys, logging, numpy\n"
-        "logging.basicConfig(level=logging.WARNING)\n"
-        "from clip_image_encoder import PixelFormat\n"
-        "from clip_image_encoder.backends.torch import TorchBackend\n"
-        "from clip_image_encoder.checkpoint import open_checkpoint\n"
-        "pixel_format = PixelFormat(size=(32, 32), mean=(0, 0, 0), std=(1, 1, 1))\n"
-        "backend = TorchBackend(open_checkpoint(sys.argv[1]), pixel_format=pixel_format)\n"
-        "backend(numpy.zeros((1, 32, 32, 3), numpy.uint8), output='tokens', device=backend.devices[0])\n"
-    )
-    command = [sys.executable, "-W", "always", "-c", program, str(clip.folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("", "")
-
-
 def test_every_family_loads_without_a_word(each: Saved, capfd: pytest.CaptureFixture[str]) -> None:
     capfd.readouterr()
     each.backend()
