@@ -20,6 +20,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
+import transformers
 
 from tests.benchmarks.checkpoint import (
     captions,
@@ -152,6 +153,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=_DOCS, help="(default: %(default)s)")
     options = parser.parse_args()
     results = Results(options.output / "cpu.json")
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.models or Path(temporary)
         folder.mkdir(exist_ok=True)

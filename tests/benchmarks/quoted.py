@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeAlias
 
 from tests.benchmarks.report import AVX2, serving_table
-from tests.benchmarks.results import Part, Results
+from tests.benchmarks.results import LIMITS, Part, Results
 
 __all__ = ["PAGES", "quote", "quote_everywhere"]
 
@@ -53,10 +54,10 @@ def _plot(results: Mapping[str, Part]) -> str:
 def _hardware(results: Mapping[str, Part]) -> str:
     part = results["b-32"]
     systems = ("torch float32", "torch bfloat16", "openvino bfloat16")
-    alone = [f"{part.model_share(system):.0%} with `{system}`" for system in systems]
-    whole = [f"{part.share(system):.0%}" for system in systems]
+    alone = [f"{100 * (part.model_share(system) or 0):.0f} % with `{system}`" for system in systems]
+    whole = [f"{100 * (part.share(system) or 0):.0f} %" for system in systems]
     loading = part.figure("torch float32", "loading") * 1000
-    entropy = part.figure("limits", "entropy") * 1000
+    entropy = part.figure(LIMITS, "entropy") * 1000
     return (
         f"On the benchmark's machine, two cores with AVX-512, the model alone reaches {_listed(alone)} of the rate at "
         f"which the processor multiplies matrices in that dtype. Loading takes {loading:.1f} ms of a core for a "
@@ -85,30 +86,43 @@ def _cosine(results: Mapping[str, Part]) -> str:
     return f"{results['b-32'].cosines['fastembed float32']:.3f}"
 
 
+def _serving(results: Mapping[str, Part]) -> str:
+    return f"\n\n{serving_table(results['serving'])}\n\n"
+
+
 def _lone(results: Mapping[str, Part]) -> str:
     part = results["serving"]
     directly = part.figure("serving", "a lone caller: p50") * 1000
     added = part.figure("serving", "a lone caller, batcher: p50") * 1000 - directly
-    return f"A lone caller waits {directly:.0f} ms with `encode`, and {added:+.0f} ms through the batcher."
+    more = f"{abs(added):.0f} ms {'more' if added >= 0 else 'less'}"
+    return f"A lone caller waits {directly:.0f} ms with `encode`, and {more} through the batcher."
 
 
-QUOTES: Mapping[str, Callable[[Mapping[str, Part]], str]] = MappingProxyType(
+Quote: TypeAlias = Callable[[Mapping[str, Part]], str]
+
+QUOTES: Mapping[str, tuple[Quote, tuple[str, ...]]] = MappingProxyType(
     {
-        "speed": _speed,
-        "plot": _plot,
-        "hardware": _hardware,
-        "photos-a-second": _photos_a_second,
-        "million": _million,
-        "cosine": _cosine,
-        "serving": lambda results: f"\n\n{serving_table(results['serving'])}\n\n",
-        "lone": _lone,
+        "speed": (_speed, ("b-32", f"b-32{AVX2}")),
+        "plot": (_plot, ("b-32",)),
+        "hardware": (_hardware, ("b-32",)),
+        "photos-a-second": (_photos_a_second, ("b-32",)),
+        "million": (_million, ("b-32",)),
+        "cosine": (_cosine, ("b-32",)),
+        "serving": (_serving, ("serving",)),
+        "lone": (_lone, ("serving",)),
     }
 )
+"""What writes each quote, and the steps that it needs."""
 
 
 def quote(text: str, results: Mapping[str, Part]) -> str:
-    """Return a page with its quotes written anew."""
-    return _QUOTE.sub(lambda found: f"{found[1]}{QUOTES[found[2]](results)}{found[4]}", text)
+    """Return a page with its quotes written anew; those stay whose steps were not measured."""
+
+    def written(found: re.Match[str]) -> str:
+        write, steps = QUOTES[found[2]]
+        return f"{found[1]}{write(results)}{found[4]}" if all(step in results for step in steps) else found[0]
+
+    return _QUOTE.sub(written, text)
 
 
 def quote_everywhere(results: Results) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from tests.benchmarks.results import Part
+from tests.benchmarks.results import LIMITS, Part
 
 __all__ = ["AVX2", "page", "serving_table", "write_page"]
 
@@ -122,10 +122,10 @@ def _ratios(results: Mapping[str, Part], suffix: str, last: Mapping[str, str] | 
 
 
 def _photos(part: Part, *, held: bool) -> list[str]:
-    first = part.rounds[0]["limits"]
+    first = part.rounds[0][LIMITS]
     found = [dtype for dtype in ("float32", "bfloat16", "int8") if dtype in first]
-    limits = ", ".join(f"{part.figure('limits', dtype):.0f} in {dtype}" for dtype in found)
-    rounds, entropy = len(part.rounds), part.figure("limits", "entropy") * 1000
+    limits = ", ".join(f"{part.figure(LIMITS, dtype):.0f} in {dtype}" for dtype in found)
+    rounds, entropy = len(part.rounds), part.figure(LIMITS, "entropy") * 1000
     columns = (
         "system",
         "images/s",
@@ -144,7 +144,7 @@ def _photos(part: Part, *, held: bool) -> list[str]:
         "",
         f"### {part.title}{', held to AVX2' if held else ''}",
         "",
-        f"Batches of {part.batch}, {rounds} rounds. The model needs {part.gflop:.1f} GFLOP an image; matrix products "
+        f"Batches of {part.batch}; rounds: {rounds}. The model needs {part.gflop:.1f} GFLOP an image; matrix products "
         f"reach {limits} GFLOP/s; entropy decoding takes {entropy:.1f} ms of a core.",
         "",
         *_table(columns, (_photos_row(part, system) for system in part.systems)),
@@ -157,13 +157,13 @@ def _photos_row(part: Part, system: str) -> Iterable[str]:
     cosine = None if system.endswith("int8") else part.cosines.get(system)
     return (
         system,
-        f"{part.figure(system, 'rate'):.1f}",
+        _digits(part.figure(system, "rate")),
         f"{part.ratio(system):.2f}x",
         f"{part.figure(system, 'p50') * 1000:.0f} ms",
         f"{part.ratio(system, 'p50'):.2f}",
         f"{part.figure(system, 'p95') * 1000:.0f} ms",
         _percent(part.share(system)),
-        f"{part.figure(system, 'model'):.1f}/s" if ours else "",
+        f"{_digits(part.figure(system, 'model'))}/s" if ours else "",
         _percent(part.model_share(system)),
         f"{part.figure(system, 'loading') * 1000:.1f} ms" if ours else "",
         f"{part.figure(system, 'memory'):.0f} MB",
@@ -171,8 +171,13 @@ def _photos_row(part: Part, system: str) -> Iterable[str]:
     )
 
 
+def _digits(value: float) -> str:
+    """Return a number with at least two digits that count."""
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+
+
 def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.0%}"
+    return "" if value is None else f"{value:.0%}".replace("%", " %")
 
 
 def _starts(part: Part) -> list[str]:
