@@ -1,25 +1,29 @@
-"""What is measured on: CLIPs with seeded random weights, and drawn pictures where there are no photos."""
+"""What is measured on: models with seeded random weights, captions, and drawn pictures where there are no photos."""
 
 from __future__ import annotations
 
 import gzip
+import json
 import logging
+import random
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from PIL import Image
 from transformers import (
     CLIPConfig,
-    CLIPModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
     CLIPVisionModelWithProjection,
+    SiglipConfig,
 )
 
 import clip_image_encoder
@@ -27,9 +31,12 @@ from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
 
 __all__ = [
     "BUNDLED",
+    "SO400M",
+    "VIT_B_16",
     "VIT_B_32",
     "VIT_L_14",
     "Geometry",
+    "captions",
     "draw_pictures",
     "jpegs",
     "save_checkpoint",
@@ -40,50 +47,100 @@ __all__ = [
 
 BUNDLED = Path(clip_image_encoder.__file__).parent / "tiny_shapes" / "checkpoint"
 
+_WORDS = (
+    "red",
+    "old",
+    "small",
+    "wooden",
+    "sunny",
+    "quiet",
+    "dog",
+    "street",
+    "market",
+    "boat",
+    "child",
+    "window",
+    "cat",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Geometry:
-    """The shape of a vision tower at 224 pixels.
+    """The shape of a CLIP's or a SigLIP's vision tower.
 
     Attributes:
         name: of the model that has it.
         dimension: length of a vector.
-        vision: what differs from transformers' defaults, which are ViT-B/32's.
-        gflop: multiplications and additions of its matrix products, for one picture.
+        vision: what differs from transformers' defaults, which are ViT-B/32's and SigLIP B/16's.
+        network: what the names of transformers' classes begin with.
     """
 
     name: str
     dimension: int
     vision: Mapping[str, int]
-    gflop: float
+    network: str = "CLIP"
+
+    @cached_property
+    def config(self) -> Any:
+        """The tower's config, as transformers has it."""
+        return getattr(transformers, f"{self.network}VisionConfig")(**self.vision)
+
+    @property
+    def gflop(self) -> float:
+        """Multiplications and additions of the whole tower's matrix products, for one picture, in billions."""
+        config = self.config
+        patches, width = (config.image_size // config.patch_size) ** 2, config.hidden_size
+        tokens = patches + (self.network == "CLIP")
+        layer = 2 * tokens * (4 * width**2 + 2 * width * config.intermediate_size) + 4 * tokens**2 * width
+        embedding = 2 * patches * width * 3 * config.patch_size**2
+        return float(config.num_hidden_layers * layer + embedding) / 1e9
 
 
-VIT_B_32 = Geometry(name="ViT-B/32", dimension=512, vision={}, gflop=8.7)
-VIT_L_14 = Geometry(
-    name="ViT-L/14",
-    dimension=768,
-    vision={
-        "hidden_size": 1024,
-        "intermediate_size": 4096,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "patch_size": 14,
-    },
-    gflop=162,
+def _vit(patch: int, width: int = 768, layers: int = 12, heads: int = 12, mlp: int = 3072) -> dict[str, int]:
+    sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
+    return {**sizes, "intermediate_size": mlp, "patch_size": patch}
+
+
+VIT_B_32 = Geometry(name="ViT-B/32", dimension=512, vision=_vit(32))
+VIT_B_16 = Geometry(name="ViT-B/16", dimension=512, vision=_vit(16))
+VIT_L_14 = Geometry(name="ViT-L/14", dimension=768, vision=_vit(14, 1024, 24, 16, 4096))
+SO400M = Geometry(
+    name="SigLIP so400m at 384",
+    dimension=1152,
+    vision={**_vit(14, 1152, 27, 16, 4304), "image_size": 384},
+    network="Siglip",
 )
 
 
 def save_checkpoint(folder: Path, geometry: Geometry = VIT_B_32) -> None:
-    """Write a whole CLIP of seeded random weights, with the bundled checkpoint's tokenizer, and a processor at 224."""
+    """Write a whole model of seeded random weights, with the bundled checkpoint's tokenizer, and its processor."""
     torch.manual_seed(0)
-    vision = {**geometry.vision, "projection_dim": geometry.dimension}
-    model = CLIPModel(CLIPConfig(projection_dim=geometry.dimension, vision_config=vision))
-    model.save_pretrained(folder)
+    is_clip = geometry.network == "CLIP"
+    vision = dict(geometry.vision)
+    if is_clip:
+        vision["projection_dim"] = geometry.dimension
+        config: Any = CLIPConfig(projection_dim=geometry.dimension, vision_config=vision)
+    else:
+        # SigLIP's text tower is not measured, and as small as can be.
+        text = _vit(16, width=64, layers=1, heads=1, mlp=64) | {"projection_size": geometry.dimension}
+        config = SiglipConfig(vision_config=vision, text_config=text)
+    getattr(transformers, f"{geometry.network}Model")(config).save_pretrained(folder)
     for file in BUNDLED.glob("*"):
         if file.name not in ("config.json", "model.safetensors", "README.md"):
             shutil.copy(file, folder)
-    config = (BUNDLED / "preprocessor_config.json").read_text("utf-8")
-    (folder / "preprocessor_config.json").write_text(config.replace("64", "224"), "utf-8")
+    processor = json.loads((BUNDLED / "preprocessor_config.json").read_text("utf-8"))
+    side = {"height": geometry.config.image_size, "width": geometry.config.image_size}
+    if is_clip:
+        processor |= {"size": {"shortest_edge": side["height"]}, "crop_size": side}
+    else:
+        half = [0.5, 0.5, 0.5]
+        processor = {
+            "image_processor_type": "SiglipImageProcessor",
+            "size": side,
+            "image_mean": half,
+            "image_std": half,
+        }
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor), "utf-8")
 
 
 def save_tokenizer(folder: Path) -> None:
@@ -102,6 +159,13 @@ def save_tokenizer(folder: Path) -> None:
     for name in ("vocab.json", "merges.txt"):
         (folder / name).unlink(missing_ok=True)
     CLIPTokenizer(vocab=vocabulary, merges=pairs, model_max_length=77).save_pretrained(folder)
+
+
+def captions(count: int) -> list[str]:
+    """Return seeded captions of seven to eighteen words."""
+    generator = random.Random(0)
+    chosen = (" ".join(generator.choices(_WORDS, k=generator.randint(3, 14))) for _ in range(count))
+    return [f"a photo of a {words}" for words in chosen]
 
 
 def draw_pictures(folder: Path, count: int = 64) -> None:

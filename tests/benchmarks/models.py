@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from clip_image_encoder import ImageEncoder
 from clip_image_encoder.errors import CheckpointError
-from tests.benchmarks.bench import processor
 from tests.benchmarks.geometries import CLIP_B_32, Tower
+from tests.benchmarks.machine import processor
 from tests.benchmarks.published import IMAGE_ONLY, IMAGE_TEXT, ImageOnly, ImageText
 
 Model: TypeAlias = ImageText | ImageOnly

@@ -1,82 +1,123 @@
-"""Forty threads with one image each: through the batcher, one by one, and as one big batch. ViT-B/32 on a CPU."""
+"""Forty threads with one image each, ViT-B/32: a process that works on jobs.
+
+python -m tests.benchmarks.serving CHECKPOINT: {"inputs": [...]} answers, for each way, images a second, and how long
+the calls of the images took; "a PNG" and "a read" are ways with one slow file among the images.
+"""
 
 from __future__ import annotations
 
-import argparse
+import io
 import statistics
-import tempfile
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 from clip_image_encoder import ImageEncoder
 from clip_image_encoder.serving import MicroBatcher
-from tests.benchmarks.checkpoint import jpegs, save_checkpoint
-from tests.benchmarks.systems import SYSTEMS
+from tests.benchmarks.process import Figures, Job, answer_jobs
+from tests.benchmarks.systems import FIRST, IMAGES
+from tests.benchmarks.worker import seconds
 
-THREADS, MAX_WAIT_MS = 40, 5.0
+THREADS, _MAX_WAIT_MS = 40, 5.0
+_SIDE = 9400
+"""Pixels: 88 megapixels in all, just what is let in."""
+_READING_SECONDS = 3.0
 
-
-def main() -> None:
-    """Print images a second of each way, in turn, their ratios, and what a lone caller waits."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=Path, required=True, help="folder of photos")
-    parser.add_argument("--count", type=int, default=240, help="images a round (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="(default: %(default)s)")
-    arguments = parser.parse_args()
-    photos = jpegs(arguments.images, arguments.count)
-    with tempfile.TemporaryDirectory() as folder:
-        save_checkpoint(Path(folder))
-        encoder = ImageEncoder(folder, device="cpu")
-        theirs = SYSTEMS["sentence-transformers float32"](Path(folder))
-        with MicroBatcher(encoder, max_wait_ms=MAX_WAIT_MS) as batcher:
-            ways: dict[str, Callable[[], object]] = {
-                "one big batch": lambda: encoder.encode(photos, show_progress=False),
-                "batcher": lambda: from_threads(batcher.encode, photos),
-                "our encode, one by one": lambda: from_threads(encoder.encode, photos),
-                "sentence-transformers, one by one": lambda: from_threads(lambda file: theirs.encode([file]), photos),
-            }
-            rates = in_turn(ways, arguments.count, arguments.rounds)
-            lone = {
-                "encode": seconds_each(encoder.encode, photos[:40]),
-                "batcher": seconds_each(batcher.encode, photos[:40]),
-            }
-    for way, rate in rates.items():
-        print(f"| {way} | {rate:.1f} | {rate / rates['one big batch']:.2f} |")
-    print(f"batcher to sentence-transformers: {rates['batcher'] / rates['sentence-transformers, one by one']:.2f}")
-    added = 1000 * (lone["batcher"] - lone["encode"])
-    print(f"a lone caller, median: {1000 * lone['encode']:.1f} ms, through the batcher {added:+.1f} ms")
+Item = Path | bytes | io.IOBase
 
 
-def in_turn(ways: dict[str, Callable[[], object]], count: int, rounds: int) -> dict[str, float]:
-    """Return the median images a second of each way; a round has each of them once."""
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
-    for run in ways.values():
-        run()
-    for _ in range(rounds):
-        for way, run in ways.items():
-            start = time.perf_counter()
-            run()
-            seconds[way].append(time.perf_counter() - start)
-    return {way: count / statistics.median(taken) for way, taken in seconds.items()}
+class SlowFile(io.RawIOBase):
+    """A file whose first read takes seconds."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = io.BytesIO(content)
+        self._waits = True
+
+    def readable(self) -> bool:
+        """Return that it can be read."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # what io hands over
+        """Wait once, and read."""
+        if self._waits:
+            time.sleep(_READING_SECONDS)
+            self._waits = False
+        return self._content.readinto(buffer)
 
 
-def from_threads(encode: Callable[[Path], object], photos: Sequence[Path]) -> None:
-    """Call for each photo, from forty threads."""
+def big_png() -> bytes:
+    """Return a small file of 88 megapixels."""
+    file = io.BytesIO()
+    Image.new("RGB", (_SIDE, _SIDE), "teal").save(file, "PNG")
+    return file.getvalue()
+
+
+def together(encode: Callable[[Sequence[Item]], object], items: Sequence[Item]) -> Figures:
+    """Encode all in one call."""
+    begun = time.perf_counter()
+    encode(items)
+    return {"rate": len(items) / (time.perf_counter() - begun)}
+
+
+def from_threads(encode: Callable[[Item], object], items: Sequence[Item]) -> Figures:
+    """Call for each item, from forty threads; the time of a call counts for photos alone."""
+
+    begun = time.perf_counter()
     with ThreadPoolExecutor(THREADS) as callers:
-        list(callers.map(encode, photos))
+        taken = list(callers.map(lambda item: seconds(partial(encode, item)), items))
+    rate = len(items) / (time.perf_counter() - begun)
+    p50, p99 = np.percentile(
+        [each for each, item in zip(taken, items, strict=True) if isinstance(item, Path)], (50, 99)
+    )
+    return {"rate": rate, "p50": float(p50), "p99": float(p99)}
 
 
-def seconds_each(encode: Callable[[Path], object], photos: Sequence[Path]) -> float:
-    """Return the median time of a call, one after the other."""
-    taken = []
-    for photo in photos:
-        start = time.perf_counter()
-        encode(photo)
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
+def alone(encode: Callable[[Item], object], items: Sequence[Item]) -> Figures:
+    """Call for each item, one after the other."""
+    return {"p50": statistics.median(seconds(partial(encode, item)) for item in items)}
+
+
+def main(checkpoint: str) -> None:
+    """Load two encoders and a batcher, and measure each way once a job."""
+    encoder = ImageEncoder(checkpoint, device="cpu")
+    theirs = IMAGES[FIRST](Path(checkpoint))
+    png = big_png()
+    with MicroBatcher(encoder, max_wait_ms=_MAX_WAIT_MS) as batcher:
+
+        def work(job: Job) -> Figures:
+            photos = [Path(file) for file in job["inputs"]]
+            few = photos[: 2 * THREADS]
+
+            def among(slow: Item | None) -> list[Item]:
+                middle = len(photos) // 2
+                return [*photos[:middle], *([slow] if slow else []), *photos[middle:]]
+
+            def slow_file() -> SlowFile:
+                return SlowFile(photos[0].read_bytes())
+
+            encoder.encode(photos[:32])
+            ways = {
+                "one batch": together(encoder.encode, among(None)),
+                "batcher": from_threads(batcher.encode, among(None)),
+                "one batch, a PNG": together(encoder.encode, among(png)),
+                "batcher, a PNG": from_threads(batcher.encode, among(png)),
+                "one batch, a read": together(encoder.encode, among(slow_file())),
+                "batcher, a read": from_threads(batcher.encode, among(slow_file())),
+                "one by one": from_threads(encoder.encode, few),
+                "sentence-transformers, one by one": from_threads(lambda file: theirs.encode([file], 1), few),
+                "a lone caller": alone(encoder.encode, few[:20]),
+                "a lone caller, batcher": alone(batcher.encode, few[:20]),
+            }
+            return {f"{way}: {name}": value for way, figures in ways.items() for name, value in figures.items()}
+
+        answer_jobs(work)
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

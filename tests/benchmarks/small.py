@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import statistics
 import tempfile
 import time
@@ -20,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from clip_image_encoder.export import export
-from tests.benchmarks.bench import processor
 from tests.benchmarks.checkpoint import (
+    captions,
     draw_pictures,
     jpegs,
     save_checkpoint,
@@ -29,27 +28,15 @@ from tests.benchmarks.checkpoint import (
     save_texts_for_fastembed,
     save_tokenizer,
 )
-from tests.benchmarks.small_process import Figures, Job, Worker, packages, size, versions
+from tests.benchmarks.environments import packages, size, versions
+from tests.benchmarks.machine import processor
+from tests.benchmarks.process import Figures, Job, Worker
 
 OURS, THEIRS = ("onnx", "openvino"), "fastembed"
 SYSTEMS = (*OURS, THEIRS, "sentence-transformers")
 _IN_MEMORY = 1000
 _TRIED = 128
-_WORDS = (
-    "red",
-    "old",
-    "small",
-    "wooden",
-    "sunny",
-    "quiet",
-    "dog",
-    "street",
-    "market",
-    "boat",
-    "child",
-    "window",
-    "cat",
-)
+_WORKER = Path(__file__).with_name("small_worker.py")
 
 
 class Bench:
@@ -59,16 +46,14 @@ class Bench:
         self.pythons = {system: environments / system / "bin" / "python" for system in SYSTEMS}
         self.folders = folders
         self.rounds = rounds
-        generator = random.Random(0)
-        captions = (" ".join(generator.choices(_WORDS, k=generator.randint(3, 14))) for _ in range(max(count, _TRIED)))
-        self.texts = [f"a photo of a {caption}" for caption in captions]
+        self.texts = captions(max(count, _TRIED))
         self.images = list(map(str, jpegs(photos, max(count, _IN_MEMORY))))
         self.count = count
         self.best: dict[str, Job] = {"images": {"batch": 32}, "texts": {"batch": 32}}
 
     def start(self, system: str) -> Worker:
         """Return a process of a system."""
-        return Worker(self.pythons[system], system, self.folders[system])
+        return Worker([self.pythons[system], "-I", "-W", "ignore", _WORKER, system, self.folders[system]])
 
     def job(self, system: str, kind: str, inputs: list[str], **other: Any) -> Job:
         """Return a job with the best settings of the system."""

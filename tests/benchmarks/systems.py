@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_image_encoder import ImageEncoder, ImageLoader
-
-BATCH = 32
+from clip_image_encoder import ImageEncoder, ImageLoader, TextEncoder
 
 
 @dataclass(frozen=True)
@@ -22,36 +20,39 @@ class System:
     """A loaded encoder.
 
     Attributes:
-        encode: makes vectors `(n, 512)` of the files at n paths.
+        encode: makes vectors `(n, d)` of n paths or texts, in batches of a size.
         load: makes pixels of the file at a path, where the system can be asked for that.
-        model: runs the model alone on `BATCH` pictures, likewise.
+        model: returns what runs the model alone on a number of pictures, likewise.
     """
 
-    encode: Callable[[Sequence[Path]], NDArray[np.float32]]
+    encode: Callable[[Sequence[Any], int], NDArray[np.float32]]
     load: Callable[[Path], object] | None = None
-    model: Callable[[], object] | None = None
+    model: Callable[[int], Callable[[], object]] | None = None
 
 
 Load: TypeAlias = Callable[[Path], System]
 
 
-def _sentence_transformers(checkpoint: Path, dtype: str) -> System:
+def _sentence_transformers(checkpoint: Path, dtype: str, *, images: bool) -> System:
     import torch
     from PIL import Image
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import CLIPModel
+    from sentence_transformers.base.modules import Transformer
 
-    model = SentenceTransformer(modules=[CLIPModel(str(checkpoint))], device="cpu").to(getattr(torch, dtype))
+    model = SentenceTransformer(modules=[Transformer(str(checkpoint))], device="cpu").to(getattr(torch, dtype))
 
-    def encode(paths: Sequence[Path]) -> NDArray[np.float32]:
-        rows = []
+    def encode(inputs: Sequence[Any], batch: int) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = model.encode(
+            inputs, batch_size=batch, normalize_embeddings=True, show_progress_bar=False
+        )
+        return vectors
+
+    def encode_files(paths: Sequence[Path], batch: int) -> NDArray[np.float32]:
         # All at once it would keep every decoded picture in memory, and slow down.
-        for start in range(0, len(paths), BATCH):
-            images = [Image.open(path) for path in paths[start : start + BATCH]]
-            rows.append(model.encode(images, batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False))
-        return np.concatenate(rows)
+        parts = (paths[start : start + batch] for start in range(0, len(paths), batch))
+        return np.concatenate([encode([Image.open(path) for path in part], batch) for part in parts])
 
-    return System(encode)
+    return System(encode_files if images else encode)
 
 
 def _transformers(checkpoint: Path) -> System:
@@ -62,10 +63,10 @@ def _transformers(checkpoint: Path) -> System:
     model, processor = CLIPModel.from_pretrained(checkpoint).eval(), CLIPImageProcessorPil.from_pretrained(checkpoint)
 
     @torch.inference_mode()
-    def encode(paths: Sequence[Path]) -> NDArray[np.float32]:
+    def encode(paths: Sequence[Path], batch: int) -> NDArray[np.float32]:
         rows = []
-        for start in range(0, len(paths), BATCH):
-            images: list[Image.Image] = [Image.open(path) for path in paths[start : start + BATCH]]
+        for start in range(0, len(paths), batch):
+            images: list[Image.Image] = [Image.open(path) for path in paths[start : start + batch]]
             features = model.get_image_features(**processor(images, return_tensors="pt")).pooler_output
             rows.append(torch.nn.functional.normalize(features).numpy())
         return np.concatenate(rows)
@@ -77,32 +78,46 @@ def _fastembed(checkpoint: Path) -> System:
     from fastembed import ImageEmbedding
 
     model = ImageEmbedding("Qdrant/clip-ViT-B-32-vision", specific_model_path=str(checkpoint / "fastembed"))
-    return System(lambda paths: np.stack(list(model.embed(list(paths), batch_size=BATCH))))
+    return System(lambda paths, batch: np.stack(list(model.embed(list(paths), batch_size=batch))))
+
+
+def _fastembed_texts(checkpoint: Path) -> System:
+    from fastembed import TextEmbedding
+
+    model = TextEmbedding("Qdrant/clip-ViT-B-32-text", specific_model_path=str(checkpoint / "fastembed-texts"))
+    return System(lambda texts, batch: np.stack(list(model.embed(list(texts), batch_size=batch))))
 
 
 def _ours(checkpoint: Path, backend: str, dtype: str, exact: bool = False) -> System:
     encoder = ImageEncoder(checkpoint, backend=backend, dtype=dtype, device="cpu", loader=ImageLoader(exact=exact))
     size = encoder.backend.image_size
     assert size is not None
-    noise = np.random.default_rng(0).integers(0, 256, (BATCH, *size, 3), dtype=np.uint8)
 
     def load(path: Path) -> object:
         return encoder.preprocess(encoder.loader(path, model_size=size))
 
-    return System(
-        encode=partial(encoder.encode, batch_size=BATCH),
-        load=load,
-        model=partial(encoder.backend, noise, output="pooled", device="cpu"),
-    )
+    def model(count: int) -> Callable[[], object]:
+        noise = np.random.default_rng(0).integers(0, 256, (count, *size, 3), dtype=np.uint8)
+        return partial(encoder.backend, noise, output="pooled", device="cpu")
 
+    return System(lambda paths, batch: encoder.encode(paths, batch_size=batch), load=load, model=model)
+
+
+def _our_texts(checkpoint: Path, backend: str, dtype: str) -> System:
+    encoder = TextEncoder(checkpoint, backend=backend, dtype=dtype, device="cpu")
+    return System(lambda texts, batch: encoder.encode(texts, batch_size=batch))
+
+
+FIRST = "sentence-transformers float32"
+"""The system that the speed of all others is compared with."""
 
 EXACT = "torch float32 exact"
 """The system that the vectors of all others are compared with."""
 
-SYSTEMS: Mapping[str, Load] = MappingProxyType(
+IMAGES: Mapping[str, Load] = MappingProxyType(
     {
-        "sentence-transformers float32": partial(_sentence_transformers, dtype="float32"),
-        "sentence-transformers bfloat16": partial(_sentence_transformers, dtype="bfloat16"),
+        FIRST: partial(_sentence_transformers, dtype="float32", images=True),
+        "sentence-transformers bfloat16": partial(_sentence_transformers, dtype="bfloat16", images=True),
         "transformers float32": _transformers,
         "fastembed float32": _fastembed,
         EXACT: partial(_ours, backend="torch", dtype="float32", exact=True),
@@ -115,4 +130,16 @@ SYSTEMS: Mapping[str, Load] = MappingProxyType(
         "openvino int8": partial(_ours, backend="openvino", dtype="int8"),
     }
 )
-"""The first is what the speed of all others is compared with."""
+
+TEXTS: Mapping[str, Load] = MappingProxyType(
+    {
+        FIRST: partial(_sentence_transformers, dtype="float32", images=False),
+        "sentence-transformers bfloat16": partial(_sentence_transformers, dtype="bfloat16", images=False),
+        "fastembed float32": _fastembed_texts,
+        "torch float32": partial(_our_texts, backend="torch", dtype="float32"),
+        "torch bfloat16": partial(_our_texts, backend="torch", dtype="bfloat16"),
+        "onnx float32": partial(_our_texts, backend="onnx", dtype="float32"),
+        "openvino float32": partial(_our_texts, backend="openvino", dtype="float32"),
+        "openvino bfloat16": partial(_our_texts, backend="openvino", dtype="bfloat16"),
+    }
+)

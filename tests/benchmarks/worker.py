@@ -1,6 +1,7 @@
-"""One system in a process of its own, which prints its figures as JSON.
+"""One system in a process of its own, which works on jobs: python -m tests.benchmarks.worker KIND SYSTEM CHECKPOINT.
 
-python -m tests.benchmarks.worker NAME CHECKPOINT IMAGES VECTORS
+{"kind": "first", "inputs": [...]} answers how long it took from the start of the process to the first vector, and
+{"kind": "round", "inputs": [...], "batch": 32, "singles": 20, "vectors": FILE} how fast the system is.
 """
 
 from __future__ import annotations
@@ -9,8 +10,7 @@ import time
 
 STARTED = time.perf_counter()
 
-import json  # noqa: E402 - the clock runs first
-import statistics  # noqa: E402
+import statistics  # noqa: E402 - the clock runs first
 import sys  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from functools import partial  # noqa: E402
@@ -19,11 +19,8 @@ from pathlib import Path  # noqa: E402
 
 import numpy as np  # noqa: E402
 
-from tests.benchmarks.systems import BATCH, SYSTEMS  # noqa: E402
-
-_LEAST_IMAGES = 128
-_SINGLES = 40
-_MODEL_RUNS = 7
+from tests.benchmarks.process import Figures, Job, answer_jobs  # noqa: E402
+from tests.benchmarks.systems import IMAGES, TEXTS, System  # noqa: E402
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -39,35 +36,47 @@ def peak_megabytes() -> float:
     return int(status[status.index("VmHWM:") + 1]) / 1000
 
 
-def main() -> None:
-    """Load, encode one image, then all of them, then single ones."""
-    name, checkpoint, images, vectors = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
-    files = sorted(path for path in images.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    paths = files * -(-_LEAST_IMAGES // len(files))
-    system = SYSTEMS[name](checkpoint)
-    system.encode(paths[:1])
-    first = time.perf_counter() - STARTED
-    system.encode(paths[:BATCH])
+def encode_round(system: System, job: Job) -> Figures:
+    """Encode all inputs in batches, then single ones; run the parts alone, where the system has them."""
+    inputs, batch = job["inputs"], job["batch"]
     begun = time.perf_counter()
-    encoded = system.encode(paths)
-    rate = len(paths) / (time.perf_counter() - begun)
-    np.save(vectors, encoded)
-    singles = [seconds(partial(system.encode, [path])) for path in islice(cycle(paths), _SINGLES)]
+    vectors = system.encode(inputs, batch)
+    rate = len(inputs) / (time.perf_counter() - begun)
+    np.save(job["vectors"], vectors)
+    singles = [seconds(partial(system.encode, [one], 1)) for one in islice(cycle(inputs), job["singles"])]
     figures = {
-        "images_a_second": rate,
-        "first_vector": first,
+        "rate": rate,
         "p50": float(np.percentile(singles, 50)),
         "p95": float(np.percentile(singles, 95)),
         "memory": peak_megabytes(),
     }
     if system.model and system.load:
+        files = list(dict.fromkeys(inputs))
         begun = time.thread_time()
-        for path in files:
-            system.load(path)
+        for file in files:
+            system.load(file)
         figures["loading"] = (time.thread_time() - begun) / len(files)
-        figures["model"] = BATCH / statistics.median(seconds(system.model) for _ in range(_MODEL_RUNS))
-    print(json.dumps(figures))
+        run = system.model(batch)
+        figures["model"] = batch / statistics.median(seconds(run) for _ in range(max(1, len(inputs) // batch)))
+    return figures
+
+
+def main(kind: str, name: str, checkpoint: str) -> None:
+    """Load the system at its first job, and answer this one and the others."""
+    loaded: list[System] = []
+
+    def work(job: Job) -> Figures:
+        if not loaded:
+            loaded.append({"images": IMAGES, "texts": TEXTS}[kind][name](Path(checkpoint)))
+        if kind == "images":
+            job["inputs"] = [Path(file) for file in job["inputs"]]
+        if job["kind"] == "first":
+            loaded[0].encode(job["inputs"][:1], 1)
+            return {"first_vector": time.perf_counter() - STARTED}
+        return encode_round(loaded[0], job)
+
+    answer_jobs(work)
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

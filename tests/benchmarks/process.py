@@ -1,35 +1,40 @@
-"""Environments of `bench_small`: what is in them, and a process that works on jobs in one."""
+"""A process that works on jobs: a line of JSON for each, and one for its answer."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+import sys
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, TypeAlias
 
-__all__ = ["Figures", "Job", "Worker", "packages", "size", "versions"]
-
-_WORKER = Path(__file__).with_name("small_worker.py")
+__all__ = ["Figures", "Job", "Worker", "answer_jobs"]
 
 Job: TypeAlias = dict[str, Any]
 Figures: TypeAlias = dict[str, float]
 
 
 class Worker:
-    """One system in a process of its own, which works on jobs."""
+    """A process that answers jobs with figures.
 
-    def __init__(self, python: Path, system: str, folder: Path) -> None:
+    Args:
+        command: What to run, with its arguments.
+        environment: Variables beside those of this process.
+    """
+
+    def __init__(self, command: Sequence[str | Path], environment: Mapping[str, str] = MappingProxyType({})) -> None:
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed below
         self._process = subprocess.Popen(
-            [python, "-I", "-W", "ignore", _WORKER, system, folder],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env=os.environ | {"HF_HUB_OFFLINE": "1"},
+            env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
         )
 
     def __enter__(self) -> Worker:
@@ -56,18 +61,10 @@ class Worker:
         return answer
 
 
-def packages(python: Path) -> Path:
-    """Return the folder of an environment's packages."""
-    return next(python.parent.parent.glob("lib/python*/site-packages"))
-
-
-def size(folder: Path) -> float:
-    """Return the megabytes of the files below a folder."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink()) / 1e6
-
-
-def versions(python: Path) -> str:
-    """Return the versions of an environment's packages."""
-    names = ("onnxruntime", "openvino", "fastembed", "sentence_transformers", "torch", "pillow", "tokenizers")
-    found = {file.name.split("-")[0]: file.name.split("-")[1] for file in packages(python).glob("*-*.dist-info")}
-    return ", ".join(f"{name} {found[name].removesuffix('.dist')}" for name in names if name in found)
+def answer_jobs(work: Callable[[Job], Figures]) -> None:
+    """Be such a process: answer the jobs of the input until it ends."""
+    # What a library prints goes to the errors, and not among the answers.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        print(json.dumps(work(json.loads(line))), file=answers, flush=True)
