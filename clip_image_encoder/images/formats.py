@@ -1,4 +1,4 @@
-"""Which file formats are read, and how the first bytes of a file tell its format."""
+"""The file formats that are read, and how the first bytes of a file tell its format."""
 
 from __future__ import annotations
 

@@ -36,13 +36,13 @@ def check_pil_image(image: Image.Image, *, formats: Sequence[str], max_pixels: i
             source=source,
         )
     if _is_closed(image):
-        raise UnsupportedImageError("the PIL image is closed; pass it before you close it, or pass its file", source=source)
+        raise UnsupportedImageError("the PIL image is closed; pass it while it is open, or its file", source=source)
     check_pixels(image.width, image.height, max_pixels=max_pixels, source=source)
     return source
 
 
 def bytes_behind(image: Image.Image, *, max_bytes: int) -> bytes | None:
-    """Return the file behind a PIL image as bytes; None if it is loaded, lacks a file, or shows a later frame.
+    """Return the file behind a PIL image; None if it is loaded, has no file, or shows a later frame.
 
     Args:
         image: Image that the caller has opened or made.

@@ -1,4 +1,4 @@
-"""Which http(s) URLs may be fetched, and the parts of one, parsed once and strictly."""
+"""The http(s) URLs that may be fetched, and strict parsing of a URL into its parts."""
 
 from __future__ import annotations
 

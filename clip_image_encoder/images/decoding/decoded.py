@@ -15,7 +15,7 @@ class Decoded:
 
     Attributes:
         image: Loaded image in any mode; it is never changed.
-        transparent: Value of the transparent pixels, on the scale of the decoded pixels; None if no value is transparent.
+        transparent: Value of transparent pixels, on the scale of the decoded pixels; None if no value is transparent.
         mask: Alpha of the image, in mode L, if it is not one of the image's own channels; else None.
         white: Value of white in a mode of more than 8 bits; None derives it from the range of the values.
         white_is_zero: Whether the values count from white to black.

@@ -27,7 +27,7 @@ _HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = 0xC2
 
-# Bytes after 0xFF that begin a segment: not a fill byte, a 0xFF inside a scan (then 0x00 follows), or a restart.
+# Whether a byte after 0xFF makes a marker of it: not 0x00 (a 0xFF inside a scan), a fill byte or a restart.
 _IS_MARKER = np.ones(256, bool)
 _IS_MARKER[[0x00, 0x01, 0xFF, *range(0xD0, 0xD9)]] = False
 _BLOCK = 65_536
@@ -85,7 +85,7 @@ class JpegFile(io.BytesIO):
     """A JPEG in memory whose scans have been counted; of a file of several images, the first one.
 
     Raises:
-        ImageTooLargeError: The file has more segments than photos have.
+        ImageTooLargeError: The file has more than 10,000 segments.
     """
 
     def __init__(self, data: bytes, *, source: str) -> None:

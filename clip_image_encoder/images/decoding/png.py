@@ -36,7 +36,7 @@ def relevant_chunks(data: bytes, *, truncated: Truncated, source: str) -> bytes:
     right; Exif data or a profile with a wrong checksum is left out, as libpng does.
 
     Raises:
-        ImageTooLargeError: The file has more chunks than an encoder writes.
+        ImageTooLargeError: The file has more than 100,000 chunks.
         CorruptImageError: A checksum of pixels is wrong and `truncated` is "raise".
     """
     kept = [(0, _SIGNATURE)]
@@ -52,7 +52,7 @@ def relevant_chunks(data: bytes, *, truncated: Truncated, source: str) -> bytes:
         if name == b"IDAT" and not _is_sound(data, position, end):
             # Pillow does not check it, and decodes the zeros that a broken download has in the place of data.
             report_missing("the checksum of its pixels is wrong", truncated=truncated, source=source)
-        # A lower-case first letter means that the image can be shown without the chunk ("ancillary").
+        # A lower-case first letter means that the image can be shown without the chunk.
         if not name[:1].islower() or (name in _RELEVANT and (name not in _PROFILES or _is_sound(data, position, end))):
             kept.append((position, end))
         position = end
@@ -61,7 +61,7 @@ def relevant_chunks(data: bytes, *, truncated: Truncated, source: str) -> bytes:
 
 
 def png_weight(data: bytes) -> float:
-    """Return the cost of a pixel, in ordinary pixels (see `check_pixels`); unpacking takes time for each of its bytes."""
+    """Return the cost of a pixel, in ordinary pixels (see `check_pixels`): each byte takes time to unpack."""
     bits, colour = data[_SIGNATURE + 16], data[_SIGNATURE + 17]
     return max(1.0, bits * _SAMPLES.get(colour, 1) / _ORDINARY_BITS)
 
