@@ -72,7 +72,9 @@ def fetch(target: Target, *, policy: UrlPolicy, max_bytes: int, ends: float) -> 
     except httpcore2.NetworkError as error:
         raise ImageFetchError(_what_broke(error), source=target.source) from error
     except httpcore2.ProtocolError:  # its message quotes what the server sent
-        raise ImageFetchError("its server broke off, or does not speak HTTP", source=target.source) from None
+        raise ImageFetchError(
+            "its server closed the connection early, or does not speak HTTP", source=target.source
+        ) from None
 
 
 def _read(response: httpcore2.Response, *, max_bytes: int, source: str) -> bytes | Moved:
@@ -82,7 +84,7 @@ def _read(response: httpcore2.Response, *, max_bytes: int, source: str) -> bytes
     if response.status != HTTPStatus.OK:
         raise ImageFetchError(f"its server answered {_name_of(response.status)}", source=source)
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise ImageFetchError("its server sends it compressed, which was not asked for", source=source)
+        raise ImageFetchError("its server sends compressed data, though it was asked for plain data", source=source)
     check_bytes(int(headers.get(b"content-length", b"0")), max_bytes=max_bytes, source=source)
     body = io.BytesIO()  # a list takes fifty bytes more for each chunk, and a chunk may be one byte
     for chunk in response.iter_stream():
@@ -97,7 +99,7 @@ def _name_of(status: int) -> str:
 
 def _what_took_long(error: Exception, policy: UrlPolicy, ends: float) -> str:
     if time.monotonic() >= ends:
-        return f"not here within total_timeout={policy.total_timeout:g} seconds"
+        return f"not fetched within total_timeout={policy.total_timeout:g} seconds"
     if isinstance(error, httpcore2.ConnectTimeout):
         return f"its host did not answer within connect_timeout={policy.connect_timeout:g} seconds"
     return f"its server was silent for read_timeout={policy.read_timeout:g} seconds"
@@ -111,7 +113,7 @@ def _what_broke(error: Exception) -> str:
         return "TLS with its host failed; is it http instead of https?"
     if isinstance(error, httpcore2.ConnectError):
         return "its host can't be reached"
-    return "its server broke off"
+    return "its server closed the connection early"
 
 
 def _within(seconds: float | None, ends: float) -> float:

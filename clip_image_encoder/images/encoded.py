@@ -92,7 +92,9 @@ def read_bytes(item: bytes | bytearray | memoryview, *, max_bytes: int) -> Encod
     except ImageError:
         raise
     except ValueError as error:
-        raise UnsupportedImageError("it has been released", source="memoryview") from error
+        raise UnsupportedImageError(
+            "it has been released; pass it before its release()", source="memoryview"
+        ) from error
 
 
 def read_path(item: str | os.PathLike[str], *, max_bytes: int) -> EncodedImage:
@@ -107,7 +109,7 @@ def read_path(item: str | os.PathLike[str], *, max_bytes: int) -> EncodedImage:
     try:
         name = os.fsdecode(item)
     except Exception as error:  # a PathLike is the caller's own code
-        raise UnsupportedImageError("not a possible path", source=type(item).__name__) from error
+        raise UnsupportedImageError("its path can't be read as text", source=type(item).__name__) from error
     source = short_text(name)
     try:
         path = Path(name)
@@ -129,7 +131,7 @@ def read_path(item: str | os.PathLike[str], *, max_bytes: int) -> EncodedImage:
     except OSError as error:
         raise ImageError(f"can't be read: {error.strerror or type(error).__name__}", source=source) from error
     except ValueError as error:  # a NUL, or characters that the file system can't hold
-        raise UnsupportedImageError("not a possible path", source=source) from error
+        raise UnsupportedImageError("no file can have this path", source=source) from error
 
 
 def read_file(file: BinaryFile, *, max_bytes: int) -> EncodedImage:

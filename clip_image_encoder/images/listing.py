@@ -77,7 +77,7 @@ def warn_of_other_files(names: Iterable[str], *, place: str, stacklevel: int) ->
         several.append(f"{rest} others")
     count = "1 file is" if endings.total() == 1 else f"{endings.total()} files are"
     warnings.warn(
-        f"{count} left out in {place} because their names don't end as those of images do: {', '.join(several)}",
+        f"{count} left out in {place} because their names don't end like those of images: {', '.join(several)}",
         stacklevel=stacklevel,
     )
 

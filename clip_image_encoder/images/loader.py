@@ -45,7 +45,7 @@ _FORMATS_DESCRIBED = "formats=('AVIF', 'BMP', 'GIF', 'JPEG', 'JPEG2000', 'MPO', 
 class ImageLoader:
     """Turns one input of any kind into an upright 8-bit RGB image.
 
-    An image gives the same result whichever way it arrives. The content of a file tells its format, its name does not.
+    An image gives the same result in every form. The content of a file tells its format, and its name does not.
     An animated file gives its first frame, a PIL image the frame that it shows. An EXIF orientation is applied.
     `background` shows through transparent parts. The caller's objects are not changed.
 
@@ -217,7 +217,7 @@ class ImageLoader:
 
     def _upright(self, decoded: Decoded, source: str) -> Image.Image:
         image = upright_rgb(decoded, background=self.background, colour_profile=self.colour_profile, source=source)
-        # An image of its own: neither of a file's class and format, nor with an orientation to be applied once more.
+        # A plain image without a file's class, format and metadata, so that no orientation is applied a second time.
         plain = image._new(image.im)
         plain.info.clear()
         return plain

@@ -55,7 +55,7 @@ def _follow(target: Target, moved: Moved) -> Target:
     except ValueError:  # its message quotes the location, which may hold a secret
         location = ""
     if not moved.location or not location:
-        raise ImageFetchError("its server redirects to nowhere", source=target.source)
+        raise ImageFetchError("its server redirects without a valid location", source=target.source)
     there = Target.of(location)
     if target.scheme == "https" and there.scheme == "http":
         raise ImageFetchError("a redirect from https to http is not followed", source=there.source)

@@ -48,7 +48,7 @@ class OwnProcessor:
         shapes = {self._processed(new("RGB", size)).shape for size in _TRIED}
         if len(shapes) > 1 or any(len(shape) != 3 or shape[0] != 3 for shape in shapes):
             made = ", ".join(map(str, sorted(shapes)))
-            raise _refusal(f"{self.kind} makes pixels of the shapes {made} of images, not of one (3, height, width)")
+            raise _refusal(f"{self.kind} makes pixels of the shapes {made}, not of one shape (3, height, width)")
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> OwnProcessor:

@@ -44,7 +44,7 @@ def taken(config: Mapping[str, Any]) -> ClipPreprocess | OpenClipPreprocess:
         values = {name: _tuple(config[name]) for name in _names(kind)}
         return kind(**{**values, "resample": Resampling[config["resample"]]})
     except (KeyError, TypeError, ValueError) as error:
-        raise ConfigurationError(f"the exported folder's preprocess makes no sense: {error}") from error
+        raise ConfigurationError(f"the preprocess in the exported folder can't be read: {error}") from error
 
 
 def _names(kind: type[ClipPreprocess | OpenClipPreprocess]) -> list[str]:
