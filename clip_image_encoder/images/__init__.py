@@ -1,4 +1,4 @@
-"""From any input to an upright RGB picture: one dispatch, one file for each kind."""
+"""Image loading: an input of any kind becomes an upright RGB image. `loader` dispatches; each kind has its file."""
 
 from __future__ import annotations
 

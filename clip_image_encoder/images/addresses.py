@@ -1,4 +1,4 @@
-"""Host names and what they resolve to; which addresses are public."""
+"""Hosts and their addresses: canonical spelling, resolution, and which addresses are public."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 __all__ = ["canonical_host", "is_public", "resolve"]
 
-# What IANA's special-purpose registries set aside, multicast, and what is left of the old classes.
-# `ipaddress.is_global` differs between versions of Python and lets multicast pass.
+# The special-purpose registry of IANA (RFC 6890), multicast, and the reserved class E.
+# `ipaddress.is_global` differs between versions of Python, and is True for multicast.
 _NOT_PUBLIC_4 = tuple(
     IPv4Network(network)
     for network in (
@@ -18,7 +18,7 @@ _NOT_PUBLIC_4 = tuple(
         "10.0.0.0/8",
         "100.64.0.0/10",  # shared between a provider's customers
         "127.0.0.0/8",
-        "168.63.129.16/32",  # looks public, and is the host of every virtual machine in Azure
+        "168.63.129.16/32",  # a public address by its number, but in Azure the host of every virtual machine
         "169.254.0.0/16",  # link-local: where clouds hand out credentials
         "172.16.0.0/12",
         "192.0.0.0/24",
@@ -32,18 +32,18 @@ _NOT_PUBLIC_4 = tuple(
         "240.0.0.0/4",
     )
 )
-# Of IPv6 only this much has been given to anybody.
+# The only part of IPv6 that IANA has assigned as global unicast addresses.
 _UNICAST_6 = IPv6Network("2000::/3")
 _NOT_PUBLIC_6 = tuple(
     IPv6Network(network)
     for network in (
-        "2001::/23",  # protocols; 2001::/32 is Teredo, whose address of a relay's choice lies inside
+        "2001::/23",  # protocols, such as Teredo in 2001::/32, which contains an IPv4 address
         "2001:db8::/32",
-        "2002::/16",  # 6to4: leads to the IPv4 address inside, and is no longer in use
+        "2002::/16",  # 6to4, which contains an IPv4 address and is no longer in use
         "3fff::/20",
     )
 )
-# The usual way from a network without IPv4 to a server without IPv6.
+# NAT64 (RFC 6052): the way from a network without IPv4 to a server without IPv6.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 _LONGEST = 253
@@ -51,7 +51,7 @@ _NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 
 
 def canonical_host(host: str) -> str | None:
-    """Return the one spelling of a host: lower case, xn-- for other scripts, short IPv6; None if it can't be one.
+    """Return the canonical spelling of a host: lower case, xn-- for other scripts, short IPv6; None if it is no host.
 
     Example:
         >>> canonical_host("Bücher.example"), canonical_host("0:0:0:0:0:0:0:1"), canonical_host("a host")
@@ -63,7 +63,7 @@ def canonical_host(host: str) -> str | None:
             address = IPv6Address(host)
             return None if address.scope_id else str(address)
         name = host.encode("idna").decode("ascii")
-        # Some characters are others in disguise, such as wide digits, and some change with the standard.
+        # Refused: characters that IDNA turns into others, such as full-width digits, and those whose rule has changed.
         same = name == host or name.encode("ascii").decode("idna") == host
     except ValueError:
         return None
@@ -73,10 +73,10 @@ def canonical_host(host: str) -> str | None:
 def is_public(address: str) -> bool:
     """Tell whether an address may be a server on the public internet.
 
-    An IPv4 address inside an IPv6 address is judged as itself.
+    An IPv6 address that contains an IPv4 address is as public as that one.
 
     Args:
-        address: a numeric address, such as `socket.getaddrinfo` gives.
+        address: Numeric address, as `socket.getaddrinfo` returns it.
 
     Example:
         >>> [is_public(address) for address in ("1.1.1.1", "127.0.0.1", "2606:4700::1111", "::ffff:127.0.0.1")]
@@ -95,11 +95,12 @@ def resolve(host: str, *, timeout: float) -> list[str]:
     """Return the numeric addresses of a host, in the order in which they should be tried.
 
     Args:
-        host: a name or a numeric address.
-        timeout: seconds to wait.
+        host: Host name or numeric address.
+        timeout: Seconds to wait for an answer.
 
     Raises:
-        OSError: the host has no address; as TimeoutError, there is no answer yet.
+        TimeoutError: The resolver has not answered in time.
+        OSError: The host has no address.
     """
     found: list[str] = []
     failures: list[OSError] = []
@@ -110,7 +111,7 @@ def resolve(host: str, *, timeout: float) -> list[str]:
         except OSError as error:
             failures.append(error)
 
-    # The system's resolver knows no timeout. A thread that is left behind ends when the system gives up.
+    # The system's resolver has no timeout. A thread that is left behind ends when the resolver gives up.
     thread = threading.Thread(target=ask, name=f"resolve {host}", daemon=True)
     thread.start()
     thread.join(timeout)

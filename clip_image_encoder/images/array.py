@@ -1,4 +1,4 @@
-"""Arrays and tensors: one reading of the axes, or none."""
+"""Images in arrays and tensors; a shape whose axes can be read in two ways is refused."""
 
 from __future__ import annotations
 
@@ -21,34 +21,33 @@ Channels = Literal["first", "last"]
 
 
 class SupportsArray(Protocol):
-    """Whatever turns into a numpy array: arrays, and the tensors of any framework."""
+    """An object that can become a numpy array: an array, or a tensor of any framework."""
 
     def __array__(self) -> NDArray[Any]:
-        """Return the values."""
+        """Return the values as a numpy array."""
         ...
 
 
 def image_from_array(item: SupportsArray, *, channels: Channels | None, max_pixels: int) -> tuple[Image.Image, str]:
-    """Return the picture in an array, 8 bits deep, and the array's description.
+    """Return the image in an array, 8 bits deep, and a description of the array.
 
     Args:
-        item: `(H, W)`, `(H, W, C)` or `(C, H, W)`, with 1 channel (grey), 2 (grey and alpha), 3 (RGB)
-            or 4 (RGBA), of a dtype and range that `eight_bits` takes.
-        channels: which axis the channels are on, where there are three; None takes the one that is
-            possible.
-        max_pixels: height times width, at most.
+        item: Array `(H, W)`, `(H, W, C)` or `(C, H, W)` with 1 channel (grey), 2 (grey and alpha), 3 (RGB)
+            or 4 (RGBA), of integers or floats in a range that `white_of_array` knows.
+        channels: Axis of the channels, "first" or "last", in an array of three axes; None follows the shape.
+        max_pixels: Largest allowed height times width.
 
     Returns:
-        The picture, in mode L, LA, RGB or RGBA; it may share the array's memory.
+        An image in mode L, LA, RGB or RGBA, which may share the array's memory.
 
     Raises:
-        UnsupportedImageError: a shape, dtype or range that is no picture, or a shape that could be
-            read in both ways.
-        ImageTooLargeError: there are more than `max_pixels` pixels.
+        UnsupportedImageError: The shape, dtype or range is not that of an image, or the shape can be read
+            both ways.
+        ImageTooLargeError: The array has more than `max_pixels` pixels.
     """
     array = _as_numpy(item)
     source = describe_array(array)
-    # Cheap questions first: a broadcast array can have more pixels than there is memory.
+    # Checks of the values come last: a broadcast array may have more pixels than fit into memory.
     check_dtype(array.dtype, source=source)
     _check_not_encoded(array, source=source)
     array = _channels_last(array, channels, source=source)
@@ -62,9 +61,9 @@ def image_from_array(item: SupportsArray, *, channels: Channels | None, max_pixe
 
 
 def encoded_bytes(item: object) -> bytes | None:
-    """Return the bytes in an array or tensor with one axis of uint8: a whole file; None for any other.
+    """Return the content of a file that is an array or tensor of uint8 with one axis; None for any other.
 
-    `numpy.fromfile` and torchvision's `read_file` return files so.
+    `numpy.fromfile` and torchvision's `read_file` return such arrays.
     """
     if getattr(item, "ndim", None) != 1 or str(getattr(item, "dtype", "")).rpartition(".")[2] != "uint8":
         return None
@@ -80,16 +79,16 @@ def _as_numpy(item: SupportsArray) -> NDArray[Any]:
         return np.asarray(item)
     tensor: Any = item
     try:
-        # A torch tensor that takes part in training, or lies on a GPU, gives its values only so.
+        # A torch tensor that requires a gradient needs detach() first, one on a GPU needs cpu().
         for step in ("detach", "cpu"):
             if hasattr(tensor, step):
                 tensor = getattr(tensor, step)()
-        # numpy has no bfloat16; float32 holds all its values.
+        # numpy has no bfloat16; float32 represents all its values.
         if "bfloat16" in str(getattr(tensor, "dtype", "")) and hasattr(tensor, "float"):
             tensor = tensor.float()
         return np.asarray(tensor.__array__())
     except Exception as error:
-        # What becomes an array is the code of any framework, and may raise anything.
+        # The conversion is code of any framework, which may raise any exception.
         name = type(item).__name__
         raise UnsupportedImageError(
             f"can't be turned into a numpy array ({type(error).__name__})", source=name
@@ -97,7 +96,7 @@ def _as_numpy(item: SupportsArray) -> NDArray[Any]:
 
 
 def _check_not_encoded(array: NDArray[Any], *, source: str) -> None:
-    """Check that a column or row of bytes is no file that nobody has decoded."""
+    """Check that an array with one long axis of uint8 is not an encoded file."""
     if array.dtype == np.uint8 and array.size == max(array.shape, default=0):
         name = format_of(array.reshape(-1)[:64].tobytes())
         if name in DEFAULT_FORMATS and name != "PPM":
@@ -109,7 +108,7 @@ def _channels_last(array: NDArray[Any], channels: Channels | None, *, source: st
     if array.ndim == 2:
         return array
     if array.ndim != 3:
-        raise UnsupportedImageError("one picture has 2 or 3 axes: (H, W), (H, W, C) or (C, H, W)", source=source)
+        raise UnsupportedImageError("an image has 2 or 3 axes: (H, W), (H, W, C) or (C, H, W)", source=source)
     first, last = (array.shape[axis] in (1, 2, 3, 4) for axis in (0, 2))
     if channels is None:
         if first and last:

@@ -1,4 +1,4 @@
-"""From any depth to 8 bits: the rule is written out at `ImageLoader`."""
+"""Scaling of values of any depth to 8 bits, by the rule in the docstring of `ImageLoader`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from clip_image_encoder.errors import UnsupportedImageError
 __all__ = ["FLOAT_WHITES", "check_dtype", "eight_bits", "white_of_array", "white_of_floats", "white_of_integers"]
 
 FLOAT_WHITES = (1.0, 255.0, 65535.0)
-"""What white may be in a float file, which does not say it."""
+"""Values that white may have in a float file, which does not say which."""
 
 _INTEGER_WHITES = (255, 65535, 2**31 - 1)
 
-# Half an 8-bit step: resizing with a sharp filter overshoots by a little, and rounding hides it.
+# Half an 8-bit step: a sharp filter overshoots by as much when it resizes, and rounding to 8 bits hides it.
 _HALF_STEP = 0.5 / 255
 
 
@@ -26,7 +26,7 @@ def check_dtype(dtype: np.dtype[Any], *, source: str) -> None:
     """Check that a dtype can hold an image.
 
     Raises:
-        UnsupportedImageError: it is neither integer nor float.
+        UnsupportedImageError: The dtype is neither integer nor float.
     """
     if dtype.kind == "b":
         raise UnsupportedImageError(
@@ -37,10 +37,10 @@ def check_dtype(dtype: np.dtype[Any], *, source: str) -> None:
 
 
 def white_of_array(values: NDArray[Any], *, source: str) -> float:
-    """Return the value of white in an array of an image, of which there is at least one value.
+    """Return the value of white in an array with at least one value.
 
     Raises:
-        UnsupportedImageError: the range is not that of an image.
+        UnsupportedImageError: The values are not in a range that images have.
     """
     if values.dtype.kind == "f":
         return white_of_floats(float(values.min()), float(values.max()), whites=(1.0,), source=source)
@@ -51,10 +51,10 @@ def white_of_array(values: NDArray[Any], *, source: str) -> float:
 
 
 def white_of_integers(lowest: int, highest: int, *, source: str) -> int:
-    """Return the value of white by the range of an image's integers.
+    """Return the value of white in an image of integers, by the lowest and the highest of them.
 
     Raises:
-        UnsupportedImageError: the range is not that of an image.
+        UnsupportedImageError: The values are not in a range that images have.
     """
     if lowest < 0:
         raise UnsupportedImageError(f"has negative values, down to {lowest}; scale it to 0..255", source=source)
@@ -69,41 +69,41 @@ def white_of_integers(lowest: int, highest: int, *, source: str) -> int:
 
 
 def white_of_floats(lowest: float, highest: float, *, whites: Sequence[float], source: str) -> float:
-    """Return the value of white by the range of an image's floats.
+    """Return the value of white in an image of floats, by the lowest and the highest of them.
 
     Args:
-        lowest: of all values.
-        highest: of all values.
-        whites: the values that white may have, in rising order.
-        source: the input in a few words.
+        lowest: Lowest of the image's values.
+        highest: Highest of the image's values.
+        whites: Values that white may have, in rising order.
+        source: Short description of the input, for error messages.
 
     Raises:
-        UnsupportedImageError: the range is not that of an image.
+        UnsupportedImageError: The values are not in a range that images have.
     """
     _check_finite(math.isfinite(lowest) and math.isfinite(highest), source=source)
     if lowest < -_HALF_STEP:
         raise UnsupportedImageError(
             f"has values from {lowest:g} to {highest:g} instead of 0 to 1; "
-            "undo the normalisation (multiply by std, add mean)",
+            "undo the normalization (multiply by std, add mean)",
             source=source,
         )
     for white in whites:
         if highest <= white * (1 + _HALF_STEP):
             return white
-    advice = "divide by 255" if highest <= 255 else f"divide by what white is, up to {highest:g}"
+    advice = "divide by 255" if highest <= 255 else f"divide by the value of white, up to {highest:g}"
     raise UnsupportedImageError(f"has values from {lowest:g} to {highest:g} instead of 0 to 1; {advice}", source=source)
 
 
 def eight_bits(values: NDArray[Any], *, white: float, source: str) -> NDArray[np.uint8]:
-    """Return the values scaled to 0..255; uint8 comes back as it is, not copied.
+    """Return the values scaled to 0..255 uint8; an array of uint8 is returned as it is, not copied.
 
     Args:
-        values: integers or floats of any shape, in the range that `white` was taken from; never changed.
-        white: the value that becomes 255; black is 0.
-        source: the input in a few words.
+        values: Integers or floats of any shape; they are not changed.
+        white: Value that becomes 255; black is 0.
+        source: Short description of the input, for error messages.
 
     Raises:
-        UnsupportedImageError: a float is NaN.
+        UnsupportedImageError: A float is NaN or infinite.
     """
     if values.dtype == np.uint8:
         return values

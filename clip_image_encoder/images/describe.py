@@ -1,4 +1,4 @@
-"""The input in a few words, for errors: no payload, no credential, nothing that garbles a terminal."""
+"""Short descriptions of inputs for error messages, without payload, credentials and control characters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["describe_array", "describe_bytes", "describe_data_uri", "describe_pi
 
 _LONGEST = 120
 
-# Of a data URI only this much is shown; anything else before the comma may be payload.
+# The part of a data: URI that is shown; the rest before the comma may be payload.
 _MEDIA_TYPE = re.compile(r"data:([a-z]{1,16}/[a-z0-9.+-]{1,40})[;,]", re.IGNORECASE)
 
 
@@ -24,7 +24,7 @@ def short_text(text: str) -> str:
         >>> short_text("holiday\n.jpg")
         'holiday\\n.jpg'
     """
-    # Shortened before as well, so that a text of megabytes is not escaped whole.
+    # Shortened before escaping, too, so that megabytes of text are not escaped.
     shown = "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in _without_middle(text)
@@ -33,37 +33,37 @@ def short_text(text: str) -> str:
 
 
 def describe_bytes(count: int) -> str:
-    """Return such as `bytes (1,234 bytes)`."""
+    """Return a description of encoded bytes by their number, such as `bytes (1,234 bytes)`."""
     return f"bytes ({count:,} bytes)"
 
 
 def describe_data_uri(uri: str) -> str:
-    """Return such as `data URI (image/png)`."""
+    """Return a description of a data: URI, such as `data URI (image/png)`."""
     media_type = _MEDIA_TYPE.match(uri)
     return f"data URI ({media_type[1]})" if media_type else "data URI"
 
 
 def describe_url(url: str) -> str:
-    """Return scheme, host and path, without what may hold a secret: user, password, query, fragment."""
+    """Return scheme, host and path of a URL. User, password, query and fragment are left out: they may be secret."""
     scheme = url.partition(":")[0].lower()
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
     except ValueError:
         return f"{scheme} URL"
-    # An @ out of its place can mean that a password with a slash was split in two.
+    # An @ after the host may mean that a slash in a password has split it in two.
     if not host or "@" in url.replace(parts.netloc, "", 1):
         return f"{scheme} URL"
     return short_text(f"{scheme}://{host}{parts.path}")
 
 
 def describe_pil(image: Image.Image) -> str:
-    """Return such as `PIL image (RGB 640x480)`."""
+    """Return a description of a PIL image, such as `PIL image (RGB 640x480)`."""
     return f"PIL image ({image.mode} {image.width}x{image.height})"
 
 
 def describe_array(array: NDArray[np.generic]) -> str:
-    """Return such as `array (224, 224, 3) uint8`."""
+    """Return a description of an array, such as `array (224, 224, 3) uint8`."""
     return short_text(f"array {array.shape} {array.dtype}")
 
 

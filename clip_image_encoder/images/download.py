@@ -1,7 +1,7 @@
-"""One GET over one connection, spoken by httpcore2: only to addresses that were checked, and never for too long.
+"""One HTTP GET over one connection, to checked addresses only and within the time of the policy.
 
-httpcore2 follows no redirects, knows no proxies, and lets its caller open the connection: what else
-would have to be switched off is not there. The one file that imports it.
+httpcore2 fits because it follows no redirects, uses no proxies, and lets its caller open the connection. No other
+file imports it.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 @dataclass(frozen=True)
 class Moved:
-    """The server says that the picture is elsewhere: at `location`, as it was sent."""
+    """A redirect of a server: the image is at `location`, the value of the header as it was sent."""
 
     location: bytes
 
 
 def fetch(target: Target, *, policy: UrlPolicy, max_bytes: int, ends: float) -> bytes | Moved:
-    """Ask once, and return the body or where to ask instead.
+    """Send one request, and return the body of the response, or the redirect.
 
     Args:
-        target: what to ask for.
-        policy: hosts that may be private, and how long to wait.
-        max_bytes: in the body, at most.
-        ends: when to give up, on the clock of `time.monotonic`.
+        target: URL to fetch.
+        policy: Hosts that may be private, and how long to wait.
+        max_bytes: Largest allowed size of the body, in bytes.
+        ends: Time to give up, in seconds on the clock of `time.monotonic`.
 
     Raises:
-        ImageFetchError: the host is not public, or did not deliver in time.
-        ImageTooLargeError: there are more than `max_bytes`.
+        ImageFetchError: The host is not public, or did not deliver in time.
+        ImageTooLargeError: The body has more than `max_bytes` bytes.
     """
     url = httpcore2.URL(
         scheme=target.scheme.encode(), host=target.host.encode(), port=target.port, target=target.resource.encode()
@@ -71,8 +71,10 @@ def fetch(target: Target, *, policy: UrlPolicy, max_bytes: int, ends: float) -> 
         raise ImageFetchError(_what_took_long(error, policy, ends), source=target.source) from error
     except httpcore2.NetworkError as error:
         raise ImageFetchError(_what_broke(error), source=target.source) from error
-    except httpcore2.ProtocolError:  # which quotes what was sent
-        raise ImageFetchError("its server broke off, or does not speak HTTP", source=target.source) from None
+    except httpcore2.ProtocolError:  # its message quotes what the server sent
+        raise ImageFetchError(
+            "its server closed the connection early, or does not speak HTTP", source=target.source
+        ) from None
 
 
 def _read(response: httpcore2.Response, *, max_bytes: int, source: str) -> bytes | Moved:
@@ -82,9 +84,9 @@ def _read(response: httpcore2.Response, *, max_bytes: int, source: str) -> bytes
     if response.status != HTTPStatus.OK:
         raise ImageFetchError(f"its server answered {_name_of(response.status)}", source=source)
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise ImageFetchError("its server sends it compressed, which was not asked for", source=source)
+        raise ImageFetchError("its server sends compressed data, though it was asked for plain data", source=source)
     check_bytes(int(headers.get(b"content-length", b"0")), max_bytes=max_bytes, source=source)
-    body = io.BytesIO()  # a list would need fifty bytes for each that arrives alone
+    body = io.BytesIO()  # a list takes fifty bytes more for each chunk, and a chunk may be one byte
     for chunk in response.iter_stream():
         body.write(chunk)
         check_bytes(body.tell(), max_bytes=max_bytes, source=source)
@@ -97,7 +99,7 @@ def _name_of(status: int) -> str:
 
 def _what_took_long(error: Exception, policy: UrlPolicy, ends: float) -> str:
     if time.monotonic() >= ends:
-        return f"not here within total_timeout={policy.total_timeout:g} seconds"
+        return f"not fetched within total_timeout={policy.total_timeout:g} seconds"
     if isinstance(error, httpcore2.ConnectTimeout):
         return f"its host did not answer within connect_timeout={policy.connect_timeout:g} seconds"
     return f"its server was silent for read_timeout={policy.read_timeout:g} seconds"
@@ -111,19 +113,19 @@ def _what_broke(error: Exception) -> str:
         return "TLS with its host failed; is it http instead of https?"
     if isinstance(error, httpcore2.ConnectError):
         return "its host can't be reached"
-    return "its server broke off"
+    return "its server closed the connection early"
 
 
 def _within(seconds: float | None, ends: float) -> float:
-    """Return so many seconds, or how many are left until `ends` if that is less."""
+    """Return the number of seconds, or of those left until `ends` if they are fewer."""
     left = ends - time.monotonic()
     if left <= 0:
-        raise httpcore2.ConnectTimeout  # once connected, `ends` is that of total_timeout, whatever the class
+        raise httpcore2.ConnectTimeout  # after connecting, `ends` is that of total_timeout: `_what_took_long` says so
     return left if seconds is None else min(seconds, left)
 
 
 class _CheckedNetwork(httpcore2.NetworkBackend):
-    """Connects to an address only after it was checked: the name is not resolved a second time."""
+    """Resolves a host name, checks its addresses, and connects to one of those, without resolving the name again."""
 
     def __init__(self, target: Target, *, policy: UrlPolicy, ends: float) -> None:
         self._target = target
@@ -141,7 +143,7 @@ class _CheckedNetwork(httpcore2.NetworkBackend):
     ) -> httpcore2.NetworkStream:
         ends = time.monotonic() + _within(timeout, self._ends)
         addresses = self._addresses(host, ends)
-        # Each gets its share of the time: the first may be one that swallows everything.
+        # Each address gets an equal share of the time left, since the first may never answer.
         for others, address in reversed(list(enumerate(reversed(addresses)))):
             share = _within(None, ends) / (others + 1)
             try:
@@ -160,16 +162,16 @@ class _CheckedNetwork(httpcore2.NetworkBackend):
             raise httpcore2.ConnectTimeout from error
         except OSError as error:
             raise ImageFetchError(
-                "its host name is not known; is it spelt right?", source=self._target.source
+                "its host name is not known; check its spelling", source=self._target.source
             ) from error
-        # The addresses are not named: whoever sent the URL may see the error, and must not learn them.
+        # The message does not name the addresses: the sender of the URL may see it, and must not learn them.
         if not self._private and not all(map(is_public, addresses)):
             raise ImageFetchError("its host is not public; private_hosts may allow it", source=self._target.source)
         return addresses
 
 
 class _TimedStream(httpcore2.NetworkStream):
-    """A connection on which many short waits don't add up to a long one."""
+    """A connection whose waits, added up, end with the time of the policy."""
 
     def __init__(self, stream: httpcore2.NetworkStream, *, ends: float) -> None:
         self._stream = stream
@@ -187,7 +189,7 @@ class _TimedStream(httpcore2.NetworkStream):
         try:
             stream = self._stream.start_tls(ssl_context, server_hostname, _within(timeout, self._ends))
         except BaseException:
-            self.close()  # until TLS stands, httpcore2 doesn't know that there is something to close
+            self.close()  # httpcore2 closes a connection only after its TLS handshake
             raise
         return _TimedStream(stream, ends=self._ends)
 
@@ -199,12 +201,12 @@ class _TimedStream(httpcore2.NetworkStream):
 
 
 class _OfThread(threading.local):
-    """What each thread has for itself."""
+    """State that each thread has for itself."""
 
     @cached_property
     def tls_context(self) -> ssl.SSLContext:
-        # Reading the system's certificates takes 50 ms. httpcore2 changes the context at each
-        # connection, while OpenSSL copies it without a lock: threads must not share it.
+        # Kept, since reading the system's certificates takes 50 ms. Not shared by threads, since httpcore2
+        # changes the context at each connection while OpenSSL copies it without a lock.
         return httpcore2.default_ssl_context()
 
 

@@ -1,4 +1,4 @@
-"""Paths, bytes, file objects and data: URIs: from whatever holds an encoded picture to its bytes."""
+"""Reading of encoded images: paths, bytes, file objects, data: URIs and URLs become bytes."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from clip_image_encoder.images.url_policy import UrlPolicy
 
 __all__ = ["BinaryFile", "EncodedImage", "read_bytes", "read_file", "read_named", "read_path"]
 
-# Python's files take as much memory as they are asked for, before they read.
+# Bytes of one read(): Python's files allocate as many bytes as they are asked for, before they read.
 _AT_ONCE = 2**24
 
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """What a path, bytes, a file object, a URI or a URL holds, not decoded yet.
+    """The content of an image file, not decoded yet, whichever way it arrived.
 
     Attributes:
-        data: the content of an image file, whole.
-        source: where it came from, in a few words, for errors.
+        data: Content of the whole file.
+        source: Short description of the input, for error messages.
     """
 
     data: bytes
@@ -45,25 +45,30 @@ class EncodedImage:
 
 
 class BinaryFile(Protocol):
-    """Whatever has a `read` that gives bytes: open files, BytesIO, members of archives, responses."""
+    """An object with a `read` that returns bytes: an open file, a BytesIO, a member of an archive, a response."""
 
     def read(self, size: int, /) -> bytes:
-        """Return at most `size` bytes, none at the end."""
+        """Return at most `size` bytes; no bytes at the end of the file."""
         ...
 
 
 def read_named(name: str, *, urls: UrlPolicy | None, max_bytes: int) -> EncodedImage:
-    """Return the data and the description of what a str names: a path, a data: URI, or a URL if `urls` allows it.
+    """Read the file that a str names: a path, a data: URI, or an http(s) URL.
+
+    Args:
+        name: Path, URI or URL.
+        urls: Policy for URLs; None refuses every URL.
+        max_bytes: Largest allowed size of the file, in bytes.
 
     Raises:
-        ImageFetchError: it is an http(s) URL that is not allowed or does not answer.
-        ImageError: as `read_path`, or the URI is damaged or too long.
+        ImageFetchError: It is an http(s) URL that is not allowed, or its server did not deliver.
+        ImageError: The file can't be read, as `read_path` says; or the URI is damaged or too long.
     """
     scheme = name[:8].lower()
     if scheme.startswith(("http://", "https://")):
         if urls is None:
             raise ImageFetchError(
-                "URLs are not enabled; pass the picture's bytes, or ImageLoader(urls=UrlPolicy())",
+                "URLs are not enabled; pass the bytes of the image, or ImageLoader(urls=UrlPolicy())",
                 source=describe_url(name),
             )
         return EncodedImage(*read_url(name, policy=urls, max_bytes=max_bytes))
@@ -73,11 +78,11 @@ def read_named(name: str, *, urls: UrlPolicy | None, max_bytes: int) -> EncodedI
 
 
 def read_bytes(item: bytes | bytearray | memoryview, *, max_bytes: int) -> EncodedImage:
-    """Return the data of a bytes-like object and its description.
+    """Return the content of a bytes-like object, with its description.
 
     Raises:
-        ImageTooLargeError: there are more than `max_bytes`.
-        UnsupportedImageError: it is a memoryview that has been released.
+        ImageTooLargeError: The object has more than `max_bytes` bytes.
+        UnsupportedImageError: It is a memoryview that has been released.
     """
     try:
         count = item.nbytes if isinstance(item, memoryview) else len(item)
@@ -87,26 +92,28 @@ def read_bytes(item: bytes | bytearray | memoryview, *, max_bytes: int) -> Encod
     except ImageError:
         raise
     except ValueError as error:
-        raise UnsupportedImageError("it has been released", source="memoryview") from error
+        raise UnsupportedImageError(
+            "it has been released; pass it before its release()", source="memoryview"
+        ) from error
 
 
 def read_path(item: str | os.PathLike[str], *, max_bytes: int) -> EncodedImage:
-    """Return the data of a file and its description; only regular files are opened.
+    """Read the file at a path; only regular files are opened.
 
     Raises:
-        ImageNotFoundError: there is nothing there.
-        UnsupportedImageError: a directory, a pipe, a device, or no possible path.
-        ImageTooLargeError: there are more than `max_bytes`; nothing is read.
-        ImageError: the file can't be read.
+        ImageNotFoundError: There is no file at the path.
+        UnsupportedImageError: The path leads to a directory, a pipe or a device, or no file can have it.
+        ImageTooLargeError: The file has more than `max_bytes` bytes, of which none is read.
+        ImageError: The file can't be read.
     """
     try:
         name = os.fsdecode(item)
     except Exception as error:  # a PathLike is the caller's own code
-        raise UnsupportedImageError("not a possible path", source=type(item).__name__) from error
+        raise UnsupportedImageError("its path can't be read as text", source=type(item).__name__) from error
     source = short_text(name)
     try:
         path = Path(name)
-        # Opening a pipe waits for its other end, and a device never ends: asked before, not after.
+        # Checked before opening: to open a pipe waits for its other end, and a device has no end.
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
             raise UnsupportedImageError("a directory; pass the files in it", source=source)
@@ -124,18 +131,18 @@ def read_path(item: str | os.PathLike[str], *, max_bytes: int) -> EncodedImage:
     except OSError as error:
         raise ImageError(f"can't be read: {error.strerror or type(error).__name__}", source=source) from error
     except ValueError as error:  # a NUL, or characters that the file system can't hold
-        raise UnsupportedImageError("not a possible path", source=source) from error
+        raise UnsupportedImageError("no file can have this path", source=source) from error
 
 
 def read_file(file: BinaryFile, *, max_bytes: int) -> EncodedImage:
-    """Return the data of a file object and its description; the object is neither closed nor moved.
+    """Read a file object, which stays open; one that can seek gets its position back.
 
-    One that can seek is read from its start, any other from where it is.
+    A file object that can seek is read from its start, any other from its current position.
 
     Raises:
-        UnsupportedImageError: it gives no bytes, such as a file that is open as text.
-        ImageTooLargeError: there are more than `max_bytes`.
-        ImageError: it can't be read.
+        UnsupportedImageError: Its `read` returns something else than bytes, as that of a text file does.
+        ImageTooLargeError: It has more than `max_bytes` bytes.
+        ImageError: It can't be read.
     """
     name = getattr(file, "name", None)
     source = f"file object ({short_text(name) if isinstance(name, str) else type(file).__name__})"
@@ -152,7 +159,7 @@ def read_file(file: BinaryFile, *, max_bytes: int) -> EncodedImage:
 
 
 def _read_and_return(file: BinaryFile, *, max_bytes: int, source: str) -> bytes:
-    """Read a file object from its start, if it can seek, and put it back to its position."""
+    """Read a file object, from its start if it can seek, and set it back to its position."""
     tell, seek = getattr(file, "tell", None), getattr(file, "seek", None)
     seekable = getattr(file, "seekable", lambda: tell is not None and seek is not None)
     if tell is None or seek is None or not seekable():
@@ -168,7 +175,7 @@ def _read_and_return(file: BinaryFile, *, max_bytes: int, source: str) -> bytes:
 def _read_at_most(file: BinaryFile, *, max_bytes: int, source: str) -> bytes:
     chunks: list[bytes] = []
     count = 0
-    # A pipe or a socket hands out less than it is asked for; only nothing means the end.
+    # A pipe or a socket may return fewer bytes than asked for; only no bytes mean the end.
     while count <= max_bytes and (chunk := file.read(min(max_bytes + 1 - count, _AT_ONCE))) != b"":
         if not isinstance(chunk, bytes):
             raise UnsupportedImageError(
@@ -181,15 +188,16 @@ def _read_at_most(file: BinaryFile, *, max_bytes: int, source: str) -> bytes:
 
 
 def _read_data_uri(uri: str, *, max_bytes: int) -> EncodedImage:
+    # RFC 2397: data:[<media type>][;base64],<data>
     source = describe_data_uri(uri)
     comma = uri.find(",")
     if comma < 0:
         raise CorruptImageError("a data: URI needs a comma before its data", source=source)
     if not uri[:comma].lower().endswith(";base64"):
-        # Three characters for each escaped byte, one for any other.
+        # A percent-escaped byte takes three characters, any other byte one.
         check_bytes(len(uri) - comma - 1 - 2 * uri.count("%", comma), max_bytes=max_bytes, source=source)
         return EncodedImage(unquote_to_bytes(uri[comma + 1 :]), source)
-    # Escaped, written over several lines or without the = at its end, base64 stays the same data.
+    # Base64 is accepted percent-escaped, with line breaks, and without the padding (=) at its end.
     check_bytes((len(uri) - comma - 1) // 4 * 3 - 2 * uri.count("%", comma), max_bytes=4 * max_bytes, source=source)
     payload = re.sub(r"\s+", "", unquote(uri[comma + 1 :])).rstrip("=")
     check_bytes(len(payload) * 3 // 4, max_bytes=max_bytes, source=source)

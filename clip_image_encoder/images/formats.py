@@ -1,4 +1,4 @@
-"""Which file formats are read, and how the first bytes of a file tell its format."""
+"""The file formats that are read, and how the first bytes of a file tell its format."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from clip_image_encoder.errors import ConfigurationError, ImageError, Unsupporte
 
 __all__ = ["DEFAULT_FORMATS", "check_format_names", "file_endings", "format_of", "is_allowed", "not_allowed"]
 
-# Imported by name, these are registered: Pillow need not load its dozens of other plugins.
+# The imports register these plugins, so that Pillow does not load its dozens of others.
 _PLUGINS = (
     AvifImagePlugin.AvifImageFile,
     BmpImagePlugin.BmpImageFile,
@@ -37,16 +37,17 @@ _PLUGINS = (
 )
 
 DEFAULT_FORMATS = tuple(sorted([*(plugin.format for plugin in _PLUGINS), "HEIF"]))
-"""Formats that can be told by their first bytes and whose header gives the size before anything is decoded.
+"""Formats that are read by default: their first bytes name them, and their headers give the size before decoding.
 
-HEIF is among them whether its extra is installed or not: without it, such a photo is an error that says so.
-Left out: ICO decodes while it is opened, TGA and DIB have no signature, QOI is decoded in Python.
+HEIF is one of them even where its extra is not installed: such a photo is then an error that names the extra.
+Formats that Pillow reads and this list leaves out: ICO is decoded while it is opened, TGA and DIB have no signature,
+and QOI is decoded in Python.
 """
 
-# EPS starts Ghostscript, WMF a renderer of Windows; IPTC opens what is inside it with every plugin.
+# EPS starts Ghostscript, WMF Windows' own renderer; IPTC opens the image inside it with any plugin.
 _NEVER = frozenset({"EPS", "IPTC", "WMF"})
 
-# Read with `formats=`.
+# Formats that are read where the caller adds them to `formats=`.
 _ON_REQUEST = frozenset({"CUR", "DDS", "ICO", "PCX", "PSD", "QOI", "SGI", "TGA"})
 
 _SIGNATURES = (
@@ -57,7 +58,7 @@ _SIGNATURES = (
     (0, b"BM", "BMP"),
     (0, b"II*\0", "TIFF"),
     (0, b"MM\0*", "TIFF"),
-    (0, b"II+\0", "TIFF"),  # of more than 4 GB, and files that may become so
+    (0, b"II+\0", "TIFF"),  # BigTIFF, for files of more than 4 GB
     (0, b"MM\0+", "TIFF"),
     (4, b"ftypavi", "AVIF"),
     (0, b"\0\0\0\x0cjP  ", "JPEG2000"),
@@ -90,7 +91,7 @@ def check_format_names(formats: object) -> None:
     """Check the names of the formats that a loader is to read.
 
     Raises:
-        ConfigurationError: a name is none that Pillow knows, or one that starts other programs.
+        ConfigurationError: Pillow does not know a name, or the format starts other programs.
     """
     if not isinstance(formats, tuple) or not formats or not all(isinstance(name, str) for name in formats):
         raise ConfigurationError(f"formats must be a tuple of names such as ('JPEG', 'PNG'), not {formats!r}")
@@ -105,28 +106,28 @@ def check_format_names(formats: object) -> None:
 
 
 def file_endings(formats: Sequence[str]) -> frozenset[str]:
-    """Return how the names of files in these formats end, such as `.jpg`, in small letters."""
+    """Return the endings of the names of files in these formats, such as `.jpg`, in lower case."""
     endings = frozenset(ending for ending, name in Image.EXTENSION.items() if name in formats)
     return endings | _HEIF_ENDINGS if "HEIF" in formats else endings
 
 
 def is_allowed(name: str | None, formats: Sequence[str]) -> bool:
-    """Tell whether an image that Pillow has opened is of a format that is read.
+    """Tell whether an image that Pillow has opened has one of the formats.
 
-    An MPO is a JPEG with more images behind the first: phones write one for the gain map of a photo.
+    Where JPEG is read, MPO is, too: it is a JPEG with more images after the first, such as a phone's gain map.
     """
     return name in formats or (name == "MPO" and "JPEG" in formats)
 
 
 def not_allowed(name: str | None, *, formats: Sequence[str], source: str) -> ImageError:
-    """Return the error for a format that is not read: by its name where that is known, with how to let it in."""
+    """Return the error for a file in a format that is not read; it names the format, and says how to read it."""
     problem = f"the format {name} is not read" if name else "not an image in a known format"
     advice = f"; ImageLoader(formats=(*ImageLoader().formats, {name!r})) reads it, too" if name in _ON_REQUEST else ""
     return UnsupportedImageError(f"{problem}; formats that are: {', '.join(formats)}{advice}", source=source)
 
 
 def format_of(data: bytes) -> str | None:
-    """Return the format's name, if the first bytes tell it."""
+    """Return the name of a file's format by its first bytes; None if they tell none."""
     if _is_heif(data):
         return "HEIF"
     for offset, signature, name in _SIGNATURES:
@@ -142,7 +143,7 @@ def format_of(data: bytes) -> str | None:
 
 
 def _is_heif(data: bytes) -> bool:
-    """Tell whether data is a HEIF file by its brands, and not an AVIF, which has the same structure."""
+    """Tell whether data is a HEIF file, and not an AVIF, which has the same boxes, by its brands (ISO/IEC 23008-12)."""
     if data[4:8] != b"ftyp":
         return False
     end = min(int.from_bytes(data[:4], "big"), 1024)
@@ -151,7 +152,7 @@ def _is_heif(data: bytes) -> bool:
 
 
 def _is_targa(data: bytes) -> bool:
-    """Tell whether data without a signature is a TGA: by its footer, or by a header that makes sense."""
+    """Tell whether data without a known signature is a TGA: by its footer, or by plausible values in its header."""
     if data.endswith(b"TRUEVISION-XFILE.\0"):
         return True
     if len(data) < 18:

@@ -1,4 +1,4 @@
-"""ICC profiles, for those who ask for them."""
+"""Conversion from an embedded ICC profile to sRGB, for `ImageLoader(colour_profile="srgb")`."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from clip_image_encoder.images.pillow_errors import pillow_errors
 __all__ = ["profile_to_srgb"]
 
 _SPACES = {"CMYK": "CMYK", "LAB": "Lab ", "L": "GRAY"}
-"""The color space that a profile has to describe, by Pillow's mode; RGB for all others."""
+"""Color space that a profile has to describe, by the image's mode; every other mode needs "RGB "."""
 
 
 def profile_to_srgb(
     profile: bytes, mode: str, *, whole: Image.Image, source: str
 ) -> Callable[[Image.Image], Image.Image]:
-    """Return what converts images from their profile to sRGB, perceptually.
+    """Return a function that converts parts of an image from its profile to sRGB, with the perceptual intent.
 
     A profile of another color space than the image's is ignored, as viewers do.
 
     Args:
-        profile: the ICC profile that describes the values.
-        mode: of what will be converted: 8 bits deep, without alpha.
-        whole: the image that it is part of.
-        source: the image in a few words.
+        profile: ICC profile of the image, as the file contains it.
+        mode: Mode of the parts to convert: 8 bits deep, without alpha.
+        whole: Image that the parts are cut from.
+        source: Short description of the image, for error messages.
 
     Raises:
-        CorruptImageError: the profile is damaged.
+        CorruptImageError: The profile is damaged.
     """
     with pillow_errors(source=source, what="ICC profile"):
         described = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -37,7 +37,7 @@ def profile_to_srgb(
         # Cameras and editors put an RGB profile into grey files, too; palettes and YCbCr stand for RGB.
         if space == "RGB " and mode not in ("CMYK", "LAB"):
             mode = "RGB"
-        # Pillow reads 16-bit grey with alpha as RGBA.
+        # Pillow opens 16-bit grey with alpha as RGBA, so that equal channels may mean grey.
         elif space == "GRAY" and mode == "RGB" and _is_grey(whole):
             mode = "L"
         if space != _SPACES.get(mode, "RGB "):
@@ -49,7 +49,7 @@ def profile_to_srgb(
     def convert(part: Image.Image) -> Image.Image:
         with pillow_errors(source=source, what="ICC profile"):
             converted = ImageCms.applyTransform(part.convert(mode), transform)
-            assert converted is not None  # as it is only when converting in place
+            assert converted is not None  # applyTransform returns None only when it converts in place
             return converted
 
     return convert

@@ -1,4 +1,4 @@
-"""What one input may cost: checked before the memory or the time is spent."""
+"""Limits of what one input may cost, checked before the memory or the time is spent."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ def check_bytes(count: int, *, max_bytes: int, source: str) -> None:
     """Check the size of encoded data.
 
     Raises:
-        ImageTooLargeError: there are more than `max_bytes` bytes.
+        ImageTooLargeError: The data has more than `max_bytes` bytes.
     """
     if count > max_bytes:
         raise ImageTooLargeError(f"more than max_bytes={max_bytes:,} bytes", source=source)
 
 
 def check_pixels(width: int, height: int, *, max_pixels: int, source: str, weight: float = 1.0) -> None:
-    """Check the size of an image, as its header or shape tells it.
+    """Check the size of an image, which its header or its shape tells before it is decoded.
 
     Args:
-        width: in pixels.
-        height: in pixels.
-        max_pixels: number of ordinary pixels allowed.
-        source: the image in a few words.
-        weight: what a pixel of this format and kind costs, in ordinary ones. An ordinary pixel takes
-            8 bytes while it is decoded and turned, and some 10 ns.
+        width: Width in pixels.
+        height: Height in pixels.
+        max_pixels: Largest allowed number of ordinary pixels.
+        source: Short description of the image, for error messages.
+        weight: Cost of a pixel of this format, in ordinary pixels. An ordinary pixel takes 8 bytes and
+            about 10 ns while it is decoded and turned.
 
     Raises:
-        ImageTooLargeError: there are more than `max_pixels` pixels, or so many that they cost more.
-        UnsupportedImageError: there is no pixel.
+        ImageTooLargeError: The image has more than `max_pixels` pixels, or costs as much as more would.
+        UnsupportedImageError: The image has no pixel.
     """
     if width < 1 or height < 1:
         raise UnsupportedImageError("an image needs at least one pixel", source=source)
@@ -40,17 +40,23 @@ def check_pixels(width: int, height: int, *, max_pixels: int, source: str, weigh
         )
     if width * height * weight > max_pixels:
         raise ImageTooLargeError(
-            f"{width} x {height} pixels, written as they are, cost as much as {int(width * height * weight):,} "
+            f"{width} x {height} pixels of this kind cost as much as {int(width * height * weight):,} "
             f"ordinary ones, more than max_pixels={max_pixels:,}; save the image as a baseline JPEG or a PNG",
             source=source,
         )
 
 
 def check_parts(count: int, *, most: int, parts: str, source: str) -> None:
-    """Check how many parts a file is cut into, each of which takes time however small it is.
+    """Check how many parts a file is cut into, since a part takes time even where it is small.
+
+    Args:
+        count: Number of parts.
+        most: Largest allowed number of parts.
+        parts: Name of the parts in the plural, such as "chunks".
+        source: Short description of the image, for error messages.
 
     Raises:
-        ImageTooLargeError: there are more than `most`.
+        ImageTooLargeError: The file has more than `most` parts.
     """
     if count > most:
         raise ImageTooLargeError(f"more than {most:,} {parts}; save the image anew", source=source)

@@ -1,4 +1,4 @@
-"""Which files below a folder are images, by their names."""
+"""The images below a folder, found by the endings of their names."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ __all__ = ["images_below", "path_of", "warn_of_other_files"]
 
 _MOST_ENDINGS = 5
 
-# A backslash that could be taken for the first of an escape that `_name` writes, and such an escape.
+# A backslash that looks like the start of an escape that `_name` writes, and such an escape.
 _LIKE_AN_ESCAPE = re.compile(rb"\\(?=x(?:[89a-f][0-9a-f]|5c))")
 _ESCAPE = re.compile(rb"\\x([89a-f][0-9a-f]|5c)")
 
 
 def images_below(root: Path, formats: Sequence[str], *, without: Path | None = None) -> list[str]:
-    r"""Return the names of the images in a folder and the folders in it, as they are below it, with `/`.
+    r"""Return the names of the images in a folder and in its subfolders, relative to the folder and with `/`.
 
-    Links to folders are followed, but for those that lead back to a folder around them. What is left out is
-    told in warnings to the caller's caller: folders that can't be listed, such links, and how many files don't
-    end as images do. A million names take 100 MB: they are texts, of which `path_of` makes paths.
+    Links to folders are followed, except a link that leads back to a folder around it. Warnings tell the caller's
+    caller what is left out: folders that can't be listed, such links, and the number of files that are not images.
+    A million names take 100 MB, since they are str; `path_of` makes a path of one.
 
     Args:
-        root: The folder.
-        formats: Pillow's names; a file whose name ends as those of one of them do is an image.
-        without: A folder that isn't searched, wherever it is; None searches them all.
+        root: Folder to search.
+        formats: Names of file formats, as Pillow writes them; a file is an image if its name has the ending of one.
+        without: Folder that is not searched, wherever it lies; None searches all folders.
 
     Returns:
-        Sorted names, which are always text: a byte that is none is `\xNN`, and every file has a name of its own.
+        Sorted names. Each is valid text, and no two files have the same: a byte that is not UTF-8 is written `\xNN`.
     """
     endings = file_endings(formats)
     unread: list[OSError] = []
@@ -47,26 +47,26 @@ def images_below(root: Path, formats: Sequence[str], *, without: Path | None = N
         warnings.warn(f"{error.filename} is left out: {error.strerror}", stacklevel=3)
     if circles:
         count = "1 link is" if len(circles) == 1 else f"{len(circles)} links are"
-        warnings.warn(f"{count} left out, that lead back to a folder around them, such as {circles[0]}", stacklevel=3)
+        warnings.warn(f"{count} left out because they lead back to a folder above, such as {circles[0]}", stacklevel=3)
     warn_of_other_files(others, place=str(root), stacklevel=4)
     images.sort()
     return images
 
 
 def path_of(root: Path, name: str) -> Path:
-    """Return the path of a file, of which `images_below` has returned the name."""
+    """Return the path of a file by the name that `images_below` has returned."""
     if "\\" not in name:
         return root / name
     return root / os.fsdecode(_ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()), name.encode()))
 
 
 def warn_of_other_files(names: Iterable[str], *, place: str, stacklevel: int) -> None:
-    """Warn of files that are left out since their names don't end as pictures do.
+    """Warn of files that are left out because their names don't have the ending of an image.
 
     Args:
-        names: of the files that are left out, below the place; hidden ones, and those in hidden folders, don't count.
-        place: where they are.
-        stacklevel: as `warnings.warn` counts from here.
+        names: Names of the files, relative to the place; hidden files, and those in hidden folders, don't count.
+        place: Name of the folder or storage that holds them.
+        stacklevel: Number of frames up to the caller to blame, as `warnings.warn` counts them from this function.
     """
     endings = Counter(Path(name).suffix.lower() for name in names if "/." not in f"/{name}")
     if not endings:
@@ -77,15 +77,15 @@ def warn_of_other_files(names: Iterable[str], *, place: str, stacklevel: int) ->
         several.append(f"{rest} others")
     count = "1 file is" if endings.total() == 1 else f"{endings.total()} files are"
     warnings.warn(
-        f"{count} left out in {place}, whose names don't end as those of pictures that are read: {', '.join(several)}",
+        f"{count} left out in {place} because their names don't end like those of images: {', '.join(several)}",
         stacklevel=stacklevel,
     )
 
 
 def _files_below(root: Path, *, without: Path | None, unread: list[OSError], circles: list[Path]) -> Iterator[str]:
-    """Yield all files below a folder, and add the folders that can't be listed and the links that lead back."""
+    """Yield all files below a folder; `unread` gets folders that can't be listed, `circles` links that lead back."""
     left_out = _identity(without) if without is not None and without.exists() else None
-    # Beside each folder, those around it: one that is among them would be searched for ever.
+    # Each folder is kept with the folders around it: a link to one of them would be followed forever.
     pending = [("", frozenset(map(_identity, root.resolve().parents)))]
     while pending:
         prefix, around = pending.pop()
@@ -117,13 +117,13 @@ def _identity(folder: Path) -> tuple[int, int]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself, say
+    except OSError:  # such as a link that leads to itself
         return False
 
 
 def _name(file: str) -> str:
     if file.isascii() and "\\" not in file:
         return file
-    # A name that is no text, as Linux allows, is still one of its own; so is a text that looks like it.
+    # Linux allows names that are not UTF-8: their bytes are escaped. So is the backslash of a name that looks escaped.
     name = _LIKE_AN_ESCAPE.sub(rb"\\x5c", os.fsencode(file))
     return name.decode("utf-8", "backslashreplace")

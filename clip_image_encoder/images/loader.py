@@ -1,4 +1,4 @@
-"""The loader: one dispatch by the kind of the input, and what follows for each."""
+"""The image loader: it tells by the type of an input how to read it, and makes an upright RGB image of it."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ __all__ = ["ImageInput", "ImageLoader"]
 ImageInput: TypeAlias = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryFile | Image.Image | SupportsArray
 )
-"""One picture: a path, a data: URI, encoded bytes, a binary file object, a PIL image, an array or tensor."""
+"""One image: a path, a URL, a data: URI, encoded bytes, a binary file object, a PIL image, an array or a tensor."""
 
 _ACCEPTED = "a path, bytes, a binary file object, a PIL image, a numpy array or a tensor"
 
-# Decoded at this multiple of the model's size or more, a JPEG is the same picture after resizing.
-# Measured on photos at model size 224 and a multiple from 3 on: at least 99.8 % of the values differ by
-# 2/255 or less, the others by up to 6/255, all by 0.2/255 in the mean; cosine of the vectors 0.999999.
+# A JPEG that is decoded at this multiple of the model's size, or at a larger one, looks the same after resizing.
+# Measured on photos at model size 224 and multiples of 3 and more: at least 99.8 % of the values differ by
+# 2/255 or less, the others by up to 6/255, all by 0.2/255 in the mean; the cosine of the vectors is 0.999999.
 _SPARE = 3
 
-# Limits decide no vector. Fingerprints say of each, whatever it is, what the first version said of its default.
+# Limits change no vector. So that fingerprints stay the same, they contain the first version's default of each limit.
 _FORMATS_DESCRIBED = "formats=('AVIF', 'BMP', 'GIF', 'JPEG', 'JPEG2000', 'MPO', 'PNG', 'PPM', 'TIFF', 'WEBP')"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageLoader:
-    """Turns one input of any kind into an upright 8-bit RGB picture.
+    """Turns one input of any kind into an upright 8-bit RGB image.
 
-    The same picture comes out however it arrives. Files are judged by their content, never by their
-    name; of several frames the first is taken, of a PIL image the frame that it shows. An EXIF
-    orientation is applied. What is transparent shows `background`. The caller's objects stay as they are.
+    An image gives the same result in every form. The content of a file tells its format, and its name does not.
+    An animated file gives its first frame, a PIL image the frame that it shows. An EXIF orientation is applied.
+    `background` shows through transparent parts. The caller's objects are not changed.
 
-    A file whose end is missing is refused, and so is what Pillow decodes wrong and can't be made to
-    decode right. Of a TIFF that begins with a preview the first full image is taken; a camera's raw
-    photo is refused by name. HEIC and HEIF are read with the extra `heif`: the primary image, turned
-    as the file says; libheif scales 10 and 12 bits to 8.
+    A file whose end is missing is refused, and so is a file that Pillow decodes wrong and can't be made to
+    decode right. A TIFF that begins with a preview gives its first full image; a camera's raw photo is
+    refused. HEIC and HEIF are read with the extra `heif`: the primary image, turned as the file says;
+    libheif scales 10 and 12 bits to 8.
 
-    Files, PIL images and arrays that are deeper are scaled to 8 bits, black staying 0, by one rule:
+    Files, PIL images and arrays of more than 8 bits are scaled to 8 bits, black staying 0, by one rule:
 
-    - Files that say what white is are believed: the maximum of a PGM or PPM, the bits a sample of a
+    - Where a file says what white is, that holds: the maximum of a PGM or PPM, the bits a sample of a
       TIFF, and whether its values count from white to black.
     - uint16 (PNG, TIFF, modes `I;16...`): white is 65535; values are divided by 257 and rounded.
     - other integers (mode `I`, arrays): white is the smallest of 255, 65535 and 2**31 - 1 that is not
@@ -67,28 +67,28 @@ class ImageLoader:
       value, with the same tolerance.
 
     Args:
-        exact: decode big JPEGs in full. If not, they are decoded at 1/2, 1/4 or 1/8 of their size,
-            where that leaves 3 times the model's size and no remainder: several times faster, and
+        exact: Whether big JPEGs are decoded in full. If not, they are decoded at 1/2, 1/4 or 1/8 of their
+            size, where that leaves 3 times the model's size and no remainder: several times faster, and
             after resizing the same to 0.2/255 in the mean, nearly everywhere to 2/255. An `ImageEncoder`
-            resizes accordingly, where the preprocess is the checkpoint's: with Pillow, or quicker and the
-            same to 1/255.
-        background: RGB colour, 0..255, behind transparent pictures.
-        channels: where arrays with three axes have theirs, "first" for `(C, H, W)`, "last" for
-            `(H, W, C)`. None takes what the shape says, and refuses a shape that fits both.
-        colour_profile: "ignore" takes the values as they are, as CLIP's reference does; "srgb" converts
-            them by the ICC profile that the picture brings along.
-        max_pixels: height times width, at most; known before anything is decoded. Where a pixel of
-            a format takes more memory or time than others', it counts for as many: docs/security.md
-            has the table. Pillow's own limit, twice as high by default, holds as well.
-        max_bytes: of encoded data, at most.
-        truncated: "raise" refuses a file whose end is missing; "keep" takes what is left of it, the
-            rest being black or grey, and warns of it by name.
-        formats: Pillow's names of the file formats that are read. A format that a plugin has
-            registered with Pillow may be added; those that start other programs may not.
-        urls: which http(s) URLs a str may be; None refuses them all.
+            with the checkpoint's own preprocess also resizes by this value: with Pillow if it is True, else
+            in less time and the same to 1/255.
+        background: RGB color behind transparent images, three integers in 0..255; white by default.
+        channels: Axis of the channels in arrays of three axes: "first" for `(C, H, W)`, "last" for
+            `(H, W, C)`. None follows the shape, and refuses a shape that can be read both ways.
+        colour_profile: Treatment of ICC profiles: "ignore" takes the values as they are, as CLIP's reference
+            does; "srgb" converts them to sRGB by the profile in the file.
+        max_pixels: Largest height times width, checked before an image is decoded. A pixel of a format that
+            takes more memory or time than others counts as several: docs/security.md has the table.
+            Pillow's own limit, which is twice as high by default, applies as well.
+        max_bytes: Largest size of the encoded data, in bytes.
+        truncated: Treatment of a file whose end is missing: "raise" refuses it; "keep" uses the part that is
+            there, leaves the rest black or grey, and warns with the file's name.
+        formats: Names of the file formats that are read, as Pillow writes them. A format that a plugin has
+            registered with Pillow may be added, but not one that starts other programs.
+        urls: Policy for http(s) URLs, which are given as str; None refuses every URL.
 
     Raises:
-        ConfigurationError: an argument is out of its range.
+        ConfigurationError: An argument is out of its range.
 
     Example:
         >>> import numpy as np
@@ -102,7 +102,7 @@ class ImageLoader:
         clip_image_encoder.errors.ImageNotFoundError: missing.jpg: no such file
     """
 
-    # Fingerprints that are stored with vectors, and pickles, know the class by the name that it is imported by.
+    # Pickles, and fingerprints that are stored with vectors, contain the name that the class is imported by.
     __module__ = "clip_image_encoder.images"
 
     exact: bool = False
@@ -133,18 +133,18 @@ class ImageLoader:
         _require(self.urls is None or isinstance(self.urls, UrlPolicy), f"urls must be a UrlPolicy, not {self.urls!r}")
 
     def __call__(self, item: object, /, *, model_size: tuple[int, int] | None = None) -> Image.Image:
-        """Return the picture, as a new image in mode RGB that shares nothing with `item`.
+        """Return the image as a new one in mode RGB that shares no memory with `item`.
 
-        Safe to call from several threads, with the same item, too.
+        Several threads may call it at a time, also with the same item.
 
         Args:
-            item: an `ImageInput`; anything else is refused.
-            model_size: `(height, width)` that the picture will be resized to; None decodes in full.
+            item: Input to load, an `ImageInput`; anything else is refused.
+            model_size: `(height, width)` in pixels that the image will be resized to; None decodes it in full.
 
         Raises:
-            ConfigurationError: `model_size` is no size.
-            ImageError: the input is no picture, damaged, too large or not there; nothing else is
-                raised because of an input.
+            ConfigurationError: `model_size` is not a size.
+            ImageError: The input is not an image, or is damaged, too large or missing. An input causes no
+                other exception.
         """
         if model_size is not None:
             model_size = check_size(model_size, name="model_size")
@@ -157,12 +157,15 @@ class ImageLoader:
         return self._upright(Decoded(image=image), source)
 
     def read(self, item: object, /) -> EncodedImage | Image.Image | SupportsArray:
-        """Return the content of what holds an encoded picture, and PIL images and arrays as they are.
+        """Read the file behind an input, without decoding it; PIL images and arrays are returned as they are.
 
-        Nothing is decoded; what it returns may be called with instead of the item.
+        The loader takes the returned value in the place of the item.
+
+        Args:
+            item: Input to read, an `ImageInput`; anything else is refused.
 
         Raises:
-            ImageError: the input is of no kind that is read, or can't be read.
+            ImageError: The input is not of a kind that is read, or can't be read.
         """
         if isinstance(item, (EncodedImage, Image.Image)):
             return item
@@ -214,7 +217,7 @@ class ImageLoader:
 
     def _upright(self, decoded: Decoded, source: str) -> Image.Image:
         image = upright_rgb(decoded, background=self.background, colour_profile=self.colour_profile, source=source)
-        # An image of its own: neither of a file's class and format, nor with an orientation to be applied once more.
+        # A plain image without a file's class, format and metadata, so that no orientation is applied a second time.
         plain = image._new(image.im)
         plain.info.clear()
         return plain

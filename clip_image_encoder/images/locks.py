@@ -1,4 +1,4 @@
-"""Locks for objects of the caller's, each of which one thread may use at a time."""
+"""Locks for the caller's objects, of which each may be used by one thread at a time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["Locks", "lock_of"]
 
 
 class Locks:
-    """One lock for each object in use, found by its identity and dropped with its last user.
+    """One lock for each object in use, found by the object's identity and removed after its last use.
 
-    Nothing is attached to the object. It has no other's lock: a number of locks that objects share by their
-    addresses would keep some waiting for others, since objects of one size lie at every fourth or eighth address only.
+    Nothing is attached to the object, and no two objects share a lock. A fixed number of locks, chosen by address,
+    would make threads wait for unrelated objects: objects of one size lie at every fourth or eighth address only.
     """
 
     def __init__(self) -> None:
@@ -28,30 +28,30 @@ class Locks:
     @contextmanager
     def of(self, item: object) -> Iterator[None]:
         """Hold the lock of an object."""
-        key = id(item)  # of no other object while this one is in use
-        with self._entrance:
+        key = id(item)  # unique while the object is in use
+        with self._guard:
             lock = self._in_use.setdefault(key, _Lock())
             lock.users += 1
         try:
             with lock.held:
                 yield
         finally:
-            with self._entrance:
+            with self._guard:
                 lock.users -= 1
-                if lock.users == 0 and self._in_use.get(key) is lock:  # which is gone in a forked process
+                if lock.users == 0 and self._in_use.get(key) is lock:  # a fork has a new dict
                     del self._in_use[key]
 
     def _begin(self) -> None:
         # Reentrant, because the garbage collector may interrupt it with a finalizer that loads an image.
-        self._entrance = threading.RLock()
+        self._guard = threading.RLock()
         self._in_use: dict[int, _Lock] = {}
 
 
 class _Lock:
-    """The lock of one object, and how many threads hold it or wait for it."""
+    """The lock of one object, and the number of threads that hold it or wait for it."""
 
     def __init__(self) -> None:
-        # Reentrant, for a file object that itself loads an image when it is read.
+        # Reentrant, since reading a file object may load another image through the same object.
         self.held = threading.RLock()
         self.users = 0
 
@@ -62,7 +62,7 @@ _LOCKS = Locks()
 def lock_of(item: object) -> AbstractContextManager[None]:
     """Return the lock to hold while a file object is read or a PIL image is decoded.
 
-    The position of a file and the decoder of a lazily opened image are state that two threads
-    would spoil for each other when the same object stands in a list twice.
+    The position of a file and the decoder of an image that is not loaded yet are state: without a lock, two threads
+    would spoil it where a list contains the same object twice.
     """
     return _LOCKS.of(item)

@@ -1,4 +1,4 @@
-"""PIL images of the caller's: checked before anything of theirs is decoded."""
+"""PIL images that the caller passes: checks before they are decoded."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ __all__ = ["bytes_behind", "check_pil_image"]
 
 
 def check_pil_image(image: Image.Image, *, formats: Sequence[str], max_pixels: int) -> str:
-    """Return the description of a PIL image that may be decoded.
+    """Check that a PIL image may be decoded, and return its description for error messages.
+
+    Args:
+        image: Image that the caller has opened or made.
+        formats: Names of the file formats that are read, as Pillow writes them.
+        max_pixels: Largest allowed height times width.
 
     Raises:
-        ImageTooLargeError: it has more than `max_pixels`.
-        UnsupportedImageError: it has no pixel, is closed, or was opened from a file of another format.
+        ImageTooLargeError: The image has more than `max_pixels` pixels.
+        UnsupportedImageError: The image has no pixel, is closed, or was opened from a file of another format.
     """
     source = describe_pil(image)
-    # Image.open takes an EPS, too, and its load() would start Ghostscript.
+    # Image.open opens an EPS, too, whose load() would start Ghostscript.
     if isinstance(image, ImageFile.ImageFile) and image.format and not is_allowed(image.format, formats):
         raise UnsupportedImageError(
             f"opened from a file in the format {image.format}, which is not read; "
@@ -31,17 +36,21 @@ def check_pil_image(image: Image.Image, *, formats: Sequence[str], max_pixels: i
             source=source,
         )
     if _is_closed(image):
-        raise UnsupportedImageError("the PIL image is closed; pass it before that, or pass its file", source=source)
+        raise UnsupportedImageError("the PIL image is closed; pass it while it is open, or its file", source=source)
     check_pixels(image.width, image.height, max_pixels=max_pixels, source=source)
     return source
 
 
 def bytes_behind(image: Image.Image, *, max_bytes: int) -> bytes | None:
-    """Return the file of a PIL image that is not loaded yet and shows the first image in it, as bytes; else None.
+    """Return the file behind a PIL image; None if it is loaded, has no file, or shows a later frame.
+
+    Args:
+        image: Image that the caller has opened or made.
+        max_bytes: Largest allowed size of the file, in bytes.
 
     Raises:
-        ImageTooLargeError: the file has more than `max_bytes`.
-        ImageError: the file can't be read.
+        ImageTooLargeError: The file has more than `max_bytes` bytes.
+        ImageError: The file can't be read.
     """
     if not isinstance(image, ImageFile.ImageFile) or not _is_unread(image) or image.fp is None:
         return None
@@ -59,5 +68,5 @@ def _is_closed(image: Image.Image) -> bool:
         return image.fp is None or image.fp.closed
     try:
         return image.im is None
-    except ValueError:  # so Pillow answers for the pixels of an image that was closed
+    except ValueError:  # Pillow's answer for the pixels of a closed image
         return True

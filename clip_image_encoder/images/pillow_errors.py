@@ -1,4 +1,4 @@
-"""The one place where what Pillow raises becomes an ImageError."""
+"""Translation of Pillow's exceptions into `ImageError`; no other file does it."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ __all__ = ["pillow_errors"]
 
 @contextmanager
 def pillow_errors(*, source: str, what: str) -> Iterator[None]:
-    """Turn whatever Pillow raises in the block into an ImageError, with the original as its cause.
+    """Turn any exception of Pillow in the block into an ImageError, with the original as its cause.
 
-    What Pillow says is left to the cause: its messages quote bytes of the file.
+    The message does not repeat Pillow's, which quotes bytes of the file; the cause has it.
 
     Args:
-        source: the input in a few words.
-        what: what is decoded, such as `JPEG data`.
+        source: Short description of the input, for error messages.
+        what: Name of the data that is decoded, such as "JPEG data".
 
     Raises:
-        ImageTooLargeError: Pillow's own limit of pixels, or the machine's memory, is exceeded.
-        CorruptImageError: Pillow raised anything else.
+        ImageTooLargeError: The image exceeds Pillow's own limit of pixels, or the memory of the machine.
+        CorruptImageError: Pillow raised any other exception.
     """
     try:
         yield
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        # The warning arrives as an exception where the application's filters make it one.
+        # The warning is raised where the application's warning filters turn it into an exception.
         raise ImageTooLargeError(
             "more pixels than Pillow's own limit, PIL.Image.MAX_IMAGE_PIXELS, allows", source=source
         ) from error
     except MemoryError as error:
-        raise ImageTooLargeError("decoded, the picture does not fit into memory", source=source) from error
+        raise ImageTooLargeError("the decoded image does not fit into memory", source=source) from error
     except Exception as error:
-        # Decoders fail with a dozen kinds of exception, of which several are programming errors by
-        # name (TypeError, KeyError, ZeroDivisionError): for damaged data any of them is the answer.
+        # Damaged data makes decoders raise a dozen kinds of exceptions. Several are programming errors
+        # by name, such as TypeError, KeyError and ZeroDivisionError, so that none is left out.
         raise CorruptImageError(
             f"the {what} is damaged, cut short or of a kind that Pillow can't decode", source=source
         ) from error

@@ -1,4 +1,4 @@
-"""One image or several: told apart by type alone, never by a guess at what is inside."""
+"""One image or several: the type of the argument tells which, never its content."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["Inputs", "has_method", "inputs_of"]
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What a call was given, in any form, as inputs that follow each other.
+    """The images of one call, in one form for every way to pass them.
 
     Attributes:
-        images: The inputs, one by one; there may be no end to them.
-        is_single: Whether the call was given one image, and not an iterable with one in it.
+        images: Inputs in their order; a generator may be endless.
+        is_single: Whether the call was given one image, and not an iterable that holds one.
     """
 
     images: Iterable[object]
@@ -29,16 +29,19 @@ class Inputs:
 
     @property
     def total(self) -> int | None:
-        """Number of inputs; None where it is not known."""
+        """Number of inputs; None where the iterable has no length."""
         return len(self.images) if isinstance(self.images, Sized) else None
 
 
 def inputs_of(images: object) -> Inputs:
-    """Return the inputs of one image or several.
+    """Return the inputs of a call, which was given one image or an iterable of images.
+
+    Args:
+        images: One image of any kind that `ImageLoader` takes, or an iterable of them.
 
     Raises:
-        ConfigurationError: they have no order, they are one level deeper, such as in a table or in a batch
-            of a DataLoader, or it is neither an image nor an iterable.
+        ConfigurationError: The images have no order, lie one level deeper (in a table, or in a batch of a
+            DataLoader), or the argument is neither an image nor an iterable.
 
     Example:
         >>> inputs_of("cat.jpg").is_single, inputs_of(["cat.jpg"]).is_single
@@ -57,18 +60,18 @@ def inputs_of(images: object) -> Inputs:
         )
     if not isinstance(images, Iterable):
         raise ConfigurationError(f"images must be one image or an iterable of images, not {kind.__name__}")
-    # A DataLoader's batch: a list of all images and all labels.
+    # A DataLoader's batch is the list [images, labels], whose first item has the shape (n, channels, height, width).
     shape = getattr(images[0], "shape", None) if isinstance(images, (list, tuple)) and images else None
     if isinstance(shape, tuple) and len(shape) == 4:
-        raise ConfigurationError(f"the first of the list is {shape[0]} images {tuple(shape)}; pass them alone")
+        raise ConfigurationError(f"the list begins with an array of {shape[0]} images {tuple(shape)}; pass them alone")
     return Inputs(images=images, is_single=False)
 
 
 def _is_single_image(images: object) -> bool:
-    """Tell one image from many, by its type alone.
+    """Tell one image from several by its type.
 
-    One are paths and other str, bytes, file objects, PIL images, and arrays of up to 3 axes. Arrays
-    of paths, arrays of 4 axes, lists, generators and everything else are many, or nothing that can be encoded.
+    A str or another path, bytes, a file object, a PIL image, and an array of 0, 2 or 3 axes are one image; so is an
+    array of one axis that holds numbers, the bytes of a file. Every other value is an iterable of images, or an error.
     """
     if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)):
         return True
@@ -83,12 +86,11 @@ def _is_single_image(images: object) -> bool:
 
 
 def _holds_numbers(images: object) -> bool:
-    """Tell an array or tensor of numbers from an array of paths or of other objects."""
+    """Tell whether an array or tensor holds numbers, and not paths or other objects."""
     dtype = getattr(images, "dtype", None)
     return dtype is not None and getattr(dtype, "kind", "u") in "biufc"
 
 
 def has_method(item: object, name: str) -> bool:
-    """Tell whether an object, and not a class, can be asked for something by that name."""
-    # A class has the methods of its instances, but is none of them.
+    """Tell whether an object has a method of that name; a class has none, only its instances have."""
     return not isinstance(item, type) and callable(getattr(item, name, None))

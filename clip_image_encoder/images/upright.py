@@ -1,4 +1,4 @@
-"""A decoded image becomes upright RGB: depth, color, alpha, orientation, in this order."""
+"""Conversion of a decoded image to upright RGB: depth, color, alpha, orientation, in this order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["upright_rgb"]
 
 _DEEP = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 
-# Rows are turned into RGB a million pixels at a time: all at once would need five times the image's memory.
+# A million pixels are converted at a time: the whole image at once would need five times its memory.
 _PIXELS_AT_ONCE = 1 << 20
 
 _UPRIGHT = {
@@ -30,6 +30,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# Orientations that swap width and height, and those whose first row of pixels becomes the last row or column.
 _ON_ITS_SIDE = frozenset({5, 6, 7, 8})
 _FROM_THE_END = frozenset({3, 4, 6, 7})
 
@@ -37,16 +38,16 @@ _FROM_THE_END = frozenset({3, 4, 6, 7})
 def upright_rgb(
     decoded: Decoded, *, background: tuple[int, int, int], colour_profile: Literal["ignore", "srgb"], source: str
 ) -> Image.Image:
-    """Return the image upright, in mode RGB: the image itself where it is so already, else a new one.
+    """Return the image upright and in mode RGB; it is the same object if it is so already.
 
     Args:
-        decoded: from `decode`, `decode_opened` or `decode_pil`.
-        background: RGB color, 0..255, that shows through where the image is transparent.
-        colour_profile: "srgb" converts the colors by the embedded ICC profile.
-        source: the image in a few words.
+        decoded: Image to convert, as `decode`, `decode_opened` or `decode_pil` return it.
+        background: RGB color, three integers in 0..255, that shows through where the image is transparent.
+        colour_profile: Treatment of an embedded ICC profile: "srgb" converts the colors by it, "ignore" does not.
+        source: Short description of the image, for error messages.
 
     Raises:
-        ImageError: the values are not those of an image.
+        ImageError: The values are not in a range that images have, or the ICC profile is damaged.
     """
     image = decoded.image
     with pillow_errors(source=source, what=f"{image.format or 'image'} data"):
@@ -61,7 +62,7 @@ def upright_rgb(
 
 
 def _by_strips(image: Image.Image, to_rgb: Callable[[Image.Image, int], Image.Image], orientation: int) -> Image.Image:
-    """Return an image whose strips are made by `to_rgb(strip, top)` and laid out upright."""
+    """Return an upright image, converted by `to_rgb(strip, top)` in strips of at most a million pixels."""
     width, height = image.size
     method = _UPRIGHT.get(orientation)
     on_its_side, from_the_end = orientation in _ON_ITS_SIDE, orientation in _FROM_THE_END
@@ -83,7 +84,7 @@ def _by_strips(image: Image.Image, to_rgb: Callable[[Image.Image, int], Image.Im
 def _to_rgb(
     decoded: Decoded, image: Image.Image, *, background: tuple[int, int, int], profile: bytes | None, source: str
 ) -> Callable[[Image.Image, int], Image.Image]:
-    """Return what makes RGB of a strip of the image, given the strip and its first row."""
+    """Return a function that makes RGB of a strip of the image, given the strip and the number of its first row."""
     white = _white(decoded, source=source)
     convert: Callable[[Image.Image], Image.Image] | None = None
 
@@ -95,7 +96,7 @@ def _to_rgb(
         if decoded.mask is not None:
             alpha = decoded.mask.crop((0, top, strip.width, top + strip.height))
         if profile:
-            # Made once, for the mode that all strips have.
+            # Made once: all strips have the same mode.
             if convert is None:
                 convert = profile_to_srgb(profile, colour.mode, whole=image, source=source)
             rgb = convert(colour)
@@ -107,7 +108,7 @@ def _to_rgb(
 
 
 def _white(decoded: Decoded, *, source: str) -> float:
-    """Return the value of white in a deep image."""
+    """Return the value of white in an image of more than 8 bits."""
     image = decoded.image
     if decoded.white is not None:
         return decoded.white
@@ -135,14 +136,14 @@ def _colour_and_alpha(
         pixels = eight_bits(np.asarray(strip), white=white, source=source)
         return Image.fromarray(~pixels if decoded.white_is_zero else pixels), alpha
     if "transparency" in strip.info:
-        # It is in `alpha` now, or means nothing in this mode; Pillow would carry it along, and may fail.
+        # `alpha` has it now, or it means nothing in this mode; with it, Pillow may fail to convert the strip.
         strip = strip.copy()
         del strip.info["transparency"]
     return strip.convert("L") if strip.mode == "1" else strip, alpha
 
 
 def _on_opaque_palette(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """Return an image with a transparent palette, with the palette's colors as they look on the background."""
+    """Return a palette image with transparent colors replaced by what they look like on the background."""
     entries = image.crop((0, 0, 1, 1)).resize((256, 1))
     entries.frombytes(bytes(range(256)))
     colours = _over(background, entries.convert("RGBA"))
@@ -185,15 +186,14 @@ def _signed_extrema(image: Image.Image) -> tuple[int, int]:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation that is still to be applied; 1 is upright.
+    """Return the EXIF orientation that is still to be applied, 1..8; 1 is upright (Exif 2.32, tag 0x0112).
 
-    Of a TIFF there is none left: Pillow turns its pixels while it loads them. The other formats
-    keep it, AVIF too, whose own rotation Pillow hands on as EXIF.
+    A TIFF has none left, since Pillow turns its pixels while it loads them. Images of other formats keep it; so do
+    those of AVIF, whose own rotation Pillow stores as EXIF.
     """
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # noqa: BLE001
-        # A camera's or an editor's broken EXIF does not make the photo wrong; and every viewer
-        # shows such a photo the way its pixels lie.
+        # Viewers show a photo with broken EXIF without turning it.
         return 1
     return orientation if isinstance(orientation, int) else 1

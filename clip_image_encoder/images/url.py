@@ -1,4 +1,4 @@
-"""http(s) URLs: from the first to where its redirects lead, in time."""
+"""Fetching of an http(s) URL, with its redirects, within the time of the policy."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ __all__ = ["read_url"]
 
 
 def read_url(url: str, *, policy: UrlPolicy, max_bytes: int) -> tuple[bytes, str]:
-    """Return what a URL leads to and its description.
+    """Fetch a URL, and return the body of the response and a description of the URL.
 
     Args:
-        url: http:// or https://, without user and password.
-        policy: what may be asked, and how long it may take.
-        max_bytes: of the body, at most; it is not read further.
+        url: URL that begins with http:// or https://, without user and password.
+        policy: Hosts that may be contacted, and how long to wait for them.
+        max_bytes: Largest allowed size of the body, in bytes; it is not read further.
 
     Raises:
-        ImageFetchError: the URL or a redirect is refused, or its server did not deliver.
-        ImageTooLargeError: there are more than `max_bytes`.
-        MissingExtraError: the policy comes from another process, and this one has no HTTP client.
+        ImageFetchError: The URL or a redirect is refused, or a server did not deliver.
+        ImageTooLargeError: The body has more than `max_bytes` bytes.
+        MissingExtraError: The HTTP client is not installed, though it was where the policy was pickled.
     """
     check_http_client()
     from clip_image_encoder.images.download import fetch
@@ -43,7 +43,7 @@ def read_url(url: str, *, policy: UrlPolicy, max_bytes: int) -> tuple[bytes, str
     except ImageError as error:
         if error.source == source:
             raise
-        # The first URL is the one that its sender knows.
+        # The error names the first URL, which is the one that the caller knows.
         reason = f"it redirects to {error.source}: {error.reason}"
         raise type(error)(reason, source=source) from error.__cause__
     raise ImageFetchError(f"more than max_redirects={policy.max_redirects} redirects", source=source)
@@ -52,10 +52,10 @@ def read_url(url: str, *, policy: UrlPolicy, max_bytes: int) -> tuple[bytes, str
 def _follow(target: Target, moved: Moved) -> Target:
     try:
         location = urljoin(target.url, moved.location.decode())
-    except ValueError:  # which quotes the location
+    except ValueError:  # its message quotes the location, which may hold a secret
         location = ""
     if not moved.location or not location:
-        raise ImageFetchError("its server redirects to nowhere", source=target.source)
+        raise ImageFetchError("its server redirects without a valid location", source=target.source)
     there = Target.of(location)
     if target.scheme == "https" and there.scheme == "http":
         raise ImageFetchError("a redirect from https to http is not followed", source=there.source)

@@ -1,4 +1,4 @@
-"""http(s) URLs: what may be fetched, and a URL taken apart, once and strictly."""
+"""The http(s) URLs that may be fetched, and strict parsing of a URL into its parts."""
 
 from __future__ import annotations
 
@@ -24,27 +24,28 @@ _HOST_AND_PORT = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class UrlPolicy:
-    """What a loader may fetch from the network, and how long it may take.
+    """Says what an `ImageLoader` may fetch from the network, and how long that may take.
 
-    Only hosts on the public internet are asked: every address of a name is checked, at every redirect
-    anew, and the connection goes to an address that was checked. Proxies in the environment are ignored.
-    TLS certificates are verified; the environment variables SSL_CERT_FILE and SSL_CERT_DIR hold.
+    Only hosts on the public internet are contacted: every address of a host name is checked, again at each
+    redirect, and the connection goes to a checked address. Proxies in the environment are ignored. TLS
+    certificates are verified; the environment variables SSL_CERT_FILE and SSL_CERT_DIR are respected.
 
     Args:
-        private_hosts: hosts whose addresses are not checked, as they stand in a URL, without a port:
-            `("pictures.intranet", "10.0.0.5", "::1")`.
-        connect_timeout: seconds to find and reach a host, and again to agree on TLS; for each redirect.
-        read_timeout: seconds in which some data must arrive.
-        total_timeout: seconds until the picture must be here, redirects included.
-        max_redirects: of one URL, at most. None leads from https to http.
+        private_hosts: Hosts whose addresses are not checked, written as in a URL, without a port:
+            `("images.intranet", "10.0.0.5", "::1")`.
+        connect_timeout: Seconds to resolve and connect to a host, and the same again for TLS; they are counted
+            for each redirect.
+        read_timeout: Seconds to wait for the next data of a response.
+        total_timeout: Seconds for a whole image, with all redirects.
+        max_redirects: Largest number of redirects of one URL. A redirect from https to http is never followed.
 
     Raises:
-        ConfigurationError: an argument is out of its range.
-        MissingExtraError: the HTTP client is not installed.
+        ConfigurationError: An argument is out of its range.
+        MissingExtraError: The HTTP client is not installed.
 
     Example:
         >>> from clip_image_encoder import ImageLoader, UrlPolicy
-        >>> loader = ImageLoader(urls=UrlPolicy(private_hosts=("pictures.intranet",), total_timeout=20.0))
+        >>> loader = ImageLoader(urls=UrlPolicy(private_hosts=("images.intranet",), total_timeout=20.0))
         >>> loader("http://10.0.0.5/")
         Traceback (most recent call last):
             ...
@@ -71,15 +72,15 @@ class UrlPolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A URL that may be asked for, in parts that are not parsed a second time.
+    """A URL that may be fetched, and its parts, which nothing parses a second time.
 
     Attributes:
-        url: as it was written.
-        source: `url` for errors, without secrets.
+        url: The URL as it was written.
+        source: The URL for error messages, without parts that may be secret.
         scheme: "http" or "https".
-        host: in its canonical spelling.
-        port: 1..65535.
-        resource: path and query, in ASCII.
+        host: Canonical spelling of the host, as `canonical_host` returns it.
+        port: Number of the port, 1..65535.
+        resource: Path and query, percent-encoded ASCII.
     """
 
     url: str
@@ -91,10 +92,10 @@ class Target:
 
     @classmethod
     def of(cls, url: str) -> Target:
-        """Take a URL apart, strictly: whatever two programs could read in two ways is refused.
+        """Parse a URL strictly: spellings that two programs could read in two ways are refused.
 
         Raises:
-            ImageFetchError: it may not be asked for.
+            ImageFetchError: The URL may not be fetched.
         """
         source = describe_url(url) if url[:8].lower().startswith(("http://", "https://")) else "URL"
         if source == "URL":
@@ -125,7 +126,7 @@ class Target:
 
     @property
     def authority(self) -> str:
-        """Host and port as the Host header wants them."""
+        """Value of the Host header: the host, and the port unless it is the default one."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -134,7 +135,7 @@ def check_http_client() -> None:
     """Check that the HTTP client is installed, without loading it.
 
     Raises:
-        MissingExtraError: it is not.
+        MissingExtraError: The client, httpcore2, is not installed.
     """
     if find_spec("httpcore2") is None:
         raise MissingExtraError("URLs need httpcore2: python -m pip install 'clip-image-encoder[urls]'")

@@ -1,4 +1,4 @@
-"""From a backend's features to one vector a picture, one file a way of doing it."""
+"""Poolings: a backend's features become one vector for each image; each way to do so has one file."""
 
 from clip_image_encoder.pooling.class_token import ClassTokenPooling
 from clip_image_encoder.pooling.mean_patches import MeanPatchesPooling

@@ -12,9 +12,9 @@ __all__ = ["ClassTokenPooling"]
 
 @dataclass(frozen=True, kw_only=True)
 class ClassTokenPooling:
-    """Takes the class token, after the final layer norm and the projection.
+    """Takes the class token as the vector, after the final layer norm and the projection.
 
-    A model without a class token, such as SigLIP or SigLIP 2, is refused when the encoder is made.
+    An encoder of a model without a class token, such as SigLIP or SigLIP 2, can't be made with it.
 
     Example:
         >>> import numpy as np
@@ -24,11 +24,11 @@ class ClassTokenPooling:
 
     @property
     def reads(self) -> Literal["prefix"]:
-        """Asks for the tokens before the patches, of which the class token is the first."""
+        """Output of the backend that it needs: the tokens before the patches, of which the class token is the first."""
         return "prefix"
 
     def __call__(self, features: Tokens, /) -> Vectors:
-        """Return the class token of each image, `(n, d)`.
+        """Return the class token of each image, `(n, d)` float32.
 
         Args:
             features: Class token and register tokens, `(n, prefix_tokens, d)` float32; they are not changed.

@@ -14,9 +14,9 @@ __all__ = ["MeanPatchesPooling"]
 
 @dataclass(frozen=True, kw_only=True)
 class MeanPatchesPooling:
-    """Averages the patch tokens, without class and register tokens.
+    """Takes the mean of the patch tokens as the vector, without class and register tokens.
 
-    Patches say more about texture and layout than the class token, which helps to find duplicates
+    Patch tokens tell more about texture and layout than the class token, which helps to find duplicates
     and similar images. The mean is taken after the projection, in the space of the vectors.
 
     Example:
@@ -27,11 +27,11 @@ class MeanPatchesPooling:
 
     @property
     def reads(self) -> Literal["patches"]:
-        """Asks for the patch tokens alone."""
+        """Output of the backend that it needs: the patch tokens alone."""
         return "patches"
 
     def __call__(self, features: Tokens, /) -> Vectors:
-        """Return the mean patch of each image, `(n, d)` float32.
+        """Return the mean of the patch tokens of each image, `(n, d)` float32.
 
         Args:
             features: Patch tokens, `(n, patches, d)` float32; they are not changed.

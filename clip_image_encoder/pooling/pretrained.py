@@ -12,10 +12,10 @@ __all__ = ["PretrainedPooling"]
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedPooling:
-    """Keeps what the checkpoint's own pooling gives; the default.
+    """Takes the vector of the checkpoint's own pooling; it is the default.
 
-    That is the projected class token for CLIP, the attention head for SigLIP and SigLIP2, and the
-    class token for DINOv2 and ViT. Only this one lands where text vectors of the checkpoint live.
+    That pooling is the projected class token in CLIP, the attention head in SigLIP and SigLIP2, and the class
+    token in DINOv2 and ViT. Only with it are the vectors of images comparable with those of texts.
 
     Example:
         >>> import numpy as np
@@ -25,9 +25,13 @@ class PretrainedPooling:
 
     @property
     def reads(self) -> Literal["pooled"]:
-        """Asks the backend for its pooled output."""
+        """Output of the backend that it needs: the pooled one."""
         return "pooled"
 
     def __call__(self, features: Vectors, /) -> Vectors:
-        """Return `features`, `(n, d)` float32, as they are."""
+        """Return the vectors as they are.
+
+        Args:
+            features: Pooled output of the backend, one vector for each image, `(n, d)` float32.
+        """
         return features

@@ -1,4 +1,4 @@
-"""From an upright RGB image to pixels at the model's size, one file a way of doing it."""
+"""Preprocessing: an upright RGB image becomes pixels at the model's size; each way to do so has one file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A resized image, of which a box is kept."""
+"""Resizing of an image, of which only a box is kept, at a cost that its aspect ratio does not change."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from clip_image_encoder.preprocess._quick_resize import can_resize_quickly, resi
 
 __all__ = ["pixels_of_box"]
 
-# Past this aspect ratio the resized image would be mostly thrown away by the crop, and cost memory without bound, so
-# that only the part which the crop keeps is resized.
+# Aspect ratio beyond which only the part that the crop keeps is resized: the whole resized image would need memory
+# without bound, and most of it would be cut off.
 _THIN = 16
 
-# Pixels of an image's resized form that a filter of Pillow reaches beyond the box, at most.
+# Pixels of the resized image that a filter of Pillow reaches beyond the box, at most; Lanczos, the widest, reaches 3.
 _REACH = 4
 
 
@@ -29,15 +29,15 @@ def pixels_of_box(
 ) -> NDArray[np.uint8]:
     """Return the pixels `(height, width, 3)` of a box of what an image becomes when it is resized.
 
-    Exact ones are those of Pillow, that resizes first. Of an image whose long side is more than 16 times its short
-    side they differ by rounding: single values by 1, rarely by 2. Others differ by 1.
+    Exact pixels equal those of Pillow's `resize` and then `crop`. Where the long side of an image is more than 16 times
+    as long as the short side, single values differ by 1, rarely by 2. Pixels that are not exact differ by 1 at most.
 
     Args:
-        image: An RGB image.
-        resized: `(width, height)` that the whole image is resized to.
-        corner: `(left, top)` of the box in the resized image; what lies outside of it is black.
-        size: `(width, height)` of the box.
-        resample: Pillow's filter.
+        image: RGB image; it is not changed.
+        resized: `(width, height)` in pixels that the whole image is resized to.
+        corner: `(left, top)` of the box in the resized image; parts of the box outside of the image are black.
+        size: `(width, height)` of the box in pixels.
+        resample: Filter of Pillow that resizes the image.
         exact: Whether Pillow itself resizes the image.
     """
     (left, top), (width, height) = corner, size
@@ -64,13 +64,19 @@ def _crop_resized(
         return whole.crop((left, top, left + width, top + height))
     across, down = image.width / resized[0], image.height / resized[1]
     box = (left * across, top * down, (left + width) * across, (top + height) * down)
-    # Pillow's filters reach past the box, but not past the image it is given, so that first the part they can reach
-    # is cut out: the passes over it then cost no more than what is kept.
+    # Two boxes in the coordinates of the image, which is very wide here:
     #
-    #     +-------------- image --------------+
-    #     |      +------- outer -------+      |
-    #     |      |   +--- inner ---+   |      |
-    #     |      |   |             |   |      |
+    #     +--------------------- image ---------------------+
+    #     |          +---------- outer ----------+          |
+    #     |   left   | read  |  inner   |  read  |   left   |
+    #     |   out    | by the|  = box,  |  by the|   out    |
+    #     |          | filter|   kept   |  filter|          |
+    #     |          +---------------------------+          |
+    #     +-------------------------------------------------+
+    #
+    # `resize(box=inner)` also reads the pixels beside the box that the filter reaches (Pillow's pull request 2254).
+    # `outer`, in whole pixels, is cut out first, so that both passes cost no more than what is kept; `inner`, in
+    # fractions of pixels, is counted from the corner of `outer`.
     outer = (
         max(0, int(box[0] - _REACH * max(1, across))),
         max(0, int(box[1] - _REACH * max(1, down))),

@@ -1,4 +1,4 @@
-"""The preprocessing of a model that runs through its own class of transformers: that of its own image processor."""
+"""Preprocessing by an image processor of transformers, for models whose steps this package does not know."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from clip_image_encoder.preprocess._processor_file import CLASS_ENDING, named_cl
 __all__ = ["OwnProcessor"]
 
 _TRIED = ((96, 64), (64, 96), (160, 32), (32, 32))
-"""Width and height of the images that tell whether all pixels are of one size."""
+"""Width and height of test images, which tell whether the processor returns pixels of one size."""
 _THINNEST = 500
-"""Aspect ratio up to which images are taken: one that is resized by its short side costs memory in proportion."""
+"""Largest aspect ratio of an image: memory grows with it where a processor scales by the short side."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnProcessor:
-    """Prepares an RGB image with an image processor of transformers, the one that runs with Pillow.
+    """Prepares an RGB image with an image processor of transformers, in its version for Pillow.
 
-    The pixels are normalized already, so that a backend takes them as they are.
+    The returned pixels are normalized already, so that the backend does not normalize them.
 
     Args:
         kind: Name of the processor's class, such as "ConvNextImageProcessor".
-        settings: What the processor's file says, as JSON with sorted keys.
+        settings: Content of the processor's file, as JSON with sorted keys.
 
     Raises:
-        ConfigurationError: transformers has no such class, or its pixels are not of one size for all images.
+        ConfigurationError: transformers has no such class, or the class returns pixels of several sizes.
         ImportError: The class needs a package that is not installed.
     """
 
@@ -48,14 +48,17 @@ class OwnProcessor:
         shapes = {self._processed(new("RGB", size)).shape for size in _TRIED}
         if len(shapes) > 1 or any(len(shape) != 3 or shape[0] != 3 for shape in shapes):
             made = ", ".join(map(str, sorted(shapes)))
-            raise _refusal(f"{self.kind} makes pixels of the shapes {made} of images, not of one (3, height, width)")
+            raise _refusal(f"{self.kind} makes pixels of the shapes {made}, not of one shape (3, height, width)")
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> OwnProcessor:
-        """Build it from a checkpoint's `preprocessor_config.json`, whose `image_processor_type` is a class's name.
+        """Make the preprocess that a checkpoint's `preprocessor_config.json` describes.
+
+        Args:
+            config: Parsed file, in which `image_processor_type` names the class.
 
         Raises:
-            ConfigurationError: The file needs code of its own, names no class, or makes no sense to it.
+            ConfigurationError: The file needs code of its own or names no class, or the class can't use it.
             MissingExtraError: The class needs a package that is not installed, such as torchvision.
         """
         if config.get("auto_map"):
@@ -71,20 +74,20 @@ class OwnProcessor:
             raise MissingExtraError(
                 f"preprocessor_config.json: {kind} needs {package}: python -m pip install {package}"
             ) from error
-        except Exception as error:  # whatever a processor raises on a file, or on an image alone
+        except Exception as error:  # a processor may raise any exception on a file or on an image
             raise _refusal(f"{kind} makes no pixels of an image: {first_line(error)}") from error
 
     @property
     def pixel_format(self) -> PixelFormat:
-        """Size of the pixels that it returns; they are normalized already."""
+        """Size of the returned pixels, with the mean 0 and std 1 of pixels that are normalized already."""
         height, width = self._size
         return PixelFormat(size=(height, width), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
     def __call__(self, image: Image, /) -> NDArray[np.float32]:
-        """Return the image's pixels, `(3, height, width)` float32.
+        """Return the pixels of an image, `(3, height, width)` float32, normalized.
 
         Args:
-            image: An upright RGB image; it is not changed.
+            image: Upright RGB image; it is not changed.
 
         Raises:
             UnsupportedImageError: One side of the image is more than 500 times as long as the other.
@@ -109,14 +112,14 @@ class OwnProcessor:
     def _processor(self) -> Any:
         import transformers
 
-        # transformers 5 has two of each, of which this one needs no torchvision; transformers 4 has it without "Pil".
+        # transformers 5 has two classes: the one with "Pil" needs no torchvision. transformers 4 has it without "Pil".
         found: Any = getattr(transformers, f"{self.kind}Pil", None) or getattr(transformers, self.kind, None)
         if found is None or not hasattr(found, "from_dict"):
             raise _refusal(f"transformers has no image processor {reprlib.repr(self.kind)}")
         return found.from_dict(json.loads(self.settings))
 
     def _processed(self, image: Image) -> NDArray[np.float32]:
-        # Or else transformers 4 takes an image that is three pixels high for one whose channels come first.
+        # Without input_data_format, transformers 4 takes an image of three rows for one with the channels first.
         processed = self._processor(images=image, return_tensors="np", input_data_format="channels_last")[
             "pixel_values"
         ]

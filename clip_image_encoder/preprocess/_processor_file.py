@@ -1,17 +1,17 @@
-"""What the file of an image processor asks for, as the fields of a `ClipPreprocess`.
+"""Parsing of an image processor's file, `preprocessor_config.json`, into the fields of a `ClipPreprocess`.
 
-A key of `preprocessor_config.json` is one of four things:
+A key of the file is one of four kinds:
 
-- It says how images are resized, cropped, scaled and normalized, and is read.
-- It is a step that resizing, a centre crop, mean and std can't do: any other `do_...`, and those of `_OTHER_STEPS`.
-  Where it is switched on, the file is refused.
-- It is a step that changes no pixel of an RGB image, one of `_HARMLESS_STEPS`, and is ignored.
-- It is anything else, such as `return_tensors` or a note of the file's author, and is ignored. transformers ignores
-  a key that its class does not know; to refuse it would be to refuse sound files.
+- It tells how images are resized, cropped, scaled and normalized. It is read.
+- It is a step that resizing, a center crop, mean and std can't express: any other `do_...`, and the keys in
+  `_OTHER_STEPS`. The file is refused if the step is switched on.
+- It is a step that changes no pixel of an RGB image, one of `_HARMLESS_STEPS`. It is ignored.
+- It is anything else, such as `return_tensors` or a note of the file's author. It is ignored, as transformers ignores
+  a key that its class does not know.
 
-A key that is null counts as left out, a key that is left out is what the class does by default, and a step that is
-switched off is no step. A class that is not in `_DEFAULTS` is refused even where its file says everything: some take
-their steps in another order (Perceiver), or to other sizes (LeViT), which no key says.
+A key with the value null counts as missing, and a missing key has the default of the class. A class that is not in
+`_DEFAULTS` is refused even if its file has every key: some classes have another order of steps (Perceiver), or compute
+other sizes (LeViT), which no key tells.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from clip_image_encoder.errors import ConfigurationError
 __all__ = ["CLASS_ENDING", "CLIP_MEAN", "CLIP_STD", "is_known", "named_class", "read_processor_file"]
 
 CLASS_ENDING = re.compile(r"(ImageProcessor|FeatureExtractor)(Fast|Pil)?$")
-"""What the names of transformers' image processors end with; a class goes by several names that differ in it."""
+"""Ending of the name of an image processor in transformers; one class has several names that differ in the ending."""
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -58,19 +58,19 @@ _HALVES = {"image_mean": (0.5, 0.5, 0.5), "image_std": (0.5, 0.5, 0.5)}
 _IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
 _CLIP = {
     "size": 224,
-    "default_to_square": False,  # what one number as `size` means
+    "default_to_square": False,  # one number as `size` is the short side; True: both sides
     "do_center_crop": True,
     "crop_size": 224,
     "resample": Resampling.BICUBIC,
     **_CLIP_STATISTICS,
 }
-# What the classes of transformers do where their files say nothing, by name without ImageProcessor.
+# Defaults of transformers' classes for keys that are missing, by the name without ImageProcessor.
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "Bit": _CLIP,
     "Blip": {"size": 384, "default_to_square": True, "resample": Resampling.BICUBIC, **_CLIP_STATISTICS},
     "CLIP": _CLIP,
     "ChineseCLIP": _CLIP,
-    # transformers resizes floats with torchvision here, so that its pixels differ from these by rounding.
+    # transformers resizes floats with torchvision here, so that pixels differ by rounding.
     "DINOv3ViT": {"size": 224, "default_to_square": True, "resample": Resampling.BILINEAR, **_IMAGENET},
     "DeiT": {
         "size": 256,
@@ -107,14 +107,14 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 
 
 def read_processor_file(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a `ClipPreprocess` that does what a processor's file says.
+    """Return the fields of the `ClipPreprocess` that a processor's file describes.
 
     Args:
-        config: The parsed file.
+        config: Parsed `preprocessor_config.json`.
 
     Raises:
-        ConfigurationError: The file asks for a step that is not known, or says too little.
-        TypeError: A value is no number where one belongs.
+        ConfigurationError: The file asks for an unknown step, or lacks a key that is needed.
+        TypeError: A value is not a number where a number is needed.
         ValueError: A value is out of its range.
         ArithmeticError: The rescale factor is 0, or a number is too large.
     """
@@ -131,7 +131,7 @@ def read_processor_file(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_known(config: Mapping[str, Any]) -> bool:
-    """Tell whether a processor's file is of a class whose steps are known; one that names no class is read as CLIP's.
+    """Tell whether the steps of a file's class are known; a file that names no class is read as one of CLIP.
 
     Example:
         >>> from clip_image_encoder.preprocess._processor_file import is_known
@@ -142,7 +142,7 @@ def is_known(config: Mapping[str, Any]) -> bool:
 
 
 def named_class(config: Mapping[str, Any]) -> object:
-    """Return the class that a processor's file names, as it stands there; old files call it a feature extractor."""
+    """Return the name of the class as a processor's file contains it; old files call it a feature extractor."""
     return config.get("image_processor_type") or config.get("feature_extractor_type")
 
 
@@ -151,7 +151,7 @@ def _kind(config: Mapping[str, Any]) -> str:
 
 
 def _values(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the file says, and what its class does where the file says nothing."""
+    """Return the values in the file, and the defaults of its class for the missing keys."""
     said = {key: value for key, value in config.items() if value is not None}
     name = named_class(said)
     kind = _kind(said)
@@ -175,14 +175,14 @@ def _needed(values: Mapping[str, Any], key: str) -> Any:
 def _resize(values: Mapping[str, Any]) -> int | tuple[int, int]:
     patches = values.get("max_num_patches")
     if patches or "size" not in values:
-        # SigLIP 2 at any aspect ratio: its square grid is what fits one batch. transformers writes no `size` here;
-        # one that was added by hand asks for pixels of that size.
+        # SigLIP 2 "NaFlex": a square grid of patches gives all images one size. transformers writes no `size` here;
+        # a `size` that was added by hand is the size of the pixels.
         side = int(int(patches or 256) ** 0.5) * int(values["patch_size"])
         return side, side
     size = values["size"]
     if isinstance(size, Mapping) and _said(size) == {"shortest_edge"}:
         return int(size["shortest_edge"])
-    # Before 2022 the processors wrote one number: the short side for some classes, both sides for others.
+    # Before 2022 the processors wrote one number: the short side in some classes, both sides in others.
     if isinstance(size, int) and not values["default_to_square"]:
         return size
     return _height_width(size, "size")
@@ -210,14 +210,14 @@ def _resample(value: Any) -> Resampling:
 
 
 def _statistics(values: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the mean and std of pixels in 0..1 that scale and normalize them in one step."""
+    """Return the mean and std that both rescale and normalize pixels in 0..1."""
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     if values.get("do_normalize", True):
         mean, std = _triple(values, "image_mean"), _triple(values, "image_std")
         _check_early_key(values, "mean", mean)
         _check_early_key(values, "std", std)
-    if values.get("include_top"):  # EfficientNet divides once more
+    if values.get("include_top"):  # EfficientNet divides by std a second time
         std = tuple(a * b for a, b in zip(std, _triple(values, "image_std"), strict=True))
     scale, offset = 255.0, 0
     if values.get("do_rescale", True):
@@ -230,7 +230,7 @@ def _statistics(values: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[flo
 
 
 def _check_early_key(values: Mapping[str, Any], key: str, used: tuple[float, ...]) -> None:
-    """Refuse a name that SigLIP's first files have, and transformers ignores, where it matters."""
+    """Refuse the keys `mean` and `std` of SigLIP's first files if they differ from those that transformers uses."""
     if key in values and _triple(values, key) != used:
         raise _refusal(
             f"transformers ignores {key}={values[key]!r} and takes {used}",

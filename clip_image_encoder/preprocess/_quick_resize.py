@@ -1,8 +1,9 @@
-"""Pillow's resize as products of small matrices: quicker, within 1 of its 255 steps, the same on every machine.
+"""Pillow's resize as products of small matrices: faster, equal to it within 1 of 255, and the same on every machine.
 
-Rows of pixels, and then columns, are multiplied by the filter's weights, and rounded to 8 bits after each of the two,
-as Pillow does. Weights are multiples of 2**-15, and no sum of pixels times weights reaches 2**9: float32 holds them all
-exactly, so that it does not matter which processor and which library adds them up in which order.
+Rows of pixels, and then columns, are multiplied by the weights of the filter, and rounded to 8 bits after each of the
+two passes, as Pillow does (`src/libImaging/Resample.c`). Weights are multiples of 2**-15, and no sum of pixels times
+weights reaches 2**9. float32 represents all such sums exactly, so that the result does not depend on the processor, on
+the library, or on the order in which they add.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ __all__ = ["can_resize_quickly", "resize_quickly"]
 
 _ONE = 2.0**15
 
-# Values that share a matrix: with fewer the calls cost more than the products, with more most of the weights are 0.
+# Values that share a matrix. With fewer the calls cost more than the products; with more, most weights are 0.
 _TOGETHER = 8
 
-# Multiplications in a product: for more, OpenBLAS, which numpy brings, would start threads beside the loading ones.
+# Multiplications in one product. For more, numpy's OpenBLAS would start threads beside those that load images.
 _AT_ONCE = 2**18
 
-# Pixels of an image that are unpacked at a time. With fewer, each call of numpy and Pillow waits for Python's lock more
-# often than it has to; more would leave a processor's cache.
+# Pixels of an image that are unpacked at a time. Fewer would mean more calls that wait for Python's lock; more would
+# not fit into a processor's cache.
 _UNPACKED = 2**18
 
-# How far images are scaled down, at least and at most. Where less, Pillow takes little time, and its weights are so
-# large that a step in the first pass may become two in the second; where more, the matrices would be large.
+# Smallest and largest factor by which images are scaled down here. Below it, Pillow takes little time, and its weights
+# are so large that a difference of 1 after the first pass may become 2 in the second. Above it, matrices are large.
 _SCALES = 2, 64
 
 
@@ -50,24 +51,24 @@ _FILTERS: dict[Resampling, tuple[_Kernel, float]] = {
     Resampling.BILINEAR: (_triangle, 1.0),
     Resampling.BICUBIC: (_cubic, 2.0),
 }
-"""How Pillow weighs pixels by their distance, and the distance from which on it leaves them out."""
+"""Weight of a pixel by its distance, and the distance from which on it is 0, for the filters of Pillow."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Bands:
-    """The weights of one axis: a matrix for each few neighbouring values, of the few inputs that they are made of.
+    """The weights of one axis, cut into small matrices: each makes up to 8 neighboring values of a few inputs.
 
         inputs  . . . . . . . . . . . . .      Matrices begin at equal distances, so that one call multiplies by all of
-                [matrix 0 ] . . . . . . .      them. Of 8 columns each the last may be empty, and are not kept.
-                . . . [matrix 1 ] . . . .
+                [matrix 0 ] . . . . . . .      them. Each has 8 columns, of which the last may be empty; those are not
+                . . . [matrix 1 ] . . . .      kept.
                 . . . . . . [matrix 2 ] .
 
     Attributes:
-        first: Place of the first input; it may lie before the image, and its weights are 0 then.
-        length: Number of inputs, of which the last may lie behind the image.
-        apart: Number of inputs from the start of one matrix to that of the next.
-        matrices: `(matrices, inputs, 8)`.
-        kept: Which of all columns are values, in their order.
+        first: Index of the first input; it may lie before the image, and its weights are 0 then.
+        length: Number of inputs, of which the last may lie after the end of the image.
+        apart: Number of inputs from the start of one matrix to the start of the next.
+        matrices: Weights, `(matrices, inputs, 8)` float32.
+        kept: Indices of the columns that hold values, in their order, counted through all matrices.
     """
 
     first: int
@@ -78,12 +79,12 @@ class _Bands:
 
     @property
     def columns(self) -> int:
-        """Number of columns of all matrices."""
+        """Number of columns of all matrices, empty ones included."""
         return len(self.matrices) * _TOGETHER
 
 
 def can_resize_quickly(image: Image.Image, resized: tuple[int, int], resample: Resampling) -> bool:
-    """Tell whether `resize_quickly` takes an image: an RGB one, 2 to 64 times as large each way, and its filters."""
+    """Tell whether `resize_quickly` takes an image: RGB, 2 to 64 times as wide and as high, and with a known filter."""
     least, most = _SCALES
     scales = image.width / resized[0], image.height / resized[1]
     return image.mode == "RGB" and resample in _FILTERS and least <= min(scales) and max(scales) <= most
@@ -95,14 +96,14 @@ def resize_quickly(
     """Return the pixels `(height, width, 3)` of a box of what an image becomes when it is resized.
 
     Args:
-        image: One that `can_resize_quickly`.
-        resized: `(width, height)` that the whole image is resized to.
+        image: Image for which `can_resize_quickly` is True.
+        resized: `(width, height)` in pixels that the whole image is resized to.
         corner: `(left, top)` of the box, which lies inside of the resized image.
-        size: `(width, height)` of the box.
-        resample: Pillow's filter, bilinear or bicubic.
+        size: `(width, height)` of the box in pixels.
+        resample: Filter of Pillow, bilinear or bicubic.
     """
     if image.height - resized[1] > max(0, 2 * (image.width - resized[0])):
-        # Pillow, from 13 on, then resizes columns first. The order shows, since both passes cut what is beyond 0..255.
+        # Columns first, as in Pillow 13 and later. The order matters, since each pass clips values to 0..255.
         turned = image.transpose(Image.Transpose.TRANSPOSE)
         pixels = _rows_first(turned, resized[::-1], corner[::-1], size[::-1], resample)
         return np.ascontiguousarray(pixels.transpose(1, 0, 2))
@@ -114,7 +115,7 @@ def _rows_first(
 ) -> NDArray[np.uint8]:
     across = _bands(image.width, resized[0], corner[0], size[0], resample)
     down = _bands(image.height, resized[1], corner[1], size[1], resample)
-    # Each row of the image is three lines: its reds, its greens, its blues.
+    # Each row of the image is three lines: one of red values, one of green, one of blue.
     rows = max(1, min(_UNPACKED // across.length, down.length))
     unpacked = np.zeros((rows, 3, across.length), np.float32)
     narrowed = np.zeros((down.length, 3, across.columns), np.float32)
@@ -129,7 +130,7 @@ def _rows_first(
     _round(made)
     kept = made.astype(np.uint8).take(down.kept, axis=0).take(across.kept, axis=2)
     pixels = np.empty((size[1], size[0], 3), np.uint8)
-    for color in range(3):  # a third of the time of a transpose
+    for color in range(3):  # takes a third of the time of a transpose
         pixels[:, :, color] = kept[:, color]
     return pixels
 
@@ -137,17 +138,17 @@ def _rows_first(
 def _unpack(
     image: Image.Image, across: _Bands, down: _Bands, *, into: NDArray[np.float32]
 ) -> Iterator[tuple[int, int]]:
-    """Fill `(rows, 3, across.length)` with the rows that are needed, a part after the other.
+    """Fill `into`, `(rows, 3, across.length)`, with the rows that are needed, one part after the other.
 
     Yields:
-        The place of the first row and that behind the last one, counted from `down.first`.
+        The first row of the part and the row after its last, counted from `down.first`.
     """
     image.load()
     left, right = max(across.first, 0), min(across.first + across.length, image.width)
     top, bottom = max(down.first, 0), min(down.first + down.length, image.height)
     inside = into[:, :, left - across.first : right - across.first]
-    # Pillow copies pixels as they lie in its memory, 4 bytes each, into this array, and numpy takes the colors from it:
-    # both without Python's lock. Pillow's encoders, which lay out pixels for numpy, hold it.
+    # Pillow copies pixels of 4 bytes, as they are in its memory, into this array, and numpy takes the colors from it.
+    # Both release Python's lock. Pillow's encoders, which `np.asarray(image)` uses, hold it.
     packed = np.empty((len(into), right - left, 4), np.uint8)
     window = Image.frombuffer("RGBX", (right - left, len(into)), packed, "raw", "RGBX", 0, 1)
     for row in range(top, bottom, len(into)):
@@ -158,14 +159,14 @@ def _unpack(
 
 
 def _windows(lines: NDArray[np.float32], bands: _Bands) -> NDArray[np.float32]:
-    """Return what each matrix is multiplied with: `(matrices, lines, inputs)`, in the memory of the lines."""
+    """Return a view of the lines with the inputs of each matrix, `(matrices, lines, inputs)`."""
     count, inputs, _ = bands.matrices.shape
     down, along = lines.strides
     return _view(lines, (count, len(lines), inputs), (bands.apart * along, down, along))
 
 
 def _places(lines: NDArray[np.float32], bands: _Bands) -> NDArray[np.float32]:
-    """Return where each matrix writes to: `(matrices, lines, 8)`, in the memory of the lines."""
+    """Return a view of the lines with the values that each matrix makes, `(matrices, lines, 8)`."""
     down, along = lines.strides
     return _view(lines, (len(bands.matrices), len(lines), _TOGETHER), (_TOGETHER * along, down, along))
 
@@ -173,7 +174,7 @@ def _places(lines: NDArray[np.float32], bands: _Bands) -> NDArray[np.float32]:
 def _view(
     lines: NDArray[np.float32], shape: tuple[int, int, int], strides: tuple[int, int, int]
 ) -> NDArray[np.float32]:
-    """Return what numpy's `as_strided` does, which takes twenty times as long, with Python's lock."""
+    """Return the view that `np.lib.stride_tricks.as_strided` makes, in a twentieth of its time."""
     assert lines.base is not None
     return np.ndarray(shape, np.float32, lines.base, 0, strides)
 
@@ -185,7 +186,7 @@ def _multiply(windows: NDArray[np.float32], bands: _Bands, *, out: NDArray[np.fl
 
 
 def _round(sums: NDArray[np.float32]) -> None:
-    """Round sums to 8 bits, where they are."""
+    """Round sums to 8 bits in place."""
     np.add(sums, 0.5, out=sums)
     np.floor(sums, out=sums)
     sums.clip(0, 255, out=sums)
@@ -193,9 +194,9 @@ def _round(sums: NDArray[np.float32]) -> None:
 
 @lru_cache(maxsize=32)
 def _bands(from_size: int, to_size: int, first: int, count: int, resample: Resampling) -> _Bands:
-    """Return the weights of `count` values from `first` on, of an axis that is resized as a whole."""
+    """Return the weights of `count` values from `first` on, of an axis that is resized from one size to another."""
     lows, weights = _weights(from_size, to_size, first, count, resample)
-    apart = _TOGETHER * from_size // to_size  # so that there are at most 8 values
+    apart = _TOGETHER * from_size // to_size  # at most 8 values begin within so many inputs
     matrix = (lows - lows[0]) // apart
     column = np.arange(count) - np.searchsorted(matrix, matrix)
     within = lows - lows[0] - matrix * apart
@@ -214,17 +215,17 @@ def _bands(from_size: int, to_size: int, first: int, count: int, resample: Resam
 def _weights(
     from_size: int, to_size: int, first: int, count: int, resample: Resampling
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the place of the first input of each value, and the weights `(count, taps)`: 0 outside of the image."""
+    """Return the index of the first input of each value, and the weights `(count, taps)`, 0 outside of the image."""
     kernel, support = _FILTERS[resample]
     scale = from_size / to_size
     centers = (np.arange(first, first + count) + 0.5) * scale
-    # Where Pillow cuts, so does this.
+    # The range of inputs is rounded as in Pillow's `precompute_coeffs`.
     lows = np.floor(centers - support * scale + 0.5).astype(np.int64)
     highs = np.minimum(np.floor(centers + support * scale + 0.5).astype(np.int64), from_size)
     places = lows[:, None] + np.arange(int((highs - lows).max()))
     weights = kernel(np.abs((places - centers[:, None] + 0.5) * (1.0 / scale)))
     weights[(places < 0) | (places >= highs[:, None])] = 0.0
-    # The sums are rounded: what one weight loses the next one gets, and each row adds up to 1. numpy's `sum` would
-    # depend on the processor, `cumsum` adds one by one.
+    # Cumulative sums are rounded, not weights: each row then adds up to exactly 1. `cumsum` adds one by one, while the
+    # order in which numpy's `sum` adds depends on the processor.
     totals = np.cumsum(weights, axis=1)
     return lows, np.diff(np.rint(totals / totals[:, -1:] * _ONE), axis=1, prepend=0.0) / _ONE

@@ -1,4 +1,4 @@
-"""Which preprocess a checkpoint was trained with."""
+"""The choice of the preprocess that a checkpoint was trained with."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ __all__ = ["preprocess_of"]
 def preprocess_of(config: Mapping[str, Any], *, exact: bool = True) -> Preprocess:
     """Return the preprocess that a checkpoint's settings describe.
 
-    A processor of transformers whose steps are not known here is run by transformers itself, and always exact.
+    An image processor of transformers whose steps this package does not know runs in transformers itself.
 
     Args:
-        config: A parsed `preprocessor_config.json`, or what another format of checkpoints says in its place, which
-            "image_processor_type" tells.
-        exact: Whether Pillow itself resizes the images, as the field of that name says.
+        config: Parsed `preprocessor_config.json`, or the settings that another checkpoint format has in its place;
+            "image_processor_type" tells which.
+        exact: Whether Pillow itself resizes images. If not, some values differ by 1 of 255, and large images take
+            less than half of the time. A processor that runs in transformers is always exact.
 
     Raises:
-        ConfigurationError: The settings ask for a step that is not known, for code of their own, or for pixels that
-            are not of one size.
+        ConfigurationError: The settings ask for an unknown step, for code of their own, or for pixels of several
+            sizes.
         MissingExtraError: The processor needs a package that is not installed, such as torchvision.
 
     Example:
@@ -42,7 +43,7 @@ def preprocess_of(config: Mapping[str, Any], *, exact: bool = True) -> Preproces
 
 
 def _described_by(config: Mapping[str, Any]) -> ClipPreprocess | NaflexPreprocess | OpenClipPreprocess | OwnProcessor:
-    # SigLIP 2 at fixed sizes names the class of SigLIP.
+    # Only NaFlex names a class of SigLIP 2: checkpoints of SigLIP 2 at fixed sizes name that of SigLIP.
     kind = str(named_class(config))
     if kind.startswith("Siglip2"):
         return NaflexPreprocess.from_config(config)

@@ -1,4 +1,4 @@
-"""A preprocess as numbers and words, for an exported folder."""
+"""Conversion of a preprocess to JSON values and back, for exported folders."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _KINDS = (ClipPreprocess, OpenClipPreprocess)
 
 
 def stored(preprocess: object) -> dict[str, Any]:
-    """Return what `taken` makes the same preprocess of.
+    """Return the class and the fields of a preprocess as JSON values, from which `taken` makes it again.
 
     Raises:
-        ConfigurationError: It is of a class that has no such form.
+        ConfigurationError: The preprocess is of a class that can't be stored.
     """
     if not isinstance(preprocess, _KINDS):
         raise ConfigurationError(
@@ -32,10 +32,10 @@ def stored(preprocess: object) -> dict[str, Any]:
 
 
 def taken(config: Mapping[str, Any]) -> ClipPreprocess | OpenClipPreprocess:
-    """Return the preprocess that was stored.
+    """Return the preprocess that `stored` has described.
 
     Raises:
-        ConfigurationError: It is of a class that is not known here, or its fields are others.
+        ConfigurationError: The class is not known, or its fields don't match.
     """
     kind = next((kind for kind in _KINDS if kind.__name__ == config.get("kind")), None)
     try:
@@ -44,11 +44,11 @@ def taken(config: Mapping[str, Any]) -> ClipPreprocess | OpenClipPreprocess:
         values = {name: _tuple(config[name]) for name in _names(kind)}
         return kind(**{**values, "resample": Resampling[config["resample"]]})
     except (KeyError, TypeError, ValueError) as error:
-        raise ConfigurationError(f"the exported folder's preprocess makes no sense: {error}") from error
+        raise ConfigurationError(f"the preprocess in the exported folder can't be read: {error}") from error
 
 
 def _names(kind: type[ClipPreprocess | OpenClipPreprocess]) -> list[str]:
-    """Return the fields that are stored: how exactly images are resized is for the encoder to say."""
+    """Return the names of the fields that are stored: all but `exact`, which the encoder decides."""
     return [field.name for field in dataclasses.fields(kind) if field.name != "exact"]
 
 

@@ -1,4 +1,4 @@
-"""The preprocessing of CLIP and its relatives: resize, centre crop, uint8 pixels."""
+"""The preprocessing of CLIP and its relatives: a resize and a center crop to uint8 pixels."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ __all__ = ["ClipPreprocess"]
 
 @dataclass(frozen=True, kw_only=True)
 class ClipPreprocess:
-    """Resizes and centre-crops an RGB picture the way CLIP's reference processor does.
+    """Resizes and center-crops an RGB image the way CLIP's reference processor does.
 
-    For ordinary pictures the pixels are those of transformers' `CLIPImageProcessorPil`, one by one:
-    Pillow's resampling on 8 bits, then a centre crop. Normalisation is left to the backend, which
-    applies `mean` and `std` on its device.
+    The pixels equal those of transformers' `CLIPImageProcessorPil`: Pillow's resampling on 8 bits, then a
+    center crop. Where one side is more than 16 times as long as the other, values differ by rounding. The
+    backend normalizes the pixels by `mean` and `std` on its device.
 
     Args:
-        resize: an int scales the short side to so many pixels and keeps the aspect ratio;
-            `(height, width)` scales to exactly that; None leaves the size alone.
-        crop: `(height, width)` of the centre crop after resizing; None keeps everything, and then
-            `resize` must be `(height, width)`.
-        resample: Pillow's filter.
+        resize: Size to scale the image to: an int is the length of the short side in pixels, and keeps the
+            aspect ratio; `(height, width)` is the size of the whole image; None does not scale.
+        crop: `(height, width)` in pixels of the center crop after resizing; None does not crop, and needs a
+            `resize` of `(height, width)`.
+        resample: Filter of Pillow that resizes the image.
         mean: Mean of each channel, for pixels in 0..1.
         std: Standard deviation of each channel, for pixels in 0..1.
-        exact: Whether Pillow itself resizes images. If not, those that are at least twice as large as the pixels are
+        exact: Whether Pillow itself resizes images. If not, images of at least twice the size of the pixels are
             resized in less than half of the time, and some of their values differ by 1 of 255.
 
     Raises:
-        ConfigurationError: the sizes don't lead to one fixed size, or an argument is out of its range.
+        ConfigurationError: The sizes don't lead to one fixed size, or an argument is out of its range.
 
     Example:
         >>> from PIL import Image
@@ -64,16 +64,16 @@ class ClipPreprocess:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ClipPreprocess:
-        """Build it from a checkpoint's `preprocessor_config.json`.
+        """Make the preprocess that a checkpoint's `preprocessor_config.json` describes.
 
         Args:
-            config: The parsed file, written by an image processor of transformers of any age: CLIP, Chinese-CLIP,
+            config: Parsed file of an image processor of any version of transformers: CLIP, Chinese-CLIP,
                 SigLIP, SigLIP2, BiT (DINOv2), DINOv3, ViT, DeiT, BLIP or EfficientNet (ALIGN). A file that names no
-                class is read as CLIP's.
+                class is read as one of CLIP.
 
         Raises:
             ConfigurationError: The file is of another class, or asks for a step that this class does not know, such
-                as do_pad. A key that is no step and is not known is ignored, as transformers ignores it.
+                as do_pad. An unknown key that is not a step is ignored, as transformers ignores it.
         """
         try:
             return cls(**read_processor_file(config))
@@ -86,24 +86,24 @@ class ClipPreprocess:
 
     @property
     def pixel_format(self) -> PixelFormat:
-        """Size of the pixels that it returns, and how the backend normalizes them."""
+        """Size of the returned pixels, and the mean and std by which the backend normalizes them."""
         return PixelFormat(size=self._size, mean=self.mean, std=self.std)
 
     def __call__(self, image: Image, /) -> Pixels:
-        """Return the picture's pixels, `(height, width, 3)` uint8.
+        """Return the pixels of an image, `(height, width, 3)` uint8.
 
         Args:
-            image: an upright RGB picture of any size; it is not changed.
+            image: Upright RGB image of any size; it is not changed.
         """
         resized = self._resized(image)
         height, width = self._size
-        # Rounded down, and outwards where the crop is larger than the image: so does the reference.
+        # Floor division rounds down also where the crop is larger than the image, as the reference does.
         corner = (resized[0] - width) // 2, (resized[1] - height) // 2
         return pixels_of_box(image, resized, corner, (width, height), self.resample, exact=self.exact)
 
     @property
     def _size(self) -> tuple[int, int]:
-        """`(height, width)` of the pixels."""
+        """`(height, width)` of the returned pixels."""
         if self.crop is not None:
             return self.crop
         assert isinstance(self.resize, tuple)
@@ -115,7 +115,7 @@ class ClipPreprocess:
             return image.size
         if isinstance(self.resize, tuple):
             return self.resize[1], self.resize[0]
-        # The long side is cut, not rounded: so does the reference (torchvision's Resize, too).
+        # int() cuts the length of the long side, as the reference and torchvision's Resize do.
         width, height = image.size
         if width <= height:
             return self.resize, int(self.resize * height / width)

@@ -1,4 +1,4 @@
-"""The preprocessing of SigLIP 2 "NaFlex": each image keeps its aspect ratio, within a number of patches."""
+"""The preprocessing of SigLIP 2 "NaFlex", in which an image keeps its aspect ratio within a number of patches."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from clip_image_encoder.preprocess.clip import ClipPreprocess
 
 __all__ = ["NaflexPreprocess"]
 
-# The reference searches for the scale between these bounds, to this precision.
+# Bounds and precision of the search for a scale, from transformers' `get_image_size_for_max_num_patches`.
 _SMALLEST, _LARGEST, _PRECISION = 1e-6, 100.0, 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
 class NaflexPreprocess:
-    """Resizes an RGB image to as many patches as a model reads, with about its own aspect ratio.
+    """Resizes an RGB image to at most as many patches as a model reads, nearly without changing its aspect ratio.
 
-    The pixels are those of transformers' `Siglip2ImageProcessorPil`, one by one: both sides are multiples of a patch,
-    and images are scaled up, too, at most a hundredfold. A 4:3 image of 256 patches of 16 pixels becomes 224 x 288.
+    The pixels equal those of transformers' `Siglip2ImageProcessorPil`: both sides are multiples of a patch, and small
+    images are scaled up, at most a hundredfold. With 256 patches of 16 pixels, a 4:3 image becomes 224 x 288.
 
     Args:
-        patch_size: Side of a patch in pixels.
-        max_num_patches: Number of patches of an image, at most.
-        resample: Pillow's filter.
+        patch_size: Length of the side of a patch, in pixels.
+        max_num_patches: Largest number of patches of an image.
+        resample: Filter of Pillow that resizes the image.
         mean: Mean of each channel, for pixels in 0..1.
         std: Standard deviation of each channel, for pixels in 0..1.
-        exact: Whether Pillow itself resizes images. If not, those that are at least twice as large as the pixels are
+        exact: Whether Pillow itself resizes images. If not, images of at least twice the size of the pixels are
             resized in less than half of the time, and some of their values differ by 1 of 255.
 
     Raises:
@@ -61,10 +61,10 @@ class NaflexPreprocess:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> NaflexPreprocess:
-        """Build it from a checkpoint's `preprocessor_config.json`.
+        """Make the preprocess that a checkpoint's `preprocessor_config.json` describes.
 
         Args:
-            config: The parsed file of a `Siglip2ImageProcessor`.
+            config: Parsed file of a `Siglip2ImageProcessor`.
 
         Raises:
             ConfigurationError: The file asks for a step that this class does not know.
@@ -80,20 +80,20 @@ class NaflexPreprocess:
 
     @property
     def pixel_format(self) -> PixelFormat:
-        """How the backend normalizes its pixels; their size is each image's own."""
+        """Mean and std by which the backend normalizes the pixels; the size is None, since sizes of images differ."""
         return PixelFormat(size=None, mean=self.mean, std=self.std)
 
     def __call__(self, image: Image, /) -> Pixels:
-        """Return the image's pixels, `(height, width, 3)` uint8, with sides that patches fill.
+        """Return the pixels of an image, `(height, width, 3)` uint8, with height and width multiples of a patch.
 
         Args:
-            image: An upright RGB image of any size; it is not changed.
+            image: Upright RGB image of any size; it is not changed.
         """
         height, width = self._size(image.height, image.width)
         return pixels_of_box(image, (width, height), (0, 0), (width, height), self.resample, exact=self.exact)
 
     def _size(self, height: int, width: int) -> tuple[int, int]:
-        """Return `(height, width)` at the largest scale, of those that a bisection meets, with few enough patches."""
+        """Return `(height, width)` at the largest scale with few enough patches, by the reference's bisection."""
         low, high = _SMALLEST, _LARGEST
         while high - low >= _PRECISION:
             middle = (low + high) / 2
@@ -104,5 +104,5 @@ class NaflexPreprocess:
         return self._patches(height, low) * self.patch_size, self._patches(width, low) * self.patch_size
 
     def _patches(self, side: int, scale: float) -> int:
-        """Return the number of patches that a scaled side takes, the last one perhaps not whole."""
+        """Return the number of patches that cover a scaled side; the last patch may be covered in part."""
         return max(1, math.ceil(side * scale / self.patch_size))

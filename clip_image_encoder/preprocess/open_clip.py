@@ -1,4 +1,4 @@
-"""open_clip's preprocessing: torchvision's resize and centre crop, on 8 bits, in one of three modes."""
+"""open_clip's preprocessing: torchvision's resize and center crop on 8 bits, in one of three modes."""
 
 from __future__ import annotations
 
@@ -26,19 +26,18 @@ _FILTERS = {"bicubic": Resampling.BICUBIC, "bilinear": Resampling.BILINEAR, "ran
 class OpenClipPreprocess:
     """Resizes and crops an RGB image the way open_clip's transform for inference does.
 
-    The pixels are those of open_clip's `image_transform`, one by one; its crop is rounded otherwise than that of
-    `ClipPreprocess`, so that one row or column of pixels in four images is another. Normalizing is left to the
-    backend.
+    The pixels equal those of open_clip's `image_transform`. It rounds the corner of the crop in another way than
+    `ClipPreprocess`, so that in one image of four the crop is shifted by a pixel. The backend normalizes the pixels.
 
     Args:
-        size: `(height, width)` of the pixels.
-        resize_mode: "shortest" scales the image until it covers the size, and crops its centre; "longest" scales it
-            until it fits in, and fills the rest; "squash" scales both sides on their own.
-        resample: Pillow's filter.
-        fill_color: Value of all channels, 0 to 255, of what an image does not cover.
+        size: `(height, width)` of the returned pixels.
+        resize_mode: Way to fit an image into the size: "shortest" scales it until it covers the size, and crops its
+            center; "longest" scales it until it fits in, and fills the rest; "squash" scales both sides separately.
+        resample: Filter of Pillow that resizes the image.
+        fill_color: Value of all channels, 0..255, where "longest" leaves pixels that the image does not cover.
         mean: Mean of each channel, for pixels in 0..1.
         std: Standard deviation of each channel, for pixels in 0..1.
-        exact: Whether Pillow itself resizes images. If not, those that are at least twice as large as the pixels are
+        exact: Whether Pillow itself resizes images. If not, images of at least twice the size of the pixels are
             resized in less than half of the time, and some of their values differ by 1 of 255.
 
     Raises:
@@ -71,13 +70,13 @@ class OpenClipPreprocess:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> OpenClipPreprocess:
-        """Build it from the `preprocess_cfg` of an `open_clip_config.json`.
+        """Make the preprocess that the `preprocess_cfg` of an `open_clip_config.json` describes.
 
         Args:
-            config: The parsed settings. open_clip ignores a key that it does not know, and so does this.
+            config: Parsed settings; unknown keys are ignored, as open_clip ignores them.
 
         Raises:
-            ConfigurationError: A value is none that open_clip knows.
+            ConfigurationError: open_clip does not know a value.
         """
         values = {key: value for key, value in config.items() if value is not None}
         if values.get("mode", "RGB") != "RGB":
@@ -88,7 +87,7 @@ class OpenClipPreprocess:
         size = values.get("size", 224)
         height, width = (size, size) if isinstance(size, int) else size
         mode = values.get("resize_mode", "shortest")
-        # open_clip does not pass the filter on where the short side depends on the shape.
+        # For "shortest" and a size that is not square, open_clip does not pass the filter on, and resizes by bicubic.
         is_passed = height == width or mode != "shortest"
         return cls(
             size=(height, width),
@@ -101,14 +100,14 @@ class OpenClipPreprocess:
 
     @property
     def pixel_format(self) -> PixelFormat:
-        """Size of the pixels that it returns, and how the backend normalizes them."""
+        """Size of the returned pixels, and the mean and std by which the backend normalizes them."""
         return PixelFormat(size=self.size, mean=self.mean, std=self.std)
 
     def __call__(self, image: Image, /) -> Pixels:
-        """Return the image's pixels, `(height, width, 3)` uint8.
+        """Return the pixels of an image, `(height, width, 3)` uint8.
 
         Args:
-            image: An upright RGB image of any size; it is not changed.
+            image: Upright RGB image of any size; it is not changed.
         """
         height, width = self.size
         if self.resize_mode == "longest":
@@ -122,7 +121,7 @@ class OpenClipPreprocess:
         height, width = self.size
         if height != width:
             return _scaled(image, min(image.width / width, image.height / height))
-        # torchvision cuts the long side, it does not round it.
+        # int() cuts the length of the long side, as torchvision does.
         if image.width <= image.height:
             return width, int(width * image.height / image.width)
         return int(height * image.width / image.height), height
@@ -144,7 +143,7 @@ def _scaled(image: Image, ratio: float) -> tuple[int, int]:
 
 
 def _triple(value: Any) -> tuple[float, float, float]:
-    """Return three numbers, of which a file may name one for all channels."""
+    """Return the value of each channel; a single number in the file counts for all three."""
     values = value if isinstance(value, (list, tuple)) else [value] * 3
     if len(values) != 3:
         raise ConfigurationError(f"preprocess_cfg: mean and std must be three numbers, not {value!r}")

@@ -1,1 +1,1 @@
-"""The bundled checkpoint `tiny-shapes`: its files beside the code that draws its pictures."""
+"""The bundled checkpoint `tiny-shapes`: its files, and the code that draws the images it was trained on."""

@@ -1,6 +1,6 @@
-"""What lies behind a shape: plain, graded, patterned or as busy as a photo, never close to the shape's colour.
+"""Backgrounds of a shape: plain, graded, patterned or like a photo, never close to the shape's color.
 
-A canvas is an (H, W, 3) float32 array of 0..255.
+A canvas is an `(H, W, 3)` float32 array of RGB in 0..255.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,19 +16,19 @@ Generator = np.random.Generator
 
 
 def plain(colour: RGB, width: int, height: int) -> Canvas:
-    """Fill a canvas with one colour."""
+    """Return a canvas of one color."""
     return np.full((height, width, 3), colour, dtype=np.float32)
 
 
 def varied(paint: RGB, base: RGB, width: int, height: int, generator: Generator) -> Canvas:
-    """Draw a backdrop of any kind around the colour `base`, on which a shape of colour `paint` is easy to see."""
+    """Draw a background of a random kind around the color `base`, on which a shape of color `paint` is easy to see."""
     kinds = tuple(_KINDS)
     kind = _KINDS[kinds[generator.integers(len(kinds))]]
     return kind(base, second(paint, base, generator), width, height, generator)
 
 
 def second(paint: RGB, base: RGB, generator: Generator) -> RGB:
-    """Draw a colour to go with `base`: `paint` is easy to see on it, and on every mixture of the two."""
+    """Draw a second color for `base`, so that `paint` is easy to see on it and on every mixture of the two."""
     for _ in range(8):
         other = np.array(contrasting(paint, generator))
         share = generator.choice([0.25, 0.5, 1.0])
@@ -40,20 +40,20 @@ def second(paint: RGB, base: RGB, generator: Generator) -> RGB:
 
 
 def mixed(base: RGB, other: RGB, share: np.ndarray) -> Canvas:
-    """Mix two colours by an (H, W) array of shares in 0..1."""
+    """Return a canvas of two colors, mixed by an `(H, W)` array of shares in 0..1."""
     low, high = np.array(base, dtype=np.float32), np.array(other, dtype=np.float32)
     return np.asarray(low + (high - low) * share[..., None].astype(np.float32))
 
 
 def ramp(width: int, height: int, angle: float) -> np.ndarray:
-    """A linear ramp over a canvas, (H, W) in 0..1, rising towards `angle` in radians."""
+    """Return a linear ramp, `(H, W)` float32 in 0..1, that rises in the direction of `angle` in radians."""
     x, y = np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32)
     slope = np.cos(angle) * x + np.sin(angle) * y[:, None]
     return np.asarray((slope - slope.min()) / np.ptp(slope))
 
 
 def clouds(width: int, height: int, cells: int, generator: Generator) -> np.ndarray:
-    """Smooth noise with about `cells` bumps a side, (H, W) in 0..1."""
+    """Return smooth noise, `(H, W)` float32, about 0..1, with about `cells` maxima on each side."""
     coarse = Image.fromarray((generator.random((cells, cells)) * 255).astype(np.uint8))
     return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), dtype=np.float32) / 255
 
@@ -111,7 +111,7 @@ def _grain(base: RGB, other: RGB, width: int, height: int, generator: Generator)
 
 
 def _static(base: RGB, other: RGB, width: int, height: int, generator: Generator) -> Canvas:  # noqa: ARG001
-    """Specks of every colour, some pixels wide."""
+    """Specks of random colors, some pixels wide."""
     speck = int(generator.integers(1, max(2, min(width, height) // 24)))
     cells = generator.uniform(-1, 1, (-(-height // speck), -(-width // speck), 3)).astype(np.float32)
     specks = cells.repeat(speck, axis=0).repeat(speck, axis=1)[:height, :width]
@@ -119,7 +119,7 @@ def _static(base: RGB, other: RGB, width: int, height: int, generator: Generator
 
 
 def _mosaic(base: RGB, other: RGB, width: int, height: int, generator: Generator) -> Canvas:
-    """Patches of mixtures of two colours, each a straight-sided cell around a random point."""
+    """A Voronoi diagram of random points, whose cells have mixtures of the two colors."""
     points = generator.random((int(generator.integers(5, 30)), 2)) * (width, height)
     across = (np.arange(width)[:, None] - points[:, 0]) ** 2
     down = (np.arange(height)[:, None] - points[:, 1]) ** 2
@@ -128,7 +128,7 @@ def _mosaic(base: RGB, other: RGB, width: int, height: int, generator: Generator
 
 
 def _photo(base: RGB, other: RGB, width: int, height: int, generator: Generator) -> Canvas:
-    """Out-of-focus things before a horizon, in light that falls from one side."""
+    """Blurred objects before a horizon, lit from one side."""
     share = 0.5 * ramp(width, height, generator.uniform(0.3, 0.7) * np.pi)
     share += 0.3 * clouds(width, height, 4, generator) + 0.2 * clouds(width, height, 13, generator)
     things = Image.new("L", (width // 4 + 1, height // 4 + 1))

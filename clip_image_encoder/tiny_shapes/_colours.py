@@ -1,4 +1,4 @@
-"""The eleven basic colour terms, the shades that people call by them, and how far two shades are apart."""
+"""The eleven basic color terms of English (Berlin and Kay, 1969), their shades, and the distance of two shades."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -37,19 +37,19 @@ SHADES: Mapping[str, tuple[RGB, ...]] = MappingProxyType(
         "grey": ((128, 128, 128), (128, 128, 128), (105, 105, 105), (169, 169, 169), (150, 152, 155), (192, 192, 192)),
     }
 )
-"""Shades that people call by each colour term; the more typical ones more than once."""
+"""Shades of each color term, RGB in 0..255; typical shades occur more than once."""
 
 COLOURS = tuple(SHADES)
-"""The eleven basic colour terms of English."""
+"""The eleven basic color terms of English."""
 
 
 def shade(colour: str, generator: np.random.Generator, *, spread: float = 7.0) -> RGB:
-    """Draw a shade that people call `colour`.
+    """Draw a random shade of a color.
 
     Args:
-        colour: One of `COLOURS`.
-        generator: Where the chance comes from.
-        spread: How far a channel strays from a listed shade, as a standard deviation in 0..255.
+        colour: Name of the color, one of `COLOURS`.
+        generator: Source of the random numbers.
+        spread: Standard deviation of a channel around the listed shades, on the scale of 0..255.
 
     Returns:
         Red, green and blue in 0..255.
@@ -57,20 +57,20 @@ def shade(colour: str, generator: np.random.Generator, *, spread: float = 7.0) -
     listed = np.array(SHADES[colour], dtype=np.float64)
     first, other = listed[generator.integers(len(listed), size=2)]
     anchor = first + (other - first) * generator.random() if generator.random() < 0.5 else first
-    # Black, white and grey have no hue: their channels stray mostly together.
+    # Black, white and grey have no hue: their channels change mostly together.
     together = colour in ("black", "white", "grey")
     strays = generator.normal(0.0, spread, 3) * (0.3 if together else 0.8) + generator.normal(0.0, spread)
     return as_rgb(anchor + strays * generator.random())
 
 
 def as_rgb(values: np.ndarray) -> RGB:
-    """Round three numbers to a colour, clipped to 0..255."""
+    """Round three numbers to an RGB color, clipped to 0..255."""
     red, green, blue = (int(value) for value in np.clip(np.rint(values), 0, 255))
     return red, green, blue
 
 
 def distance(first: RGB, second: RGB) -> float:
-    """How different two colours look: the Euclidean distance in CIELAB, 100 between black and white.
+    """Return how different two colors look: their Euclidean distance in CIELAB (CIE76), 100 for black and white.
 
     >>> round(distance((0, 0, 0), (255, 255, 255)))
     100
@@ -79,12 +79,12 @@ def distance(first: RGB, second: RGB) -> float:
 
 
 def contrasting(paint: RGB, generator: np.random.Generator, *, at_least: float = 32.0) -> RGB:
-    """Draw any colour, named or not, against which `paint` is easy to see.
+    """Draw a random color, with a name or without, on which `paint` is easy to see.
 
     Args:
-        paint: The colour to be seen.
-        generator: Where the chance comes from.
-        at_least: The least `distance` between the two.
+        paint: RGB color that lies on the drawn one.
+        generator: Source of the random numbers.
+        at_least: Smallest `distance` of the two colors.
 
     Returns:
         Red, green and blue in 0..255.

@@ -1,7 +1,7 @@
-"""The eight shapes as closed contours, in as many forms as people draw them.
+"""The eight shapes as closed contours, each in several forms.
 
-A contour is an (n, 2) float array of points, x to the right and y down. A shape is one contour, or, for a ring, the
-outer one and the hole. `contours` fits a shape into the square from -1 to 1, the longer side of its box touching it.
+A contour is an `(n, 2)` float array of points, x to the right and y down. A shape is one contour; a ring is two, the
+outer one and the hole. `contours` fits a shape into the square from -1 to 1, so that the longer side of its box is 2.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,15 +14,15 @@ Generator = np.random.Generator
 
 
 def contours(shape: str, generator: Generator | None = None) -> Contours:
-    """Outline a shape.
+    """Return the contours of a shape.
 
     Args:
-        shape: One of `SHAPES`.
-        generator: Varies proportions, turn and perspective as far as the shape keeps its name. None gives the form of
-            a textbook, upright.
+        shape: Name of the shape, one of `SHAPES`.
+        generator: Source of random proportions, rotation and perspective, within the limits of the shape's name. None
+            gives the regular form, upright.
 
     Returns:
-        One contour, or two where the second is a hole, in -1..1 around the middle of their box.
+        One contour, or two where the second is a hole, in -1..1 around the center of their box.
 
     >>> [contour.shape[1] for contour in contours("ring")]
     [2, 2]
@@ -68,7 +68,7 @@ def _star(generator: Generator | None) -> Contours:
 def _cross(generator: Generator | None) -> Contours:
     half = 0.28 if generator is None else generator.uniform(0.1, 0.42)
     top, bottom, side = -1.0, 1.0, 1.0
-    if generator is not None and generator.random() < 0.25:  # a Latin cross, its bar above the middle
+    if generator is not None and generator.random() < 0.25:  # a Latin cross, whose bar is above the middle
         side, top, bottom = generator.uniform(0.55, 0.8), -generator.uniform(0.5, 0.75), 1.15
         half = min(half, 0.25)
     arms = [[-half, top], [half, top], [half, -half], [side, -half], [side, half], [half, half]]
@@ -86,7 +86,7 @@ def _diamond(generator: Generator | None) -> Contours:
     if generator is not None:
         width = 1.0 if generator.random() < 0.4 else generator.uniform(0.45, 0.9)
     rhombus = np.array([[0.0, -1.0], [width, 0.0], [0.0, 1.0], [-width, 0.0]])
-    if generator is not None and generator.random() < 0.12:  # a card player's diamond, its sides bent inwards a little
+    if generator is not None and generator.random() < 0.12:  # the bent sides of a card's diamond
         middles = (rhombus + np.roll(rhombus, -1, axis=0)) / 2 * generator.uniform(0.86, 0.96)
         rhombus = np.stack([rhombus, middles], axis=1).reshape(-1, 2)
     return [rhombus]
@@ -110,9 +110,9 @@ def _heart(generator: Generator | None) -> Contours:
 
 
 def _two_circles_over_a_point(apart: float, tip: float) -> np.ndarray:
-    """The outline of two unit circles, `2 * apart` between their centres, and the tangents down to (0, `tip`)."""
+    """Return the outline of two unit circles, with centers `2 * apart` from each other and tangents to (0, `tip`)."""
     reach = np.hypot(apart, tip)
-    # Where the tangent from the tip touches the right circle, as an angle from its centre.
+    # Angle, at the center of the right circle, of the point that the tangent from the tip touches.
     touch = np.arctan2(tip, -apart) - np.arccos(1 / reach)
     cleft = -np.pi + np.arccos(apart)
     angle = np.linspace(cleft, touch, 30)
@@ -122,27 +122,27 @@ def _two_circles_over_a_point(apart: float, tip: float) -> np.ndarray:
 
 
 def _bezier(*points: tuple[float, float]) -> np.ndarray:
-    """A cubic Bezier curve of 16 points."""
+    """Return a cubic Bezier curve of 16 points, by its four control points."""
     t = np.linspace(0, 1, 16)[:, None]
     first, second, third, fourth = (np.array(point) for point in points)
     return np.asarray((1 - t) ** 3 * first + 3 * t * (1 - t) ** 2 * second + 3 * t**2 * (1 - t) * third + t**3 * fourth)
 
 
 def _regular(corners: int) -> np.ndarray:
-    """A regular polygon of radius 1, a corner at the top."""
+    """Return a regular polygon of radius 1 with a corner at the top."""
     angle = np.arange(corners) * (2 * np.pi / corners)
     return np.stack([np.sin(angle), -np.cos(angle)], axis=1)
 
 
 def _pointed(points: int, inner: float) -> np.ndarray:
-    """A star of radius 1 whose inner corners lie at radius `inner`."""
+    """Return a star of radius 1 whose inner corners lie at the radius `inner`."""
     star = _regular(2 * points)
     star[1::2] *= inner
     return star
 
 
 def _turn(shape: str, generator: Generator) -> float:
-    """Draw an angle in degrees by which a shape may be turned and keep its name."""
+    """Draw an angle in degrees, within the limits in which a turned shape keeps its name."""
     upright = generator.random() < 0.6
     limit = _UPRIGHT_TURN[shape] if upright else _TURN[shape]
     return float(generator.uniform(-limit, limit))
@@ -154,14 +154,14 @@ def _rotation(degrees: float) -> np.ndarray:
 
 
 def _in_perspective(drawn: Contours, generator: Generator) -> Contours:
-    """Slant contours in -1..1 a little, as a camera does that looks from the side."""
+    """Distort contours in -1..1 a little, as a view from the side does."""
     shear = np.array([[1.0, generator.uniform(-0.1, 0.1)], [generator.uniform(-0.1, 0.1), 1.0]])
     vanishing = generator.uniform(-0.14, 0.14, 2)
     return [contour @ shear.T / (1 + contour @ vanishing)[:, None] for contour in drawn]
 
 
 def _by_hand(drawn: Contours, generator: Generator) -> Contours:
-    """Displace contours in -1..1 by a slow wave, as a hand does that draws without a ruler."""
+    """Bend contours in -1..1 by a slow wave, so that they look drawn by hand."""
     waves, phases = generator.normal(0.0, 1.7, (2, 2)), generator.uniform(0, 2 * np.pi, 2)
     strength = generator.uniform(0.01, 0.05)
     fine = [_subdivided(contour) for contour in drawn]
@@ -169,7 +169,7 @@ def _by_hand(drawn: Contours, generator: Generator) -> Contours:
 
 
 def _subdivided(contour: np.ndarray) -> np.ndarray:
-    """Put points on the sides of a contour of few points, so that its sides can bend."""
+    """Add points to the sides of a contour of few points, so that its sides can bend."""
     pieces = max(1, 48 // len(contour))
     steps = np.arange(pieces)[:, None, None] / pieces
     points = contour + steps * (np.roll(contour, -1, axis=0) - contour)
@@ -177,7 +177,7 @@ def _subdivided(contour: np.ndarray) -> np.ndarray:
 
 
 def _fitted(drawn: Contours) -> Contours:
-    """Centre contours and scale them so that the longer side of their box is 2."""
+    """Center contours, and scale them so that the longer side of their box is 2."""
     low, high = drawn[0].min(axis=0), drawn[0].max(axis=0)
     return [(contour - (low + high) / 2) * (2 / (high - low).max()) for contour in drawn]
 
@@ -195,7 +195,7 @@ _OUTLINES: Mapping[str, Callable[[Generator | None], Contours]] = MappingProxyTy
     }
 )
 
-# How far a shape may be stretched, and turned in degrees, before people would call it something else.
+# Largest stretch, and largest rotation in degrees, with which a shape keeps its name.
 _STRETCH = MappingProxyType(
     dict.fromkeys(_OUTLINES, 0.1) | {"circle": 0.06, "square": 0.06, "diamond": 0.04, "ring": 0.09}
 )
@@ -203,4 +203,4 @@ _TURN = MappingProxyType(dict.fromkeys(_OUTLINES, 180.0) | {"square": 20.0, "dia
 _UPRIGHT_TURN = MappingProxyType(dict.fromkeys(_OUTLINES, 5.0) | {"square": 2.0, "diamond": 2.0, "heart": 12.0})
 
 SHAPES = tuple(_OUTLINES)
-"""The eight shapes."""
+"""Names of the eight shapes."""

@@ -1,4 +1,4 @@
-"""Pictures of one coloured shape each, varied in everything that a caption does not name.
+"""Random images of one colored shape each, which differ in everything that a caption does not name.
 
 >>> for scene in random_scenes(2, seed=3):
 ...     image = draw(scene)
@@ -34,25 +34,25 @@ HELD_OUT: tuple[tuple[str, str], ...] = (
     ("grey", "heart"),
     ("blue", "triangle"),
 )
-"""Pairs of colour and shape that the checkpoint never saw in training."""
+"""Pairs of color and shape that the checkpoint was not trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """What a picture shows.
+    """The description of an image of one shape.
 
     Attributes:
-        colour: The shape's colour, one of `COLOURS`.
-        shape: One of `SHAPES`.
-        background: A colour that fills the background plainly, or None for any backdrop at all.
-        size: The longer side of the shape's box, as a part of the picture's shorter side.
-        centre: The middle of that box, (x, y) in 0..1 of the picture's central square.
-        canvas: The picture's (width, height) in pixels.
-        seed: Decides everything else: the exact shade and form, the turn, edges, light, noise. None draws the textbook
-            form: pure colours, upright, nothing added.
+        colour: Color of the shape, one of `COLOURS`.
+        shape: Name of the shape, one of `SHAPES`.
+        background: Color of a plain background, one of `COLOURS`; None draws a random background.
+        size: Longer side of the shape's box, as a fraction of the image's shorter side.
+        centre: Center `(x, y)` of that box, as fractions of the image's central square, 0..1.
+        canvas: Size `(width, height)` of the image in pixels.
+        seed: Seed of everything else: shade and form, rotation, edges, light, noise. None draws the plain form: pure
+            colors, upright, with nothing added.
 
     Raises:
-        ValueError: A colour or shape is unknown, or the background is None and so is the seed.
+        ValueError: A color or shape is unknown, or both the background and the seed are None.
 
     >>> draw(Scene(colour="red", shape="circle")).getpixel((112, 112))
     (255, 0, 0)
@@ -67,13 +67,13 @@ class Scene:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse names that are not ours."""
+        """Check the names."""
         if self.colour not in COLOURS or self.background not in (*COLOURS, None):
-            raise ValueError(f"colours are {', '.join(COLOURS)}; got {self.colour!r} on {self.background!r}")
+            raise ValueError(f"colors are {', '.join(COLOURS)}; got {self.colour!r} on {self.background!r}")
         if self.shape not in SHAPES:
             raise ValueError(f"shapes are {', '.join(SHAPES)}; got {self.shape!r}")
         if self.background is None and self.seed is None:
-            raise ValueError("a scene without a seed needs the name of its background colour")
+            raise ValueError("a scene without a seed needs the name of its background color")
 
 
 def random_scene(
@@ -84,14 +84,14 @@ def random_scene(
     canvas: tuple[int, int] | None = None,
     smallest: float = 0.34,
 ) -> Scene:
-    """Make up a scene.
+    """Return a random scene.
 
     Args:
-        generator: Where the chance comes from; the same state gives the same scene.
-        colour: The shape's colour; None chooses one.
-        shape: The shape; None chooses one.
-        canvas: The picture's (width, height) in pixels; None chooses 160 to 320 a side.
-        smallest: The least size of the shape, as in `Scene`.
+        generator: Source of the random numbers; the same state gives the same scene.
+        colour: Color of the shape, one of `COLOURS`; None chooses one.
+        shape: Name of the shape, one of `SHAPES`; None chooses one.
+        canvas: Size `(width, height)` of the image in pixels; None chooses 160 to 320 for each.
+        smallest: Smallest size of the shape, as a fraction of the image's shorter side.
 
     Returns:
         A scene whose shape stands out from its background.
@@ -121,16 +121,16 @@ def random_scene(
 def random_scenes(
     count: int, *, seed: int = 0, pairs: Sequence[tuple[str, str]] = (), canvas: tuple[int, int] | None = None
 ) -> Iterator[Scene]:
-    """Make up scenes, the same ones for the same seed.
+    """Yield random scenes, the same ones for the same seed.
 
     Args:
-        count: How many.
-        seed: Any integer that is not negative.
-        pairs: The pairs of colour and shape to choose from; none given means all 88.
-        canvas: As for `random_scene`.
+        count: Number of scenes.
+        seed: Seed of the random numbers, an integer that is not negative.
+        pairs: Pairs of color and shape to choose from; an empty sequence means all 88.
+        canvas: Size `(width, height)` of the images in pixels; None chooses 160 to 320 for each side.
 
     Yields:
-        Scenes that differ in everything.
+        Independent random scenes.
     """
     generator = np.random.default_rng(seed)
     for _ in range(count):
@@ -142,7 +142,7 @@ def draw(scene: Scene) -> Image.Image:
     """Draw a scene.
 
     Returns:
-        An RGB picture of `scene.canvas` pixels; the same scene always gives the same picture.
+        An RGB image of the size `scene.canvas`; the same scene always gives the same image.
     """
     if scene.seed is None:
         return _textbook(scene)
@@ -163,27 +163,27 @@ def draw(scene: Scene) -> Image.Image:
     if outline < 0.12:
         canvas = _with_outline(canvas, placed, paint, scene, generator)
     canvas += (_fill(paint, scene, generator) - canvas) * mask[..., None]
-    if outline > 0.88 and scene.shape != "ring":  # on top, half of it lies within the shape and would hide a thin ring
+    if outline > 0.88 and scene.shape != "ring":  # an outline on top would hide a thin ring
         canvas = _with_outline(canvas, placed, paint, scene, generator)
     return _photographed(canvas, generator)
 
 
 def silhouette(scene: Scene) -> Image.Image:
-    """Show where the shape is.
+    """Return the mask of the shape in a scene.
 
     Returns:
-        A picture of mode L and `scene.canvas` pixels, 255 within the shape of `draw(scene)` and 0 around it.
+        An image of mode L and the size `scene.canvas`, 255 within the shape of `draw(scene)` and 0 around it.
     """
     return Image.fromarray(np.rint(_filled(_placed(_form(scene), scene), scene.canvas, 2) * 255).astype(np.uint8))
 
 
 def _form(scene: Scene) -> Contours:
-    """The contours of a scene's shape, from a generator of their own: the silhouette needs no other drawing."""
+    """Return the contours of a scene's shape, from their own generator, so that `silhouette` draws nothing else."""
     return contours(scene.shape, None if scene.seed is None else np.random.default_rng((scene.seed, 1)))
 
 
 def _textbook(scene: Scene) -> Image.Image:
-    """Draw a scene with pure colours, upright, with smooth edges."""
+    """Draw a scene without a seed: pure colors, an upright shape, smooth edges."""
     assert scene.background is not None
     canvas = _backdrops.plain(SHADES[scene.background][0], *scene.canvas)
     mask = _filled(_placed(_form(scene), scene), scene.canvas, 4)
@@ -192,7 +192,7 @@ def _textbook(scene: Scene) -> Image.Image:
 
 
 def _paints(scene: Scene, generator: np.random.Generator) -> tuple[RGB, RGB]:
-    """Draw the shape's shade and a background shade on which it is easy to see."""
+    """Draw a shade for the shape, and one for the background on which it is easy to see."""
     paint = shade(scene.colour, generator)
     if scene.background is None:
         return paint, contrasting(paint, generator)
@@ -201,7 +201,7 @@ def _paints(scene: Scene, generator: np.random.Generator) -> tuple[RGB, RGB]:
 
 
 def _placed(unit: Contours, scene: Scene) -> Contours:
-    """Move contours from -1..1 to the pixels of a scene."""
+    """Scale and move contours from -1..1 to the pixels of a scene."""
     width, height = scene.canvas
     side = min(width, height)
     corner = np.array([width - side, height - side]) / 2
@@ -209,7 +209,7 @@ def _placed(unit: Contours, scene: Scene) -> Contours:
 
 
 def _filled(placed: Contours, canvas: tuple[int, int], scale: int) -> np.ndarray:
-    """Fill contours, the second one as a hole: (H, W) float32 in 0..1, with edges `scale` times finer than a pixel."""
+    """Fill contours, the second one as a hole: `(H, W)` float32 in 0..1, drawn `scale` times as large, then reduced."""
     width, height = canvas
     stencil = Image.new("L", (width * scale, height * scale))
     pencil = ImageDraw.Draw(stencil)
@@ -219,11 +219,11 @@ def _filled(placed: Contours, canvas: tuple[int, int], scale: int) -> np.ndarray
 
 
 def _mask(placed: Contours, scene: Scene, generator: np.random.Generator) -> np.ndarray:
-    """Fill contours with hard, smooth, rounded or soft edges: (H, W) float32 in 0..1."""
+    """Fill contours with hard, smooth, rounded or soft edges: `(H, W)` float32 in 0..1."""
     kind = generator.random()
     mask = _filled(placed, scene.canvas, 1 if kind < 0.25 else 3)
     pixels = scene.size * min(scene.canvas)
-    if 0.6 < kind < 0.8:  # a blur, then a steep rise where half was covered, rounds the corners
+    if 0.6 < kind < 0.8:  # rounded corners: a blur, then a steep rise around 0.5
         mask = np.clip((_blurred(mask, pixels * generator.uniform(0.01, 0.035)) - 0.5) * 4 + 0.5, 0, 1)
     elif kind >= 0.8:
         mask = _blurred(mask, pixels * generator.uniform(0.01, 0.04))
@@ -236,7 +236,7 @@ def _blurred(mask: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _fill(paint: RGB, scene: Scene, generator: np.random.Generator) -> np.ndarray:
-    """Paint a whole canvas: evenly, graded, or grained, always within what people call the colour."""
+    """Fill a canvas with a color: evenly, graded or grained, in shades close enough to keep its name."""
     width, height = scene.canvas
     kind = generator.random()
     if kind < 0.5:
@@ -253,7 +253,7 @@ def _fill(paint: RGB, scene: Scene, generator: np.random.Generator) -> np.ndarra
 
 
 def _with_marks(canvas: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Scatter small marks over a backdrop: specks and scratches of any colour."""
+    """Draw small marks over a background: specks and scratches of random colors."""
     height, width = canvas.shape[:2]
     image = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
     pencil = ImageDraw.Draw(image)
@@ -270,7 +270,7 @@ def _with_marks(canvas: np.ndarray, generator: np.random.Generator) -> np.ndarra
 
 
 def _with_shadow(canvas: np.ndarray, mask: np.ndarray, scene: Scene, generator: np.random.Generator) -> np.ndarray:
-    """Darken a backdrop where the shape throws its shadow."""
+    """Darken a background by the shadow of the shape."""
     pixels = scene.size * min(scene.canvas)
     dx, dy = np.rint(generator.uniform(-0.07, 0.07, 2) * pixels).astype(int).tolist()
     shadow = np.roll(_blurred(mask, pixels * generator.uniform(0.0, 0.05)), (dy, dx), (0, 1))
@@ -280,7 +280,7 @@ def _with_shadow(canvas: np.ndarray, mask: np.ndarray, scene: Scene, generator: 
 def _with_outline(
     canvas: np.ndarray, placed: Contours, paint: RGB, scene: Scene, generator: np.random.Generator
 ) -> np.ndarray:
-    """Draw a thin line of another colour around a shape."""
+    """Draw a thin line of another color around a shape."""
     colour = generator.choice([(0, 0, 0), (255, 255, 255), contrasting(paint, generator)], p=[0.5, 0.2, 0.3])
     scale = 2
     broad = max(1, round(scale * scene.size * min(scene.canvas) * generator.uniform(0.012, 0.05)))
@@ -294,7 +294,7 @@ def _with_outline(
 
 
 def _photographed(canvas: np.ndarray, generator: np.random.Generator) -> Image.Image:
-    """Change light and contrast a little, blur, add sensor noise and JPEG artefacts; each only sometimes."""
+    """Change light and contrast, blur, add sensor noise and JPEG artifacts, each with some probability."""
     if generator.random() < 0.35:
         contrast, light, tint = generator.uniform(0.88, 1.1), generator.uniform(-12, 12), generator.normal(0, 3, 3)
         canvas = (canvas - 128) * contrast + 128 + light + tint

@@ -118,7 +118,7 @@ def test_images_that_keep_their_aspect_ratio_have_no_one_size_that_is_left_alone
 
 @pytest.mark.parametrize(
     ("array", "reason"),
-    [(np.zeros((3, SIDE, SIDE, 3)), "one picture has 2 or 3 axes"), (np.zeros((SIDE, SIDE, 5), np.uint8), "channels")],
+    [(np.zeros((3, SIDE, SIDE, 3)), "an image has 2 or 3 axes"), (np.zeros((SIDE, SIDE, 5), np.uint8), "channels")],
     ids=["four axes", "five channels"],
 )
 def test_what_is_wrong_is_named_by_its_place(array: NDArray[Any], reason: str) -> None:

@@ -374,7 +374,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "size in the parameter set alone": (lambda: heif_file(forged()), "to decode"),
     "size in the data alone": (
         lambda: heif_file(forged(settings=SMALL, data=with_length(parameter_set(12_000, 12_000)) + with_length(SLICE))),
-        "2 sizes of one picture",
+        "2 sizes of one image",
     ),
     "tiles far beyond the picture": (
         lambda: heif_file(
@@ -406,7 +406,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "many pictures in one item": (
         lambda: heif_file(forged(settings=SMALL, data=100 * with_length(SLICE))),
-        "100 pictures in one item",
+        "100 images in one item",
     ),
     "many units in one item": (
         lambda: heif_file(forged(settings=SMALL, data=100_000 * with_length(b"\x4e\x01\x80"))),

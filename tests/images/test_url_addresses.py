@@ -234,7 +234,7 @@ def test_the_cause_of_an_error_survives_a_redirect(monkeypatch: pytest.MonkeyPat
     with UrlServer({"/": found("http://nowhere.example/")}) as server:
         Names(monkeypatch, {})
         error = failure(server.url())
-    assert error.reason == "it redirects to http://nowhere.example/: its host name is not known; is it spelt right?"
+    assert error.reason == "it redirects to http://nowhere.example/: its host name is not known; check its spelling"
     assert isinstance(error.__cause__, socket.gaierror)
 
 

@@ -1,4 +1,4 @@
-"""From a file to its decoded image: what Pillow needs help with, one file a format."""
+"""Decoding of image files: each format that Pillow needs help with has one file."""
 
 from __future__ import annotations
 

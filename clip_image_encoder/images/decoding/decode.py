@@ -1,4 +1,4 @@
-"""From encoded data or a PIL image to a decoded one, with the help that Pillow needs for each format."""
+"""Decoding of encoded data and of PIL images, with the help that Pillow needs for each format."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from clip_image_encoder.images.pillow_errors import pillow_errors
 
 __all__ = ["decode", "decode_opened", "decode_pil"]
 
-# Bytes that libwebp and libavif hold for a pixel at most, over the 8 of an ordinary one; measured with 12 bits.
+# Largest memory of a pixel in libwebp and in libavif, over the 8 bytes of an ordinary pixel; measured with 12 bits.
 _WEBP_WEIGHT = 2.0
 _AVIF_WEIGHTS = {"L": 1.0, "RGB": 1.8, "RGBA": 2.2}
 
@@ -54,27 +54,27 @@ def decode(
     truncated: Truncated,
     source: str,
 ) -> Decoded:
-    """Decode a file with the plugins of these formats alone.
+    """Decode a file, with the plugins of the given formats only.
 
     Args:
-        data: a whole file.
-        formats: Pillow's names of those allowed.
-        max_pixels: height times width, at most, by the header, times what a pixel costs.
-        least_side: a JPEG is decoded smaller where its short side stays no less than this; None
+        data: Content of the whole file.
+        formats: Names of the formats that are read, as Pillow writes them.
+        max_pixels: Largest allowed height times width, by the header, times the cost of a pixel of the format.
+        least_side: Length in pixels that the short side of a JPEG must keep where it is decoded smaller; None
             decodes it in full.
-        truncated: what becomes of a file whose end is missing.
-        source: the input in a few words.
+        truncated: Treatment of a file whose end is missing: "raise" or "keep".
+        source: Short description of the input, for error messages.
 
     Raises:
-        CorruptImageError: the file is damaged or ends early, or there is no data.
-        UnsupportedImageError: it is another format, or none.
-        ImageTooLargeError: there are too many pixels, or parts that take as long as many pixels.
+        CorruptImageError: The file is damaged, ends early or is empty.
+        UnsupportedImageError: The file has another format, or none that is known.
+        ImageTooLargeError: The image has too many pixels, or the file has parts that take as long as many pixels.
     """
     if not data:
         raise CorruptImageError("there is no data in it", source=source)
     name = format_of(data)
     with pillow_errors(source=source, what=f"{name or 'image'} data"):
-        # For Pillow an MPO, a JPEG with more images behind the first, is a JPEG until it is open.
+        # An MPO is a JPEG with more images after the first; Pillow tells it from a JPEG only when it opens it.
         may_be_mpo = name == "JPEG" and "MPO" in formats
         if name in DEFAULT_FORMATS and not is_allowed(name, formats) and not may_be_mpo:
             raise not_allowed(name, formats=formats, source=source)
@@ -100,10 +100,14 @@ def decode(
 
 
 def decode_pil(image: Image.Image, *, source: str) -> Decoded:
-    """Load an image of the caller's whose file is not at hand; loading it is all that happens to it.
+    """Load an image that the caller has opened or made, and whose file can't be read again.
+
+    Args:
+        image: Image to load; it is not changed otherwise.
+        source: Short description of the image, for error messages.
 
     Raises:
-        ImageError: it can't be decoded, or Pillow has decoded it wrong.
+        ImageError: The image can't be decoded, or Pillow has decoded it wrong.
     """
     with pillow_errors(source=source, what=f"{image.format or 'image'} data"):
         transparent = transparent_value(image)
@@ -118,17 +122,17 @@ def decode_pil(image: Image.Image, *, source: str) -> Decoded:
 def decode_opened(
     image: ImageFile.ImageFile, data: bytes, *, max_pixels: int, truncated: Truncated, source: str
 ) -> Decoded:
-    """Load an image that the caller has opened, and that Pillow has not read yet.
+    """Load an image that the caller has opened and that Pillow has not loaded yet.
 
     Args:
-        image: loading it is all that happens to it.
-        data: the whole file behind it.
-        max_pixels: as for `decode`.
-        truncated: as for `decode`.
-        source: the image in a few words.
+        image: Image to load; it is not changed otherwise.
+        data: Content of the whole file behind the image.
+        max_pixels: Largest allowed height times width, times the cost of a pixel, as for `decode`.
+        truncated: Treatment of a file whose end is missing: "raise" or "keep".
+        source: Short description of the image, for error messages.
 
     Raises:
-        ImageError: as for `decode`.
+        ImageError: The file is damaged, unsupported or too large, as for `decode`.
     """
     with pillow_errors(source=source, what=f"{image.format} data"):
         file = _prepared(data, format_of(data), truncated=truncated, source=source)
@@ -140,7 +144,7 @@ def decode_opened(
         try:
             decoded = _load(image, file, truncated=truncated, source=source)
         finally:
-            if image.tile:  # it failed, and the image is still the caller's to close
+            if image.tile:  # loading failed: the image gets its file back, for the caller to close
                 image.fp = opened
         if opened is not None and image._exclusive_fp and image._close_exclusive_fp_after_loading:
             opened.close()  # as Pillow does with the files that it has opened
@@ -154,7 +158,7 @@ def _reopened(file: TiffFile) -> TiffImagePlugin.TiffImageFile:
 
 
 def _prepared(data: bytes, name: str | None, *, truncated: Truncated, source: str) -> io.BytesIO:
-    """Return the file as Pillow reads it right and soon, by its format."""
+    """Return the file in a form that Pillow reads right and in bounded time, by its format."""
     if name == "JPEG":
         return JpegFile(data, source=source)
     if name == "TIFF":
@@ -171,7 +175,7 @@ def _prepared(data: bytes, name: str | None, *, truncated: Truncated, source: st
 
 
 def _weight(image: ImageFile.ImageFile, file: io.BytesIO) -> float:
-    """Return what a pixel costs while it is decoded, in ordinary ones."""
+    """Return the cost of a pixel, in ordinary pixels (see `check_pixels`)."""
     if isinstance(file, (JpegFile, TiffFile, Jpeg2000File)):
         return file.weight
     if isinstance(image, WebPImagePlugin.WebPImageFile):
@@ -190,8 +194,8 @@ def _weight(image: ImageFile.ImageFile, file: io.BytesIO) -> float:
 def _decode_smaller(image: JpegImagePlugin.JpegImageFile, least_side: int) -> None:
     width, height = image.size
     for scale in (8, 4, 2):
-        # A remainder would be rounded up to a whole pixel, and with it the image stretched: by
-        # enough to shift the crop after resizing.
+        # libjpeg rounds a remainder up to a whole pixel, which stretches the image by enough to shift
+        # the crop after resizing.
         if width % scale == 0 and height % scale == 0 and min(width, height) >= scale * least_side:
             # Without a mode, so that only the scale changes, and never the colors.
             image.draft(None, (width // scale, height // scale))
@@ -224,7 +228,7 @@ def _load(image: ImageFile.ImageFile, file: io.BytesIO, *, truncated: Truncated,
 
 
 def _described(image: Image.Image, transparent: int | tuple[int, ...] | None) -> Decoded:
-    """Return a loaded image with what its format says of it beyond its mode."""
+    """Return a loaded image with the facts that its format tells and its mode does not."""
     if isinstance(image, BmpImagePlugin.BmpImageFile):
         return Decoded(image=without_empty_alpha(image))
     if isinstance(image, GifImagePlugin.GifImageFile):

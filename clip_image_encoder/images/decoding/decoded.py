@@ -1,4 +1,4 @@
-"""A decoded image, and what its mode does not say of it."""
+"""A decoded image, with facts about its values that its mode does not tell."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ __all__ = ["Decoded"]
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """An image that Pillow has decoded, with what is known of its values from elsewhere.
+    """An image that Pillow has decoded, with facts about its values that the file tells and the mode does not.
 
     Attributes:
-        image: loaded, in any mode; never changed.
-        transparent: the one value that is transparent, on the scale of the pixels; None if there is none.
-        mask: alpha of the image, in mode L, where it is not among the image's own channels.
-        white: the value of white in the modes deeper than 8 bits; None takes what the values say.
-        white_is_zero: whether the values count from white to black.
-        signed: whether the 8 bits of mode L are a number from -128 to 127.
+        image: Loaded image in any mode; it is never changed.
+        transparent: Value of transparent pixels, on the scale of the decoded pixels; None if no value is transparent.
+        mask: Alpha of the image, in mode L, if it is not one of the image's own channels; else None.
+        white: Value of white in a mode of more than 8 bits; None derives it from the range of the values.
+        white_is_zero: Whether the values count from white to black.
+        signed: Whether the 8 bits of mode L are a number from -128 to 127.
     """
 
     image: Image.Image

@@ -1,4 +1,4 @@
-"""GIF: what lies before the first frame, and the canvas around it."""
+"""GIF: a limit for the blocks before the first frame, and the transparent canvas around that frame."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ __all__ = ["canvas_mask", "check_blocks"]
 
 _EXTENSION = 0x21
 
-# A comment of 25 MB.
+# As many as a comment of 25 MB has.
 _MOST_BLOCKS = 100_000
 
 
 def check_blocks(data: bytes, *, source: str) -> None:
-    """Check how many blocks Pillow has to step over to find the first frame.
+    """Check how many blocks Pillow has to skip to find the first frame.
 
     Raises:
-        ImageTooLargeError: there are too many.
+        ImageTooLargeError: The file has more than 100,000 blocks before the first frame.
     """
     flags = data[10] if len(data) > 10 else 0
     position = 13 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
@@ -33,9 +33,9 @@ def check_blocks(data: bytes, *, source: str) -> None:
 
 
 def canvas_mask(image: GifImagePlugin.GifImageFile) -> Image.Image | None:
-    """Return the alpha of a loaded first frame that is smaller than the canvas; None for any other.
+    """Return the alpha of a loaded first frame that is smaller than the canvas; None for any other frame.
 
-    Around the frame the canvas is transparent. Pillow gives it the palette's first colour.
+    The canvas around the frame is transparent. Pillow fills it with the palette's first color.
     """
     extent = image.dispose_extent
     if image.tell() != 0 or extent is None or "transparency" in image.info or extent == (0, 0, *image.size):

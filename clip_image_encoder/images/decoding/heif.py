@@ -1,4 +1,4 @@
-"""HEIC and HEIF, the photos of phones: read with pi-heif, which is an extra, or what the application has registered."""
+"""HEIC and HEIF, the photos of phones, opened with pi-heif (an extra) or with the plugin that is registered."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from clip_image_encoder.images.limits import check_pixels
 
 __all__ = ["open_heif"]
 
-# Most of what is decoded for a picture of `max_pixels`: 800 MB by default. The rest is for the parts of
-# tiles that stick out of it, and for small pictures.
+# Bytes of memory for each of `max_pixels` that decoding may take, 800 MB in all by default. The slack is for small
+# images, and for the parts of tiles that lie outside of the image.
 _BYTES_A_PIXEL = 9
 _SLACK = 2**24
 
 
 def open_heif(data: bytes, *, max_pixels: int, source: str) -> ImageFile.ImageFile:
-    """Open the primary picture of a HEIF file; nothing is decoded yet.
+    """Open the primary image of a HEIF file, without decoding it.
 
-    It will be upright: libheif turns it as the file says, and the orientation in its EXIF counts as done.
+    The image is upright after loading: libheif turns it as the file says, and no orientation is left in its EXIF.
 
     Args:
-        data: a whole file.
-        max_pixels: height times width, at most. Where decoding takes more memory than so many pixels of
-            8 bits do, there may be fewer: half as many of 10 and 12 bits, or with alpha.
-        source: the input in a few words.
+        data: Content of the whole file.
+        max_pixels: Largest allowed height times width. Images whose pixels take more memory than those of 8 bits
+            may have fewer: half as many with 10 or 12 bits, or with alpha.
+        source: Short description of the input, for error messages.
 
     Raises:
-        UnsupportedImageError: pi-heif is not installed, or the picture is coded in something else than HEVC.
-        ImageTooLargeError: there are more pixels, or more is to be decoded.
-        CorruptImageError: its tiles do not make the picture.
-        DecompressionBombError: there are more pixels than Pillow's own limit allows.
-        Exception: whatever the decoder raises where the file is damaged.
+        UnsupportedImageError: pi-heif is not installed, or the image is not coded in HEVC.
+        ImageTooLargeError: The image has more pixels, or takes more memory to decode.
+        CorruptImageError: The tiles do not cover the image.
+        DecompressionBombError: The image has more pixels than Pillow's own limit allows.
+        Exception: The file is damaged; the decoder raises exceptions of any class.
     """
     plugin = _plugin(source)
     alone, needed = primary_alone(data, source=source)
@@ -46,17 +46,17 @@ def open_heif(data: bytes, *, max_pixels: int, source: str) -> ImageFile.ImageFi
     if needed > _BYTES_A_PIXEL * max_pixels + _SLACK:
         raise ImageTooLargeError(
             f"{image.width} x {image.height} pixels with their depth, alpha and tiles take {needed:,} bytes to decode, "
-            f"more than {_BYTES_A_PIXEL} for each of max_pixels={max_pixels:,}; scale the picture down",
+            f"more than {_BYTES_A_PIXEL} for each of max_pixels={max_pixels:,}; scale the image down",
             source=source,
         )
     if not image.info.get("primary", True):
-        # It contradicts itself, such as tiles that do not cover it; pi-heif opens one of the tiles instead.
-        raise CorruptImageError("the primary picture of the HEIF can't be put together", source=source)
+        # Such as a file whose tiles do not cover the image: pi-heif then opens one of the tiles.
+        raise CorruptImageError("the tiles of the HEIF do not make up its primary image", source=source)
     return image
 
 
 def _plugin(source: str) -> type[ImageFile.ImageFile]:
-    """Return the class that opens a HEIF file, without making it one of Pillow's own plugins for everybody."""
+    """Return the class that opens a HEIF file, without registering it with Pillow for the whole process."""
     try:
         import pi_heif
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""What is in a HEIF file, read from its boxes.
+"""The items of a HEIF file (images, tiles, metadata), read from its boxes.
 
     ftyp  meta                                              mdat
           ├─ pitm        the primary item                   the items' coded data
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 __all__ = ["Item", "read_items"]
 
-# Of what cameras write, a photo of 48 megapixels has 250 items, in tables of some kilobytes.
+# A camera's photo of 48 megapixels has 250 items, in tables of some kilobytes.
 _MOST_BOXES = 10_000
 _LARGEST_TABLE = 2**20
 
@@ -29,10 +29,10 @@ class Item:
     """One item of a file.
 
     Attributes:
-        kind: its type: hvc1, grid, Exif and so on.
-        parts: start and end of each part of its data, in the file.
-        properties: the boxes of its properties, whole, in their order, and whether each is essential.
-        references: by type, the numbers of the items that it refers to.
+        kind: Type of the item, four bytes: hvc1, grid, Exif and so on.
+        parts: Start and end of each part of the item's data, as positions in the file.
+        properties: Boxes of the item's properties, in their order, each with whether it is essential.
+        references: Numbers of the items that it refers to, by the type of the reference.
     """
 
     kind: bytes
@@ -41,15 +41,15 @@ class Item:
     references: dict[bytes, list[int]] = field(default_factory=dict)
 
     def find(self, kind: bytes) -> bytes | None:
-        """Return the content of the first property of this type, or None."""
+        """Return the content of the first property of this type; None if the item has none."""
         return next((box[8:] for box, _ in self.properties if box[4:8] == kind), None)
 
 
 def read_items(data: bytes) -> tuple[int, dict[int, Item]] | None:
-    """Return the number of the primary item, and all items by their numbers; None of a file without a meta box.
+    """Return the number of the primary item, and all items by their numbers; None for a file without a meta box.
 
     Raises:
-        Exception: the boxes are damaged or cut short.
+        Exception: The boxes are damaged or cut short; the class depends on where.
     """
     meta = dict(_Reader(data, 0, len(data)).boxes()).get(b"meta")
     if meta is None:
@@ -67,7 +67,7 @@ def read_items(data: bytes) -> tuple[int, dict[int, Item]] | None:
 
 
 class _Reader:
-    """Big-endian numbers from a part of the data, one after the other."""
+    """Reads big-endian numbers and boxes from a range of the data, one after the other."""
 
     def __init__(self, data: bytes, start: int, end: int) -> None:
         self.data, self.at, self.end = data, start, end
@@ -95,7 +95,7 @@ class _Reader:
             if size == 1:
                 size = self.number(8)
             end = start + size if size else self.end
-            # Data that is cut short is no matter unless the primary picture needs it.
+            # The box of the data may be cut short; `heif_primary` checks the parts that it needs.
             if end < self.at or (end > self.end and kind != b"mdat"):
                 raise ValueError("a box is larger than what holds it")
             yield kind, _Reader(self.data, self.at, end)

@@ -1,8 +1,8 @@
-"""The primary picture of a HEIF file as a file of its own: what a decoder is given, and what it will cost.
+"""The primary image of a HEIF file as a file of its own, with the memory that a decoder needs for it.
 
-A decoder that is given the whole file reads the metadata and the other pictures of it, too, leaves the
-tiles black that are missing, and takes another picture where the primary one is damaged. Of all of this
-nothing can happen to a file that is written here: it holds one picture, and all of it.
+A decoder that gets the original file also reads the metadata and the other images in it, leaves missing tiles
+black, and takes another image where the primary one is damaged. The file that is written here contains one image,
+and all parts of it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from clip_image_encoder.images.decoding.hevc import coded_planes
 
 __all__ = ["primary_alone"]
 
-# Far beyond what cameras write: a photo of 48 megapixels has some 200 tiles.
+# A camera's photo of 48 megapixels has about 200 tiles.
 _MOST_STEPS = 5_000
 
-# Tiles may share their data, and a decoder reads it once for each.
+# Bytes that shared data may add up to: tiles may share their data, and a decoder reads it once for each tile.
 _MOST_DATA = 2**24
 
-# Measured, with all of libheif's copies and Pillow's: 7 to 9 bytes a pixel of 8 bits, 7 to 16 of a deeper one.
+# Memory of a pixel, measured with all copies of libheif and Pillow: 7 to 9 bytes for 8 bits, 7 to 16 for more bits.
 _BYTES, _BYTES_DEEP = 8, 16
 
 _ALPHA = (b"urn:mpeg:hevc:2015:auxid:1\0", b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0")
@@ -30,15 +30,15 @@ _PROPERTIES = frozenset({b"ispe", b"hvcC", b"colr", b"pixi", b"pasp", b"irot", b
 
 
 def primary_alone(data: bytes, *, source: str) -> tuple[bytes, int]:
-    """Return a file of the primary picture, and about how many bytes of memory it takes to decode.
+    """Return a file with the primary image alone, and an estimate of the bytes of memory to decode it.
 
     Raises:
-        UnsupportedImageError: there is none, or it is not coded in HEVC.
-        Exception: the file is damaged, cut short, or made to be expensive.
+        UnsupportedImageError: The file has no primary image, or one that is not coded in HEVC.
+        Exception: The file is damaged, cut short or made to be expensive; the class depends on where.
     """
     found = read_items(data)
     if found is None:
-        raise UnsupportedImageError("a HEIF file without a still picture", source=source)
+        raise UnsupportedImageError("a HEIF file without a still image", source=source)
     primary, items = found
     alphas = _alphas(items)
     costs: dict[int, int] = {}
@@ -57,10 +57,10 @@ def primary_alone(data: bytes, *, source: str) -> tuple[bytes, int]:
             if room < 0:
                 raise ValueError("its items share their data too often")
             costs[number], kind = _cost(item, data, source=source)
-            # A decoder lays the canvas out by one of the tiles.
+            # A decoder allocates the whole image with the depth of one tile.
             if kind is not None and kinds.setdefault(is_alpha, kind) != kind:
                 raise ValueError("tiles of different depths")
-            # Alpha is scaled to the size of its picture, and joined to it.
+            # Alpha is scaled to the size of its image, and joined to it.
             costs[number] += 2 * len(alpha) * _pixels(item) if alpha else 0
         total += costs[number]
         waiting += [(one, True) for one in alpha]
@@ -72,24 +72,24 @@ def _alphas(items: dict[int, Item]) -> dict[int, list[int]]:
     alphas: dict[int, list[int]] = {}
     for number, item in items.items():
         if (item.find(b"auxC") or b"")[4:].startswith(_ALPHA):
-            for picture in item.references.get(b"auxl", []):
-                alphas.setdefault(picture, []).append(number)
+            for image in item.references.get(b"auxl", []):
+                alphas.setdefault(image, []).append(number)
     return alphas
 
 
 def _cost(item: Item, data: bytes, *, source: str) -> tuple[int, tuple[bool, int] | None]:
-    """Return the bytes of memory that one item takes to decode, and of a coded one whether it is grey and its depth."""
+    """Return the bytes of memory to decode one item, and for a coded one also whether it is grey and its depth."""
     if item.kind == b"hvc1":
         parts = _data(item, data)
         coded = parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
         pixels, grey, depth = coded_planes(item.find(b"hvcC") or b"", coded)
         return pixels * (_BYTES if depth == 8 else _BYTES_DEEP), (grey, depth)
-    if item.kind == b"iovl":  # a canvas for other pictures
+    if item.kind == b"iovl":  # a canvas on which other images lie
         return _BYTES * _pixels(item), None
     if item.kind in (b"grid", b"iden"):
         return 0, None
     kind = item.kind.decode("latin-1")
-    raise UnsupportedImageError(f"a HEIF picture of type {kind!r} is not read; save it as JPEG", source=source)
+    raise UnsupportedImageError(f"a HEIF image of type {kind!r} is not read; save it as JPEG", source=source)
 
 
 def _pixels(item: Item) -> int:
@@ -104,6 +104,7 @@ def _data(item: Item, data: bytes) -> list[memoryview]:
 
 
 def _file(primary: int, items: dict[int, Item], data: bytes) -> bytes:
+    """Return a HEIF file of these items, numbered anew from 1: the boxes ftyp, meta and mdat, as in `heif_items`."""
     new = {old: number for number, old in enumerate(items, start=1)}
     kept = [[one for one in item.properties if one[0][4:8] in _PROPERTIES or one[1]] for item in items.values()]
     properties = list(dict.fromkeys(box for boxes in kept for box, _ in boxes))

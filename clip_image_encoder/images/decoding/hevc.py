@@ -1,4 +1,7 @@
-"""The size and the depth of a coded HEVC picture, from the parameter sets that the decoder itself goes by."""
+"""The size and the depth of an image in HEVC, from the parameter sets that the decoder itself follows.
+
+Names and numbers of sections are those of ITU-T H.265 (ISO/IEC 23008-2).
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,18 @@ from typing import NamedTuple
 
 __all__ = ["Planes", "coded_planes"]
 
-_SPS = 33
-_SLICES = range(32)
+_SPS = 33  # type of a sequence parameter set (7.4.2.2)
+_SLICES = range(32)  # types of coded slices
 _MOST_UNITS = 10_000
 
 
 class Planes(NamedTuple):
-    """What a coded picture becomes.
+    """The planes of values that a coded image is decoded to.
 
     Attributes:
-        pixels: width times height, with the margins of the last blocks.
-        grey: whether there is no colour.
-        depth: bits of each value.
+        pixels: Width times height, with the margins of the last blocks.
+        grey: Whether there is no plane of colors.
+        depth: Bits of each value.
     """
 
     pixels: int
@@ -28,35 +31,38 @@ class Planes(NamedTuple):
 
 
 def coded_planes(settings: bytes, data: memoryview) -> Planes:
-    """Return what a coded picture becomes.
+    """Return the planes that a coded image is decoded to.
 
     Args:
-        settings: the content of the hvcC box.
-        data: the coded picture, each unit behind its length.
+        settings: Content of the hvcC box (ISO/IEC 14496-15, 8.3.3.1).
+        data: Coded image, a sequence of units with the length before each.
 
     Raises:
-        ValueError: it is damaged, cut short, or contradicts itself, or there are several pictures.
+        ValueError: The data is damaged, is cut short, contradicts itself, or contains several images.
     """
     found: set[Planes] = set()
-    pictures = 0
+    images = 0
     for unit in chain(_settings(settings), _units(data, 1 + (settings[21] & 3))):
         kind = _type_of(unit)
         if kind == _SPS:
             found.add(_read_sps(unit))
-        pictures += kind in _SLICES and unit[2] >> 7  # first_slice_segment_in_pic_flag
-    if pictures != 1:
-        raise ValueError(f"{pictures} pictures in one item")
+        images += kind in _SLICES and unit[2] >> 7  # first_slice_segment_in_pic_flag
+    if images != 1:
+        raise ValueError(f"{images} images in one item")
     if len(found) != 1:
-        raise ValueError(f"{len(found)} sizes of one picture")
+        raise ValueError(f"{len(found)} sizes of one image")
     planes = found.pop()
-    # pi-heif 1.4.0 believes the box, and would write 16 bits a value where the decoder gave it room for 8.
+    # pi-heif 1.4.0 goes by the box: it would write 16 bits a value into memory that the decoder has made for 8.
     if planes.depth != 8 + (settings[17] & 7) or planes.grey != (settings[16] & 3 == 0):
-        raise ValueError("another depth in the box than in the coded picture")
+        raise ValueError("another depth in the box than in the coded image")
     return planes
 
 
 def _type_of(unit: bytes) -> int:
-    """Return the type of a unit of the base layer; 63 of any other."""
+    """Return the type of a unit of the base layer; 63, which is unspecified, for one of another layer.
+
+    The header of a unit has 16 bits: a zero, 6 for the type, 6 for the layer, 3 for the temporal layer (7.3.1.2).
+    """
     if len(unit) < 2:
         raise ValueError("a unit is cut short")
     header = int.from_bytes(unit[:2], "big")
@@ -64,7 +70,7 @@ def _type_of(unit: bytes) -> int:
 
 
 def _settings(settings: bytes) -> Iterator[bytes]:
-    """Yield the units in an hvcC box: arrays of one type each."""
+    """Yield the units in an hvcC box, which holds an array of units for each type."""
     at = 23
     for _ in range(settings[22]):
         count = int.from_bytes(settings[at + 1 : at + 3], "big")
@@ -83,27 +89,27 @@ def _units(data: memoryview, length: int) -> Iterator[bytes]:
         size = int.from_bytes(data[at : at + length], "big")
         at += length + size
         if at > len(data):
-            raise ValueError("the coded picture is cut short")
+            raise ValueError("the coded image is cut short")
         yield bytes(data[at - size : min(at, at - size + 256)])
     raise ValueError("too many units")
 
 
 def _read_sps(sps: bytes) -> Planes:
-    """Return what a sequence parameter set asks for."""
-    bits = _Bits(sps[2:256].replace(b"\0\0\3", b"\0\0"))
-    bits.take(4)
-    layers = bits.take(3)
-    bits.take(1 + 88 + 8)  # profile and level
+    """Return the planes that a sequence parameter set describes (7.3.2.2)."""
+    bits = _Bits(sps[2:256].replace(b"\0\0\3", b"\0\0"))  # without the bytes that prevent a false start code
+    bits.take(4)  # sps_video_parameter_set_id
+    layers = bits.take(3)  # sps_max_sub_layers_minus1
+    bits.take(1 + 88 + 8)  # sps_temporal_id_nesting_flag, profile and level
     if layers:
         present = [(bits.take(1), bits.take(1)) for _ in range(8)][:layers]
         for profile, level in present:
             bits.take(88 * profile + 8 * level)
-    bits.golomb()
-    chroma = bits.golomb()
+    bits.golomb()  # sps_seq_parameter_set_id
+    chroma = bits.golomb()  # chroma_format_idc
     if chroma == 3:
-        bits.take(1)
+        bits.take(1)  # separate_colour_plane_flag
     pixels = bits.golomb() * bits.golomb()
-    if bits.take(1):  # the conformance window
+    if bits.take(1):  # conformance_window_flag
         for _ in range(4):
             bits.golomb()
     luma, colour = 8 + bits.golomb(), 8 + bits.golomb()
@@ -113,6 +119,8 @@ def _read_sps(sps: bytes) -> Planes:
 
 
 class _Bits:
+    """Reads numbers of any number of bits, one after the other."""
+
     def __init__(self, data: bytes) -> None:
         self.value = int.from_bytes(data, "big")
         self.left = 8 * len(data)
@@ -124,6 +132,7 @@ class _Bits:
         return self.value >> self.left & ((1 << count) - 1)
 
     def golomb(self) -> int:
+        """Return an Exp-Golomb number, `ue(v)` in 9.2."""
         zeros = 0
         while not self.take(1):
             zeros += 1

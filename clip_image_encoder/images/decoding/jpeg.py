@@ -1,4 +1,4 @@
-"""JPEG: how many scans a file has, and whether they are whole."""
+"""JPEG: the number of scans in a file, and whether they are whole (the layout is ITU-T T.81, annex B)."""
 
 from __future__ import annotations
 
@@ -27,39 +27,41 @@ _HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = 0xC2
 
-# What follows 0xFF: fill bytes, a value of 0xFF inside a scan, and restarts have no segment behind them.
+# Whether a byte after 0xFF makes a marker of it: not 0x00 (a 0xFF inside a scan), a fill byte or a restart.
 _IS_MARKER = np.ones(256, bool)
 _IS_MARKER[[0x00, 0x01, 0xFF, *range(0xD0, 0xD9)]] = False
 _BLOCK = 65_536
 _PIECE = 1 << 20
 
-# Bytes that libjpeg is given at a time; for each piece Pillow takes Python's lock, for which other threads wait.
+# Bytes that libjpeg gets at a time; Pillow takes Python's lock for each piece, and other threads wait for it.
 _GIVEN = 1 << 20
 
-# A scan takes time for each pixel even where it says nothing of it; encoders write 10, for CMYK 18.
+# A scan takes time for each pixel, even for those that it does not change; encoders write 10, for CMYK 18.
 _USUAL_SCANS = 16
 # Photos have a few dozen segments, a panorama with its metadata in pieces of 64 kB has hundreds.
 _MOST_SEGMENTS = 10_000
 
-# libjpeg reads 8 bytes ahead. Zeros after the last scan let it finish a whole one, and no other.
+# libjpeg reads 8 bytes ahead. Zeros after the last scan let it finish a scan that is whole, but no other.
 _LOOK_AHEAD = bytes(16)
 
 
 @dataclass
 class _Layout:
-    """Where the parts of a JPEG lie.
+    """The parts of a JPEG that tell its cost, and whether it is whole.
+
+    A unit is what T.81 calls an MCU: the blocks of 8 x 8 samples that are coded together.
 
     Attributes:
-        frame: the frame's marker, such as 0xC0 for baseline; 0 if there is none.
-        samples: number of samples a pixel: 3 for colours in full, 1.5 for colours at half the size.
-        scans: number of scans.
-        end: place of the marker that ends the image, or of the zeros that stand in its place.
-        missing: the coefficients of each component that no scan has brought down to the last bit.
-        units: number of units in a scan of each component alone.
-        units_together: number of units in a scan of several components.
-        restart_interval: number of units between two restarts; 0 if there are none.
-        last_scan: where the data of the last scan begins.
-        restarts: number of restarts in it.
+        frame: Marker of the frame, such as 0xC0 for baseline; 0 if there is none.
+        samples: Number of samples a pixel: 3 for colors in full, 1.5 for colors at half the size.
+        scans: Number of scans.
+        end: Position of the marker that ends the image, or of the zeros in its place.
+        missing: Coefficients of each component, 0..63, that no scan has coded down to the last bit.
+        units: Number of units in a scan of one component alone, for each component.
+        units_together: Number of units in a scan of several components.
+        restart_interval: Number of units between two restarts; 0 if there are none.
+        last_scan: Position of the data of the last scan.
+        restarts: Number of restarts that the last scan has to have.
     """
 
     end: int
@@ -80,10 +82,10 @@ class _Layout:
 
 
 class JpegFile(io.BytesIO):
-    """A JPEG in memory whose scans have been counted; of several images in it, the first.
+    """A JPEG in memory whose scans have been counted; of a file of several images, the first one.
 
     Raises:
-        ImageTooLargeError: it has more segments than a photo.
+        ImageTooLargeError: The file has more than 10,000 segments.
     """
 
     def __init__(self, data: bytes, *, source: str) -> None:
@@ -97,7 +99,7 @@ class JpegFile(io.BytesIO):
 
     @property
     def weight(self) -> float:
-        """What a pixel costs, in ordinary ones: two bytes a sample are kept beside the pixel's own."""
+        """Cost of a pixel, in ordinary pixels; several scans keep two bytes a sample beside the pixel itself."""
         if not self.several_scans:
             return 1.0
         pixel = 1 if len(self.layout.missing) == 1 else 4
@@ -114,9 +116,9 @@ class JpegFile(io.BytesIO):
 
 
 class _OneScan(EndingFile):
-    """A JPEG of one scan without the marker that ends it.
+    """A JPEG of one scan without the marker that ends the image.
 
-    That marker makes libjpeg fill what is missing with grey. Without it, it waits for more.
+    At that marker libjpeg fills missing parts with grey. Without the marker it asks for more data.
     """
 
     def __init__(self, data: bytes, end: int) -> None:
@@ -128,7 +130,7 @@ class _OneScan(EndingFile):
         """Return up to `size` bytes before the marker, then the zeros that libjpeg reads ahead, once.
 
         Raises:
-            FileEndsError: more is asked for.
+            FileEndsError: The zeros have been read.
         """
         left = self._end - self.tell()
         if left > 0:
@@ -140,10 +142,10 @@ class _OneScan(EndingFile):
 
 
 def load_jpeg(image: JpegImagePlugin.JpegImageFile, file: JpegFile, *, truncated: Truncated, source: str) -> None:
-    """Load an image that reads from a `JpegFile`, and find out whether something of it is missing.
+    """Load an image that reads from a `JpegFile`, and find out whether a part of it is missing.
 
     Raises:
-        CorruptImageError: its end is missing and `truncated` is "raise".
+        CorruptImageError: The end of the file is missing and `truncated` is "raise".
     """
     if file.layout.frame not in _HUFFMAN_FRAMES:
         image.load()
@@ -158,8 +160,8 @@ def load_jpeg(image: JpegImagePlugin.JpegImageFile, file: JpegFile, *, truncated
 def _load_scans(image: JpegImagePlugin.JpegImageFile, file: JpegFile) -> bool:
     """Load an image of several scans, and tell whether the last of them is whole.
 
-    The decoder is fed by hand: behind a whole scan it looks for a marker and drops each zero, one by
-    one. Inside of a scan it takes zeros for data, and several at a time.
+    The decoder gets zeros after the last scan. If the scan is whole, the decoder looks for a marker and drops the zeros
+    one by one. If it is cut, the decoder takes them for data, several at a time, and some are left over.
     """
     image.load_prepare()
     name, extents, _, arguments = image.tile[0]
@@ -184,7 +186,7 @@ def _load_scans(image: JpegImagePlugin.JpegImageFile, file: JpegFile) -> bool:
 
 
 def _read_layout(data: bytes, *, source: str) -> _Layout:
-    # Without a marker at its end a file ends where its data do: zeros are what a download has not brought.
+    # Without the marker, zeros at the end of a file are what a broken download has left.
     layout = _Layout(end=len(data) - 2 if data.endswith(_END) else len(data.rstrip(b"\0")))
     position, segments, several_images = 2, 0, not data.endswith(_END)
     while (place := _next_marker(data, position)) >= 0:
@@ -203,7 +205,7 @@ def _read_layout(data: bytes, *, source: str) -> _Layout:
         elif marker == _START_OF_SCAN:
             _read_scan(layout, segment, position)
             if layout.is_one_scan:
-                # Of most photos the end is the file's, and nothing has to be looked for.
+                # Most files have one image, which ends with the file: no search.
                 layout.end = _find_end(data, position, default=layout.end) if several_images else layout.end
                 break
         several_images = several_images or segment.startswith(_OF_SEVERAL_IMAGES)
@@ -211,7 +213,7 @@ def _read_layout(data: bytes, *, source: str) -> _Layout:
 
 
 def _next_marker(data: bytes, position: int) -> int:
-    """Return the place of the next marker, or -1."""
+    """Return the position of the next marker that begins a segment or ends the image; -1 if there is none."""
     ahead = data[position : position + 2]
     if len(ahead) == 2 and ahead[0] == 0xFF and _IS_MARKER[ahead[1]]:
         return position
@@ -226,7 +228,7 @@ def _next_marker(data: bytes, position: int) -> int:
 
 
 def _find_end(data: bytes, position: int, *, default: int) -> int:
-    """Return the place of the next marker that ends an image: two bytes at a time, much faster than `bytes.find`."""
+    """Return the position of the next marker that ends an image; numpy is much faster here than `bytes.find`."""
     for start in range(position, len(data) - 1, _PIECE):
         ends = []
         for first in (start, start + 1):

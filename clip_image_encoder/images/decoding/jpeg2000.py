@@ -1,4 +1,4 @@
-"""JPEG 2000: channels in their order, white where Pillow makes black of it."""
+"""JPEG 2000: channels put in their order, and white restored where Pillow makes black of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clip_image_encoder.images.decoding.jpeg2000_header import Jpeg2000Header, r
 
 __all__ = ["Jpeg2000File", "load_jpeg2000", "loaded_jpeg2000"]
 
-# openjpeg holds 4 bytes a sample, twice, and takes some 10 ns for it; deep samples are decoded twice.
+# Costs by the number of channels. openjpeg takes 8 bytes and about 10 ns a sample; deep samples are decoded twice.
 _WEIGHTS = {1: 1.5, 2: 3.0, 3: 4.0}
 _WEIGHT_OF_MORE = 5.0
 _WEIGHT_OF_DEEP = 2.0
@@ -24,11 +24,11 @@ class Jpeg2000File(io.BytesIO):
     """A JPEG 2000 in memory whose header has been read.
 
     Attributes:
-        header: what it says of the samples; None where it can't be followed.
+        header: Facts about the samples; None if the boxes or the codestream can't be parsed.
 
     Raises:
-        UnsupportedImageError: Pillow decodes such samples wrong.
-        ImageTooLargeError: it has more tiles or boxes than any image.
+        UnsupportedImageError: Pillow decodes samples of this kind wrong.
+        ImageTooLargeError: The file has more than 65,536 tiles, or more than 10,000 boxes in one place.
     """
 
     def __init__(self, data: bytes, *, source: str) -> None:
@@ -39,7 +39,7 @@ class Jpeg2000File(io.BytesIO):
 
     @property
     def weight(self) -> float:
-        """What a pixel costs, in ordinary ones."""
+        """Cost of a pixel, in ordinary pixels (see `check_pixels`)."""
         if self.header is None:
             return _WEIGHT_OF_MORE
         weight = _WEIGHTS.get(len(self.header.depths), _WEIGHT_OF_MORE)
@@ -47,10 +47,10 @@ class Jpeg2000File(io.BytesIO):
 
 
 def load_jpeg2000(image: Jpeg2KImagePlugin.Jpeg2KImageFile, file: Jpeg2000File, *, source: str) -> Image.Image:
-    """Return an image, loaded, its channels in their order.
+    """Load an image, and return it, or a new one whose channels are in their order.
 
     Raises:
-        UnsupportedImageError: Pillow decodes such samples wrong.
+        UnsupportedImageError: Pillow decodes samples of this kind wrong.
     """
     image.load()
     header = file.header
@@ -69,10 +69,10 @@ def load_jpeg2000(image: Jpeg2KImagePlugin.Jpeg2KImageFile, file: Jpeg2000File, 
 
 
 def loaded_jpeg2000(image: Jpeg2KImagePlugin.Jpeg2KImageFile, *, source: str) -> Image.Image:
-    """Return an image that the caller has loaded, its channels in their order.
+    """Return an image that the caller has loaded, or a new one whose channels are in their order.
 
     Raises:
-        UnsupportedImageError: Pillow decodes it wrong, or it can't be told whether it did.
+        UnsupportedImageError: Pillow has decoded it wrong, or the image does not tell whether Pillow has.
     """
     if len(image.getbands()) == 1:
         return image
@@ -95,7 +95,7 @@ def loaded_jpeg2000(image: Jpeg2KImagePlugin.Jpeg2KImageFile, *, source: str) ->
 
 
 def _in_order(image: Image.Image, header: Jpeg2000Header) -> Image.Image:
-    """Return an image with its channels in their order, from 0 to 255."""
+    """Return an image with its channels in their order and values from 0 to 255."""
     if image.mode not in ("L", "LA", "RGB", "RGBA"):
         return image
     straight = tuple(range(len(image.getbands())))
@@ -111,11 +111,11 @@ def _in_order(image: Image.Image, header: Jpeg2000Header) -> Image.Image:
 
 
 def _spread(value: int, depth: int) -> int:
-    """Return a sample of fewer than 8 bits, which Pillow has only shifted up, on the scale of 0..255."""
+    """Return a sample of fewer than 8 bits on the scale of 0..255; Pillow has only shifted it to the left."""
     return round((value >> (8 - depth)) * 255 / ((1 << depth) - 1))
 
 
 def _unmultiplied(image: Image.Image) -> Image.Image:
-    """Return an image whose colours were multiplied by its alpha, with its colours as they were."""
+    """Return an image with the colors divided by its alpha, with which they were multiplied."""
     premultiplied = Image.frombytes(f"{image.mode[:-1]}a", image.size, image.tobytes())
     return premultiplied.convert(image.mode)

@@ -1,4 +1,8 @@
-"""JPEG 2000 of more than 8 bits, where Pillow rounds white up to 256 and keeps the lower 8 bits of that: 0."""
+"""JPEG 2000 of more than 8 bits, in which Pillow turns white into black.
+
+Pillow rounds white up to 256 when it scales a sample to 8 bits, and keeps the lower 8 bits, which are 0. A second
+decoding with half the range tells such a 0 from black. Segments are those of ITU-T T.800 (ISO/IEC 15444-1), annex A.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +21,8 @@ def with_whites(image: Image.Image, half: Image.Image) -> Image.Image:
     """Return an image with 255 where rounding up to 256 has made 0 of it.
 
     Args:
-        image: as Pillow decodes it.
-        half: the same, decoded from `with_half_the_range`: black is 64 in it, and white is 192.
+        image: Image as Pillow decodes it.
+        half: The same image, decoded from the file of `with_half_the_range`; black is 64 in it, and white is 192.
     """
     bands = []
     for band, half_band in zip(image.split(), half.split(), strict=True):
@@ -29,18 +33,18 @@ def with_whites(image: Image.Image, half: Image.Image) -> Image.Image:
 
 
 def with_half_the_range(data: bytes, start: int) -> bytes | None:
-    """Return a file whose samples say that they have one bit more, so that they fill the middle half of the range.
+    """Return a file whose header declares one bit more a sample, so that the values fill the middle half of the range.
 
-    Decoders add half of the range to the numbers that they decode, which have a sign. What they decode
-    must stay the same: wavelets of integers do, and those of floats are told to take steps half as
-    large and to expect as many bits as before.
+    A decoder adds half of the declared range to the signed numbers that it decodes. Those numbers must stay the
+    same. With the integer wavelet they do; for the float wavelet the header also declares quantization steps half
+    as large and the same number of bits.
 
     Args:
-        data: the whole file.
-        start: where its codestream begins.
+        data: Content of the whole file.
+        start: Position of its codestream.
 
     Returns:
-        The file; None where that can't be said in its headers.
+        The changed file; None if its headers can't express the change.
     """
     changed = bytearray(data)
     place = start + 2
@@ -61,7 +65,10 @@ def with_half_the_range(data: bytes, start: int) -> bytes | None:
 
 
 def _halve_steps(data: bytearray, start: int, end: int) -> bool:
-    """Halve the steps of a quantisation by one more in each exponent, and one less in the number of guard bits."""
+    """Halve the steps of a quantization: each exponent grows by 1, and the number of guard bits shrinks by 1.
+
+    The first byte holds the guard bits (3) and the style (5); a step has an exponent (5) and a mantissa (11; A.6.4).
+    """
     if data[start] & 31 == _UNQUANTISED:
         return True
     exponents = range(start + 1, end - 1, 2)
@@ -74,7 +81,7 @@ def _halve_steps(data: bytearray, start: int, end: int) -> bool:
 
 
 def _tiles_follow_the_header(data: bytes, place: int) -> bool:
-    """Tell whether no tile has a coding of its own, beside the file's."""
+    """Tell whether all tiles use the coding in the file's header, and none has its own."""
     while place + 12 <= len(data) and struct.unpack_from(">H", data, place)[0] == _START_OF_TILE:
         (size,) = struct.unpack_from(">I", data, place + 6)
         inner = place + 12

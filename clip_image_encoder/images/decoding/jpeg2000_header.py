@@ -1,4 +1,7 @@
-"""JPEG 2000: what a file says of its samples, read before Pillow reads anything."""
+"""The header of a JPEG 2000, which describes the samples, parsed before Pillow opens the file.
+
+The codestream is ITU-T T.800 (ISO/IEC 15444-1), annex A, the boxes around it annex I.
+"""
 
 from __future__ import annotations
 
@@ -24,18 +27,18 @@ _MOST_BOXES = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Jpeg2000Header:
-    """What a JPEG 2000 file says of its samples.
+    """Facts about the samples of a JPEG 2000.
 
     Attributes:
-        start: place of the codestream.
-        depths: bits a sample, of each channel.
-        subsampled: whether some channels have fewer samples than the image has pixels.
-        uneven: whether such a channel has a sample for a part of a pixel at some edge.
-        tiles: number of tiles.
-        channels: `(channel, type, color)` as the channel definition box says it; empty without one.
-        palette: whether the samples are places in a palette.
-        columns: the palette's columns that the channels show, in their order; empty without a mapping.
-        sycc: whether the channels are brightness and color differences.
+        start: Position of the codestream in the file.
+        depths: Bits of a sample, for each channel.
+        subsampled: Whether some channels have fewer samples than the image has pixels.
+        uneven: Whether at an edge of the image or of a tile a sample covers fewer pixels than elsewhere.
+        tiles: Number of tiles.
+        channels: `(channel, type, color)` of each entry in the channel definition box (cdef); empty without the box.
+        palette: Whether the samples are indices into a palette.
+        columns: Columns of the palette that the channels show, in order (cmap); empty without a mapping.
+        sycc: Whether the channels are luma and color differences.
     """
 
     start: int
@@ -49,11 +52,11 @@ class Jpeg2000Header:
     sycc: bool = False
 
     def check(self, *, source: str) -> None:
-        """Check that these samples can be decoded right.
+        """Check that Pillow can be made to decode these samples right.
 
         Raises:
-            UnsupportedImageError: channels that Pillow takes for others, or at another scale.
-            ImageTooLargeError: there are more tiles than in any image.
+            UnsupportedImageError: Pillow takes a channel for another one, or at another scale.
+            ImageTooLargeError: The image has more than 65,536 tiles.
         """
         check_parts(self.tiles, most=_MOST_TILES, parts="tiles", source=source)
         problem = None
@@ -64,7 +67,7 @@ class Jpeg2000Header:
         elif self.columns != tuple(range(len(self.columns))):
             problem = "a palette whose columns are not in their order"
         elif self.channels and self.order is None:
-            problem = "channels that are no RGB, grey or alpha"
+            problem = "channels that are not RGB, grey or alpha"
         if problem:
             raise UnsupportedImageError(
                 f"JPEG 2000 with {problem}, which Pillow decodes wrong; save it as PNG or TIFF", source=source
@@ -82,7 +85,7 @@ class Jpeg2000Header:
 
     @property
     def order(self) -> tuple[int, ...] | None:
-        """The channels that are grey or R, G, B, and alpha if there is one, in this order; None if they aren't."""
+        """Numbers of the channels for grey or R, G, B, and then alpha if there is one; None if the box tells none."""
         if not self.channels:
             return None
         colours = {max(1, colour): channel for channel, kind, colour in self.channels if kind == _COLOUR}
@@ -94,10 +97,10 @@ class Jpeg2000Header:
 
 
 def read_header(data: bytes, *, source: str) -> Jpeg2000Header | None:
-    """Return what the boxes and the codestream say; None where they can't be followed.
+    """Parse the boxes and the codestream; None if they are damaged or cut short.
 
     Raises:
-        ImageTooLargeError: there are more boxes than in any file.
+        ImageTooLargeError: The file has more than 10,000 boxes in one place.
     """
     try:
         if data.startswith(_CODESTREAM):
@@ -128,7 +131,7 @@ def _boxed(data: bytes, *, source: str) -> Jpeg2000Header | None:
 
 
 def _boxes(data: bytes, start: int, end: int, *, source: str) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the boxes in a range: the name, and where the content begins and ends."""
+    """Yield the boxes in a range: the name, and the start and end of the content."""
     count = 0
     while start + 8 <= end:
         length, name = struct.unpack_from(">I4s", data, start)
@@ -146,6 +149,7 @@ def _boxes(data: bytes, start: int, end: int, *, source: str) -> Iterator[tuple[
 
 
 def _codestream(data: bytes, start: int) -> Jpeg2000Header:
+    """Parse the SIZ segment (A.5.1), which follows the first marker: sizes first, then three bytes a channel."""
     width, height, left, top, tile_width, tile_height, tile_left, tile_top, count = struct.unpack_from(
         ">8IH", data, start + 8
     )

@@ -1,4 +1,4 @@
-"""PNG: chunks that no pixel depends on are left out, and rows that are not there are missed."""
+"""PNG: chunks that change no pixel are left out, and missing rows are found."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ __all__ = ["load_png", "png_weight", "relevant_chunks"]
 
 _SIGNATURE = 8
 _END = b"\0\0\0\0IEND\xaeB`\x82"
+# Chunks that change the result though an image can be shown without them.
 _PROFILES = (b"eXIf", b"iCCP")
 _RELEVANT = frozenset({b"tRNS", *_PROFILES})
 
 _ORDINARY_BITS = 24
 
-# libpng writes 8 kB a chunk: 100 MB are some 12,000.
+# libpng writes chunks of 8 kB: 100 MB are about 12,000.
 _MOST_CHUNKS = 100_000
 
-_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # channels by color type
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""Adam7: the first column and row of each pass, and the steps to the next ones."""
+"""Adam7 (PNG specification, 8.1): the first column and row of each pass, and the steps to the next ones."""
 
 
 def relevant_chunks(data: bytes, *, truncated: Truncated, source: str) -> bytes:
-    """Return a PNG without its texts, times, other frames and whatever else changes no pixel.
+    """Return a PNG without its texts, times, later frames and other chunks that change no pixel.
 
-    Pillow refuses a file for the wrong checksum of a text. Here only a chunk of the pixels' own can
-    spoil it; Exif data or a profile whose checksum is wrong is left out, as libpng does.
+    Pillow refuses a file in which the checksum of a text is wrong. Here only the chunks of pixels have to be
+    right; Exif data or a profile with a wrong checksum is left out, as libpng does.
 
     Raises:
-        ImageTooLargeError: it is cut into more chunks than any encoder writes.
-        CorruptImageError: pixels are spoiled and `truncated` is "raise".
+        ImageTooLargeError: The file has more than 100,000 chunks.
+        CorruptImageError: A checksum of pixels is wrong and `truncated` is "raise".
     """
     kept = [(0, _SIGNATURE)]
     position, chunks = _SIGNATURE, 0
@@ -49,31 +50,32 @@ def relevant_chunks(data: bytes, *, truncated: Truncated, source: str) -> bytes:
             kept.append((position, min(end, len(data))))
             break
         if name == b"IDAT" and not _is_sound(data, position, end):
-            # Pillow does not look, and decodes zeros that stand in the place of what is missing.
+            # Pillow does not check it, and decodes the zeros that a broken download has in the place of data.
             report_missing("the checksum of its pixels is wrong", truncated=truncated, source=source)
-        # A small first letter means that the image can be shown without the chunk.
+        # A lower-case first letter means that the image can be shown without the chunk.
         if not name[:1].islower() or (name in _RELEVANT and (name not in _PROFILES or _is_sound(data, position, end))):
             kept.append((position, end))
         position = end
     whole = b"".join(data[start:end] for start, end in _joined(kept))
-    return whole + _END if position == len(data) else whole  # an end that is missing is no loss
+    return whole + _END if position == len(data) else whole  # a missing IEND is no loss
 
 
 def png_weight(data: bytes) -> float:
-    """Return what a pixel costs, in ordinary ones: unpacking takes time for each byte of it."""
+    """Return the cost of a pixel, in ordinary pixels (see `check_pixels`): each byte takes time to unpack."""
     bits, colour = data[_SIGNATURE + 16], data[_SIGNATURE + 17]
     return max(1.0, bits * _SAMPLES.get(colour, 1) / _ORDINARY_BITS)
 
 
 def load_png(image: PngImagePlugin.PngImageFile, file: io.BytesIO, *, truncated: Truncated, source: str) -> None:
-    """Load an image, and find out whether rows of its file are missing.
+    """Load an image, and find out whether rows are missing in its file.
 
     Raises:
-        CorruptImageError: rows are missing and `truncated` is "raise".
+        CorruptImageError: Rows are missing and `truncated` is "raise".
     """
     load_rows(image, truncated=truncated, source=source)
-    # Rows that were not written are 0, and so are those of many a sound image: counting takes as long as decoding.
-    # The last row that an interlaced file brings is the last but one of every other image.
+    # Missing rows are decoded as 0. A whole image may end with such rows, too, so that the bytes are counted then,
+    # which takes as long as decoding. The last two rows are looked at, since the last pass of an interlaced file
+    # fills every other row: in an image of odd height, the last but one.
     data, height = file.getvalue(), image.height
     rows = np.asarray(image.crop((0, max(0, height - 2), image.width, height)))
     last_rows_are_filled = rows.reshape(len(rows), -1).any(axis=1).all()
@@ -86,7 +88,7 @@ def _is_sound(data: bytes, start: int, end: int) -> bool:
 
 
 def _joined(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the ranges with neighbours made one: a file that is kept whole is not copied in pieces."""
+    """Return the ranges with adjacent ones joined, so that a file that is kept whole is copied at once."""
     joined = ranges[:1]
     for start, end in ranges[1:]:
         if start == joined[-1][1]:
@@ -97,7 +99,7 @@ def _joined(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _inflated_size(data: bytes) -> int:
-    """Return the number of bytes that the compressed pixels unpack to, without holding them."""
+    """Return the number of bytes that the compressed pixels unpack to, in bounded memory."""
     inflater, count, position = zlib.decompressobj(), 0, _SIGNATURE
     while position + 8 <= len(data):
         length = int.from_bytes(data[position : position + 4], "big")
@@ -108,7 +110,7 @@ def _inflated_size(data: bytes) -> int:
 
 
 def _size_of_rows(data: bytes) -> int:
-    """Return the number of bytes that all rows take, each with its filter's byte before it."""
+    """Return the number of bytes of all rows, each of which begins with one byte for its filter."""
     header = data[_SIGNATURE + 8 : _SIGNATURE + 21]
     width, height = (int.from_bytes(header[start : start + 4], "big") for start in (0, 4))
     bits = header[8] * _SAMPLES[header[9]]

@@ -1,4 +1,4 @@
-"""PBM, PGM and PPM: headers that end, and samples whose white is neither 255 nor 65535."""
+"""PBM, PGM and PPM (netpbm): a limit for their headers, and samples whose white is neither 255 nor 65535."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from clip_image_encoder.images.decoding.truncation import EndingFile, Truncated,
 
 __all__ = ["check_header", "load_pnm", "pnm_weight"]
 
-# Pillow reads a header byte by byte, comments too.
+# Limited, since Pillow reads a header byte by byte, comments included.
 _LONGEST_HEADER = 65_536
 
-# Text is decoded in Python, 250 ns a number.
+# Pillow decodes the text formats in Python, which takes 250 ns a number.
 _TEXT_WEIGHTS = {b"P1": 2.0, b"P2": 24.0, b"P3": 64.0}
 
 
 def check_header(data: bytes, *, source: str) -> None:
-    """Check that the size of an image follows soon.
+    """Check that the header tells the size of the image within its first 64 kB.
 
     Raises:
-        CorruptImageError: the header takes more than 64 kB.
+        CorruptImageError: The header is longer.
     """
     if len(re.sub(rb"#[^\r\n]*", b"", data[:_LONGEST_HEADER]).split()) < 3:
         raise CorruptImageError("the PPM header does not end", source=source)
 
 
 def pnm_weight(data: bytes) -> float:
-    """Return what a pixel costs, in ordinary ones."""
+    """Return the cost of a pixel, in ordinary pixels (see `check_pixels`)."""
     return _TEXT_WEIGHTS.get(data[:2], 1.0)
 
 
 def load_pnm(image: PpmImagePlugin.PpmImageFile, file: io.BytesIO, *, truncated: Truncated, source: str) -> Image.Image:
-    """Return an image, loaded.
+    """Load an image, and return it or a new one in its place.
 
-    Binary samples with a white of their own are scaled here, since Pillow does it in Python.
+    Binary samples whose white is neither 255 nor 65535 are scaled here, since Pillow scales them in Python.
 
     Raises:
-        CorruptImageError: its end is missing and `truncated` is "raise".
+        CorruptImageError: The end of the file is missing and `truncated` is "raise".
     """
     name, _, offset, arguments = image.tile[0]
     if name == "ppm_plain":

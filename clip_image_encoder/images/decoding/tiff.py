@@ -1,4 +1,4 @@
-"""TIFF: what its tags say of the samples, where Pillow takes them for something else."""
+"""TIFF: the meaning of the samples by their tags (TIFF 6.0), where Pillow decodes them as something else."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ _SIGNED = 2
 _UNASSOCIATED = 2
 _DEFLATE = (8, 32946)
 
-# 89 million pixels in tiles of 64 x 64, the smallest in use, are 22,000.
+# 89 million pixels are 22,000 tiles of 64 x 64, the smallest in use.
 _MOST_PIECES = 65_536
 _MOST_COLOURS = 3 * 65_536
 _MOST_CHANNELS = 64
 _USUAL_SCANS = 16
 _ORDINARY_BITS = 24
 
-# Until Pillow 13 its decoder was told the compression, which it finds in the file.
+# Before Pillow 13, the arguments of its libtiff decoder contain the compression.
 _COMPRESSION_IS_NAMED = int(pillow_version.partition(".")[0]) < 13
 
-# Pillow swaps the bytes of a big-endian file's numbers, which libtiff has swapped already.
+# In a big-endian file, libtiff swaps the bytes of numbers, and Pillow swaps them again unless the raw mode is native.
 _NATIVE_ORDER = {
     **{f"F;32{order}F": "F;32NF" for order in ("", "B")},
     **{f"I;32{order}S": "I;32NS" for order in ("", "B")},
@@ -51,7 +51,7 @@ _NATIVE_ORDER = {
 
 @dataclass(frozen=True, kw_only=True)
 class _Samples:
-    """The tags that say what a sample means."""
+    """Values of the tags that tell what a sample means."""
 
     photometric: int
     bits: int
@@ -65,13 +65,13 @@ class _Samples:
 
     @property
     def is_scattered(self) -> bool:
-        """Whether the samples of a pixel lie in several places, in a way that Pillow reads by libtiff alone."""
+        """Whether the samples of a pixel lie in several places, which Pillow decodes right only by libtiff."""
         planes = self.planar == _PLANES and self.bits > 8
         subsampled = self.photometric == _YCBCR and self.subsampling != (1, 1)
         return self.compression == _RAW and (planes or subsampled)
 
     def problem(self, mode: str) -> str | None:
-        """Return what of these samples Pillow can't be made to decode right, in its mode; None if nothing."""
+        """Return a name for the kind of these samples if Pillow can't be made to decode it right; else None."""
         in_planes = self.planar == _PLANES
         if in_planes and self.compression != _RAW and mode in ("LA", "La", "PA"):
             return "grey and alpha in planes"
@@ -83,20 +83,20 @@ class _Samples:
 
     @property
     def is_swapped(self) -> bool:
-        """Whether libtiff has put the bytes of a number in order before Pillow does it again."""
+        """Whether libtiff swaps the bytes of numbers before Pillow swaps them again."""
         return self.compression != _RAW and self.big_endian
 
 
 class TiffFile(io.BytesIO):
-    """A TIFF in memory whose first full image comes first, in a form that Pillow reads.
+    """A TIFF in memory, changed so that its first full image comes first, in a form that Pillow decodes.
 
     Attributes:
-        directory: of that image; None where the file's directories can't be followed.
-        starts_with_preview: whether another one came first.
+        directory: Directory of the first full image; None if the directories are damaged or cut short.
+        starts_with_preview: Whether another image came first in the original file.
 
     Raises:
-        UnsupportedImageError: a raw photo, or only a preview.
-        ImageTooLargeError: it has more strips, tiles or tags than any image.
+        UnsupportedImageError: The file is a raw photo, or contains only a preview.
+        ImageTooLargeError: The file has more than 65,536 strips or tiles, or too many directories or tags.
     """
 
     starts_with_preview = False
@@ -112,7 +112,7 @@ class TiffFile(io.BytesIO):
 
     @property
     def weight(self) -> float:
-        """What a pixel costs, in ordinary ones: each byte takes time, and a strip or tile is held beside the image."""
+        """Cost of a pixel, in ordinary pixels: each byte takes time, and a strip or tile is kept beside the image."""
         directory = self.directory
         if directory is None:
             return 1.0
@@ -122,7 +122,7 @@ class TiffFile(io.BytesIO):
         return max((4 + bits / 8 * piece) / 8, bits / _ORDINARY_BITS, self._extra_scans() * piece / _USUAL_SCANS)
 
     def _extra_scans(self) -> int:
-        """Return how many scans the JPEGs in a TIFF have beyond one each."""
+        """Return the number of scans in the JPEGs of a TIFF, without the first scan of each."""
         assert self.directory is not None
         if self.directory.value(Tag.COMPRESSION, _RAW) not in (_OLD_JPEG, _JPEG):
             return 0
@@ -130,10 +130,11 @@ class TiffFile(io.BytesIO):
 
 
 def load_tiff(image: TiffImagePlugin.TiffImageFile, file: TiffFile, *, truncated: Truncated, source: str) -> Decoded:
-    """Return an image, loaded, with what the tags of its file say of its samples.
+    """Load an image, and return it with the facts about its samples that the tags tell.
 
     Raises:
-        CorruptImageError: its end is missing and `truncated` is "raise".
+        CorruptImageError: The end of a strip or tile is missing and `truncated` is "raise".
+        UnsupportedImageError: Pillow can't be made to decode samples of this kind right.
     """
     if file.directory is None:
         image.load()
@@ -154,10 +155,10 @@ def load_tiff(image: TiffImagePlugin.TiffImageFile, file: TiffFile, *, truncated
 
 
 def loaded_tiff(image: TiffImagePlugin.TiffImageFile, *, source: str) -> Decoded:
-    """Return an image that the caller has loaded.
+    """Return an image that the caller has loaded, with the facts about its samples that the tags tell.
 
     Raises:
-        UnsupportedImageError: it is a preview, or Pillow has decoded its samples wrong.
+        UnsupportedImageError: The image is a preview, or Pillow has decoded its samples wrong.
     """
     tags = image.tag_v2
     if image.tell() == 0 and tags.get(Tag.NEW_SUBFILE_TYPE, 0) & 0b101:
@@ -201,7 +202,7 @@ def _first(values: int | tuple[int, ...]) -> int:
 
 def _decoded(image: Image.Image, samples: _Samples) -> Decoded:
     if image.mode in ("P", "PA") and max(samples.colour_map, default=0) < 256:
-        # The specification says 16 bits a colour; some writers fill only 8, which libtiff tells by the largest.
+        # Palettes have 16 bits a color, but some writers fill only 8: libtiff, too, tells by the largest value.
         image = image.copy()
         third = len(samples.colour_map) // 3
         colours = zip(*(samples.colour_map[start * third :][:third] for start in range(3)), strict=True)
@@ -234,9 +235,10 @@ def _pixels_of_a_piece(directory: Directory) -> int:
 
 
 def _with_black_zero(data: bytes, directory: Directory) -> bytes:
-    """Return the file with deep samples that count from white declared as counting from black.
+    """Return the file with samples of more than 8 bits that count from white declared as counting from black.
 
-    Pillow knows them so in some byte orders and depths only, and never inverts them.
+    Pillow opens the former in some byte orders and depths only, and never inverts them; `Decoded` says that they count
+    from white.
     """
     samples = _samples_of(directory)
     if samples.photometric != _WHITE_IS_ZERO or samples.bits <= 8:
@@ -246,7 +248,7 @@ def _with_black_zero(data: bytes, directory: Directory) -> bytes:
 
 
 def _decode_by_libtiff(image: TiffImagePlugin.TiffImageFile, samples: _Samples, directory: Directory) -> None:
-    """Have Pillow decode an uncompressed image by libtiff, which it does by itself for compressed ones only."""
+    """Make Pillow decode an uncompressed image by libtiff, which it uses on its own only for compressed ones."""
     if samples.photometric == _YCBCR:
         image._mode, raw_mode = "RGB", "RGBX"
     else:
@@ -267,7 +269,7 @@ def _keep_native_order(image: TiffImagePlugin.TiffImageFile) -> None:
 
 
 def _check_ends(data: bytes, directory: Directory, *, truncated: Truncated, source: str) -> None:
-    """Miss the end of a strip or tile where libtiff does not: it fills a JPEG with grey, and unpacks zeros."""
+    """Check the ends of strips and tiles that libtiff does not check: it fills a JPEG with grey, and unpacks zeros."""
     compression = directory.value(Tag.COMPRESSION, _RAW)
     if compression == _JPEG:
         is_whole = _is_whole_jpeg
@@ -286,7 +288,7 @@ def _is_whole_jpeg(piece: bytes) -> bool:
 
 
 def _is_whole_stream(piece: bytes) -> bool:
-    """Tell whether a compressed stream has its end; looked for only where zeros stand there."""
+    """Tell whether a zlib stream has its end; it is unpacked only if its last bytes are zeros."""
     if not piece.endswith(bytes(8)):
         return True
     inflater = zlib.decompressobj()

@@ -1,4 +1,11 @@
-"""TIFF's directories: which of them holds the full image, read before Pillow reads anything."""
+"""The directories of a TIFF, one for each image in it, parsed before Pillow opens the file.
+
+The layout is that of TIFF 6.0, and that of BigTIFF, in which positions have 64 bits:
+
+    header      byte order, version, position of the first directory
+    directory   number of entries, entries, position of the next directory
+    entry       tag, type, number of values, the values themselves or their position
+"""
 
 from __future__ import annotations
 
@@ -10,10 +17,11 @@ from clip_image_encoder.images.limits import check_parts
 
 __all__ = ["Directory", "Tag", "full_image", "point_to"]
 
+# Bytes of a value, and the `struct` format of integers, by the type in an entry.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _INTEGERS = {1: "B", 3: "H", 4: "I", 8: "h", 9: "i", 13: "I", 16: "Q", 18: "Q"}
 
-# A raw photo has some ten directories. Only the first few matter here.
+# A raw photo has about ten directories.
 _MOST_DIRECTORIES = 64
 _MOST_TAGS = 4_096
 
@@ -21,7 +29,7 @@ _COLOUR_FILTER_ARRAY, _LINEAR_RAW = 32803, 34892
 
 
 class Tag:
-    """The numbers of the tags that are read."""
+    """Numbers of the tags that are read."""
 
     NEW_SUBFILE_TYPE = 254
     SUBFILE_TYPE = 255
@@ -51,11 +59,11 @@ class Directory:
     """One image of a TIFF file, by its tags.
 
     Attributes:
-        data: the file.
-        offset: place of the directory in it.
-        order: "<" or ">", the byte order as `struct` writes it.
-        tags: for each tag its type, its number of values, and the place of the first.
-        following: place of the next directory; 0 if it is the last.
+        data: Content of the whole file.
+        offset: Position of the directory in the file.
+        order: Byte order as `struct` writes it, "<" or ">".
+        tags: Type, number of values, and position of the first value, by the number of the tag.
+        following: Position of the next directory; 0 if this is the last.
     """
 
     data: bytes
@@ -65,43 +73,43 @@ class Directory:
     following: int
 
     def count(self, tag: int) -> int:
-        """Return how many values a tag has."""
+        """Return the number of values of a tag; 0 if the directory lacks it."""
         return self.tags[tag][1] if tag in self.tags else 0
 
     def values(self, tag: int) -> tuple[int, ...]:
-        """Return the values of a tag of integers; none if it is not there."""
+        """Return the values of a tag of integers; empty if the directory lacks it."""
         kind, count, place = self.tags.get(tag, (0, 0, 0))
         if kind not in _INTEGERS:
             return ()
         return struct.unpack_from(f"{self.order}{count}{_INTEGERS[kind]}", self.data, place)
 
     def value(self, tag: int, default: int) -> int:
-        """Return the first value of a tag."""
+        """Return the first value of a tag of integers, or the default if the directory lacks it."""
         values = self.values(tag)
         return values[0] if values else default
 
     @property
     def is_full(self) -> bool:
-        """Whether it is an image of its own: no smaller version of another, and no mask of one."""
+        """Whether this is a full image, and not a smaller version or a mask of another one."""
         if Tag.NEW_SUBFILE_TYPE in self.tags:
             return not self.value(Tag.NEW_SUBFILE_TYPE, 0) & 0b101
         return self.value(Tag.SUBFILE_TYPE, 1) != 2
 
     @property
     def is_raw(self) -> bool:
-        """Whether its samples are what a camera's sensor saw."""
+        """Whether the samples are those of a camera's sensor."""
         return self.value(Tag.PHOTOMETRIC, 0) in (_COLOUR_FILTER_ARRAY, _LINEAR_RAW)
 
 
 def full_image(data: bytes, *, source: str) -> Directory | None:
-    """Return the first full image of a TIFF file; None where the directories can't be followed.
+    """Return the first full image of a TIFF; None if the directories are damaged or cut short.
 
-    Cameras' raw formats and some scanners write a thumbnail in the first directory, and the image in
-    one that the first points to, or in the next.
+    Cameras' raw formats and some scanners write a thumbnail in the first directory, and the image in a
+    directory that the first one points to, or in the next.
 
     Raises:
-        UnsupportedImageError: it is a raw photo, or holds nothing but small versions of an image.
-        ImageTooLargeError: it has more directories or tags than any image.
+        UnsupportedImageError: The file is a raw photo, or contains only small versions of an image.
+        ImageTooLargeError: The file has more than 64 directories, or one of more than 4,096 tags.
     """
     try:
         directories = _directories(data, source=source)
@@ -126,7 +134,7 @@ def full_image(data: bytes, *, source: str) -> Directory | None:
 
 
 def point_to(directory: Directory) -> bytes:
-    """Return the file with that directory as its first: the same file if it is the first already."""
+    """Return the file with this directory as its first; it is the same object if it is the first already."""
     data, order = directory.data, directory.order
     if directory.offset == _first_offset(data, order):
         return data
@@ -136,7 +144,7 @@ def point_to(directory: Directory) -> bytes:
 
 
 def _directories(data: bytes, *, source: str) -> list[Directory]:
-    """Return the first directory, those that it points to, and the next ones with theirs."""
+    """Return the first directory, those that it points to, and then the next ones in the same way."""
     order = {b"II": "<", b"MM": ">"}[data[:2]]
     found: list[Directory] = []
     waiting = [_first_offset(data, order)]
@@ -151,7 +159,7 @@ def _directories(data: bytes, *, source: str) -> list[Directory]:
         except struct.error:
             if not found:
                 raise
-            continue  # what lies behind the first image may be cut off
+            continue  # directories after the first may be cut off
         found.append(directory)
         if found[0].is_full:
             break

@@ -1,4 +1,4 @@
-"""The one value of an image that stands for transparent, as PNG and some others have it."""
+"""The pixel value that a file declares transparent, as PNG and GIF files can."""
 
 from __future__ import annotations
 
@@ -7,33 +7,42 @@ from PIL import Image, ImageFile
 
 __all__ = ["transparent_value"]
 
-# Pillow spreads 2 and 4-bit greys over 0..255, but not their transparent value.
+# What Pillow stores in `info["transparency"]`, and the scale of the pixels that it decodes:
+#
+#     image            value                              pixels
+#     1 bit            1; 255 from Pillow 12.1 on         0 or 255
+#     2, 4 bits grey   0..3, 0..15, as in the file        0..255
+#     16 bits grey     0..65535, as in the file           0..65535
+#     16 bits RGB      0..65535 each, as in the file      0..255, the upper 8 bits
+#
+# https://github.com/python-pillow/Pillow/issues/9281 is about the first row.
+
+# Factors from the values of 2 and 4-bit greys in the file to those of the pixels, by Pillow's raw mode.
 _SPREAD = {"L;2": 85, "L;4": 17}
 
 
 def transparent_value(image: Image.Image) -> int | tuple[int, ...] | None:
-    """Return the value that is transparent, on the scale of the decoded pixels; None if there is none.
+    """Return the value that is transparent, on the scale of the decoded pixels; None if no value is.
 
-    Best before the image is loaded: until then it is known how the file counts its values.
+    It is best called before the image is loaded, while Pillow still knows how the file stores its values.
 
     Args:
-        image: in any mode, loaded or not.
+        image: Image in any mode, loaded or not.
     """
     value = image.info.get("transparency")
     if image.mode == "RGB" and isinstance(value, tuple) and len(value) == 3:
-        # Pillow cuts 16-bit colors to their upper 8 bits, but not this value.
         sixteen = _raw_mode(image) == "RGB;16B" or max(value) > 255
         return tuple(channel >> 8 for channel in value) if sixteen else value
     if image.mode == "1" and isinstance(value, int):
-        return 255 if value else 0  # Pillow 11 says 1, Pillow 12 says 255
+        return 255 if value else 0
     if image.mode in ("I", "I;16") and isinstance(value, int):
         return value
     if image.mode == "L" and isinstance(value, int):
         if raw_mode := _raw_mode(image):
             return value * _SPREAD.get(raw_mode, 1)
-        # A copy of a PNG has no format.
+        # The copy of a PNG has no format.
         return value * (_spread_of_loaded(image, value) if image.format in ("PNG", None) else 1)
-    return None  # palettes keep theirs for themselves; elsewhere it is a leftover of some conversion
+    return None  # a palette contains its alpha; in other modes the entry is left over from a conversion
 
 
 def _raw_mode(image: Image.Image) -> str:
@@ -42,9 +51,9 @@ def _raw_mode(image: Image.Image) -> str:
 
 
 def _spread_of_loaded(image: Image.Image, value: int) -> int:
-    """Return the factor of a loaded image's greys, by the greys that it has.
+    """Return the factor by which Pillow has multiplied the greys of a loaded image, by the greys that occur in it.
 
-    An image of 2 bits has none but multiples of 85, and its transparent value is 3 or less.
+    The greys of an image of 2 bits are multiples of 85, and its transparent value is 3 or less.
     """
     greys = np.flatnonzero(image.histogram())
     for most, factor in ((3, 85), (15, 17)):

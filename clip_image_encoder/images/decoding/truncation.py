@@ -1,4 +1,4 @@
-"""Files whose end is missing: refused, or what is left of them with a warning."""
+"""Files whose end is missing: an error, or the part that is there with a warning."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Truncated: TypeAlias = Literal["raise", "keep"]
 
 
 class FileEndsError(OSError):
-    """Nothing is left of a file whose rows are being read."""
+    """The end of a file, met while rows of its image are still to be read."""
 
 
 class EndingFile(io.BytesIO):
-    """A file in memory whose end is an error.
+    """A file in memory that raises an error at its end.
 
-    Pillow's own error for it can be switched off for the whole process (`LOAD_TRUNCATED_IMAGES`).
+    Pillow's own error can be switched off for the whole process (`PIL.ImageFile.LOAD_TRUNCATED_IMAGES`).
     """
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return up to `size` bytes.
 
         Raises:
-            FileEndsError: there are none left.
+            FileEndsError: No bytes are left.
         """
         data = super().read(size)
         if not data and size:
@@ -42,17 +42,17 @@ def load_rows(image: ImageFile.ImageFile, *, truncated: Truncated, source: str) 
     """Load an image of a format that is decoded row by row.
 
     Args:
-        image: opened and not loaded yet; of most formats, it reads from an `EndingFile`.
-        truncated: what becomes of an image whose end is missing.
-        source: the image in a few words.
+        image: Image that is opened and not loaded yet; except for a PNG, it reads from an `EndingFile`.
+        truncated: Treatment of an image whose end is missing: "raise" or "keep".
+        source: Short description of the image, for error messages.
 
     Raises:
-        CorruptImageError: the file ends early and `truncated` is "raise".
+        CorruptImageError: The file ends early and `truncated` is "raise".
     """
     try:
         image.load()
     except OSError as error:
-        # In Pillow's own words, for a PNG. It has made the image's memory by now, and filled the rows that there were.
+        # For a PNG the message is Pillow's own. The image has its memory by now, with the rows that the file had.
         if not isinstance(error, FileEndsError) and "truncated" not in str(error):
             raise
         report_missing(
@@ -62,13 +62,13 @@ def load_rows(image: ImageFile.ImageFile, *, truncated: Truncated, source: str) 
 
 
 def report_missing(what: str, *, truncated: Truncated, source: str, cause: Exception | None = None) -> None:
-    """Raise an error for an image of which a part is missing, or warn of it.
+    """Raise an error for an image with a missing part, or warn of it.
 
     Args:
-        what: the part, such as `rows are missing`.
-        truncated: which of the two.
-        source: the image in a few words.
-        cause: what the decoder raised; None if it didn't notice.
+        what: Statement of what is missing, such as "rows are missing".
+        truncated: Whether to raise an error ("raise") or to warn ("keep").
+        source: Short description of the image, for error messages.
+        cause: Exception of the decoder; None if it raised none.
 
     Raises:
         CorruptImageError: `truncated` is "raise".
@@ -79,7 +79,7 @@ def report_missing(what: str, *, truncated: Truncated, source: str, cause: Excep
 
 
 def unpacked_size(piece: bytes, inflater: zlib._Decompress) -> int:
-    """Return the number of bytes that the next piece of a compressed stream unpacks to, without holding them."""
+    """Return the number of bytes that the next piece of a zlib stream unpacks to, in bounded memory."""
     count = 0
     while piece and not inflater.eof:
         count += len(inflater.decompress(piece, 1 << 20))
