@@ -27,7 +27,15 @@ def build(monkeypatch: pytest.MonkeyPatch) -> Build:
         class Session:
             """A session of the real one, on the CPU, that tells which providers it came up with."""
 
-            def __init__(self, graph: Any, options: Any, *, providers: list[str], enable_fallback: int) -> None:
+            def __init__(
+                self,
+                graph: Any,
+                options: Any,
+                *,
+                providers: list[str],
+                enable_fallback: int,
+                disabled_optimizers: list[str],
+            ) -> None:
                 self._session = session(graph, options, providers=["CPUExecutionProvider"])
                 came_up = [name for name in providers if name.removesuffix("ExecutionProvider") in (*up, "CPU")]
                 self.get_providers = lambda: [*came_up, "CPUExecutionProvider"]
