@@ -35,7 +35,6 @@ TINY = Geometry(
     name="tiny",
     dimension=16,
     vision={"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2},
-    gflop=0.04,
 )
 WAYS = ("as it is", "cuda_graphs=True", "kernels not joined", "compile=True")
 _THREADS = 40
