@@ -185,7 +185,7 @@ def test_another_preprocess_than_its_own_is_refused(made: Path) -> None:
 
 def test_a_folder_of_a_later_version_is_refused_with_a_sentence(folder: Path) -> None:
     change(folder, version=2)
-    with pytest.raises(CheckpointError, match=r"exported by a later version of this package.*--upgrade"):
+    with pytest.raises(CheckpointError, match=r"later version of this package.*; upgrade clip-image-encoder"):
         ImageEncoder(folder)
 
 
