@@ -30,7 +30,7 @@ class HubSnapshot:
     Attributes:
         repository: Id of the repository, such as "openai/clip-vit-base-patch32".
         commit: Hash of the commit.
-        listing: Names of the commit's files; only of those in the cache where the hub was not asked.
+        listing: Names of the commit's files, or only of those in the cache if the hub was not asked.
         token: Token of the hub; True, False and None have huggingface_hub's meanings.
         cache_dir: Folder where downloaded files are kept; None is the hub's own cache.
         local_files_only: Whether only files in the cache are used, without the network.

@@ -45,9 +45,9 @@ def one_token(
         tokens = tokens + _attended(layer.self_attn, normed, normed, None if is_ordered else seen, is_causal=is_ordered)
         tokens = tokens + layer.mlp(layer.layer_norm2(tokens))
     normed = last.layer_norm1(tokens)
-    if seen is not None:
+    if seen is not None:  # keeps what the wanted tokens attend to, (n, 1, 1, length)
         seen = seen.expand(len(texts), 1, tokens.shape[1], -1)[texts, :, places, None]
-    attended = _attended(last.self_attn, normed[texts, places, None], normed, seen, is_causal=False)
+    attended = _attended(last.self_attn, normed[texts, places, None], normed, seen, is_causal=False)  # (n, 1, width)
     token = tokens[texts, places] + attended[:, 0]
     result: Tensor = model.final_layer_norm(token + last.mlp(last.layer_norm2(token)))
     return result
