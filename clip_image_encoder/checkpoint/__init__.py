@@ -1,8 +1,8 @@
-"""From a model's name to a checkpoint: one file a format, and the folder is the registry.
+"""Checkpoints: finds one by its name on the hub or in a folder, and reads it; one file for each format.
 
-A format's file says by which files it knows a checkpoint, and turns them into the same description, whatever the
-format. To add a format, add a file; nothing else has to know. Files whose name starts with an underscore are parts:
-where the files lie, and how tensors are read.
+A format's file says by which file it recognizes a checkpoint, and reads the checkpoint into a description that is the
+same for all formats. To add a format, add a file to this folder; no list has to be changed. Files whose names start
+with an underscore hold what all formats share: access to files and the hub, and reading tensors.
 """
 
 from __future__ import annotations

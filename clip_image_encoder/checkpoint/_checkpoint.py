@@ -1,4 +1,4 @@
-"""A model's name becomes files, what its config says, and a fingerprint of its weights."""
+"""Finds the checkpoint that a model's name means, with its files, its config and the fingerprint of its weights."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ __all__ = ["Checkpoint", "open_checkpoint"]
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint of any format, pinned to one folder or one commit of the hub.
+    """A checkpoint of any format: a model's config, weights and other files in one folder or one commit of the hub.
 
-    Large files are fetched when they are asked for. Files that change after they were first read are an
-    error when they are read again. It pickles as its name and commit, so that another process, or another
-    machine, reads the weights for itself. If its fingerprint was asked for, the pickle has it, and other
-    weights are refused there; to know them, a folder's weights are read once more.
+    Large files are downloaded when they are needed. A file that has changed since it was first read raises an error
+    when it is read again. A checkpoint pickles as its name and commit, and another process or machine reads the files
+    by itself. If the fingerprint was computed before, it is in the pickle, and other weights are refused there; for
+    this the weights of a folder are read once more.
 
     Attributes:
-        files: Where the files of the checkpoint lie.
-        format: How the files are laid out.
-        config: What describes the model, such as the parsed `config.json`.
+        files: Files of the checkpoint.
+        format: Format of the checkpoint, which knows how to read the files.
+        config: Description of the model, such as the parsed `config.json`.
     """
 
     files: PinnedFiles
@@ -44,77 +44,77 @@ class Checkpoint:
 
     @property
     def name(self) -> str:
-        """The checkpoint as messages call it."""
+        """Name of the checkpoint for error messages: its hub id, or the path of its folder."""
         return self.files.name
 
     @cached_property
     def vision(self) -> VisionSpec:
-        """The vision tower.
+        """The vision tower, as the config describes it.
 
         Raises:
-            CheckpointError: The checkpoint has none, or its architecture is not supported.
+            CheckpointError: The checkpoint has no vision tower, or its architecture is not supported.
         """
         return self.format.vision(self.config, self.name)
 
     @cached_property
     def text(self) -> TextSpec:
-        """The text tower.
+        """The text tower, as the config describes it.
 
         Raises:
-            CheckpointError: The checkpoint has none, or its architecture is not supported.
+            CheckpointError: The checkpoint has no text tower, or its architecture is not supported.
         """
         return self.format.text(self.config, self.name)
 
     @property
     def preprocessor_config(self) -> dict[str, Any]:
-        """The image processor's configuration.
+        """Settings by which images are prepared, in the words of transformers' image processors.
 
         Raises:
-            CheckpointError: The checkpoint doesn't say how its images were prepared.
+            CheckpointError: The checkpoint doesn't say how images are prepared.
         """
         return self.format.preprocessor_config(self.files)
 
     @property
     def runtime(self) -> str | None:
-        """Name of the backend that alone runs it, as of an exported folder; None where any may."""
+        """Name of the only backend that runs the checkpoint, such as of an exported folder; None if any backend may."""
         return self.format.runtime(self.config)
 
     def weights(self, dtype: torch.dtype) -> Weights:
-        """Return the tensors, to fill towers with.
+        """Return the tensors of the checkpoint, from which towers are filled.
 
         Args:
-            dtype: Of the weights in memory, whatever the files have.
+            dtype: Dtype that the weights get in memory; the files may have another.
 
         Raises:
-            CheckpointError: There are no weights that can be read, or a file is damaged.
+            CheckpointError: The checkpoint has no weights that can be read, or a file is damaged.
         """
         from clip_image_encoder.checkpoint._weights import SafetensorsWeights
 
         return SafetensorsWeights(self.files, self.format.tensors(self.files), dtype)
 
     def number(self, name: str) -> float | None:
-        """Return a tensor of a single number, or None where the checkpoint has no tensor of that name.
+        """Return the value of a tensor that holds a single number, or None if the checkpoint has no such tensor.
 
         Args:
-            name: Of the tensor, such as "logit_scale".
+            name: Name of the tensor, such as "logit_scale".
 
         Raises:
-            CheckpointError: There are no weights that can be read, or a file is damaged.
+            CheckpointError: The checkpoint has no weights that can be read, or a file is damaged.
         """
         if self.format.numbers is not None:
             return self.format.numbers(self.config).get(name)
-        # Here, so that who brings a backend needs no safetensors.
+        # Imported here, since a backend of another package may do without safetensors.
         from clip_image_encoder.checkpoint._safetensors import open_safetensors
 
         filename = self.format.tensors(self.files).get(name)
         if filename is None:
             return None
-        # torch's, since numpy has no bfloat16.
+        # Read as a tensor of torch, since numpy has no bfloat16.
         with open_safetensors(self.files, filename, "pt") as reader:
             return float(reader.get_tensor(name))
 
     def tokenizer_files(self) -> list[str]:
-        """Return the names of the tokenizer's files; none is fetched.
+        """Return the names of the tokenizer's files; nothing is downloaded.
 
         Raises:
             CheckpointError: The checkpoint has no tokenizer.
@@ -125,27 +125,27 @@ class Checkpoint:
         return names
 
     def tokenizer_folder(self) -> Path:
-        """Return a folder that holds the tokenizer's files.
+        """Return the path of a folder with the tokenizer's files, which are downloaded if necessary.
 
         Raises:
-            CheckpointError: The checkpoint has no tokenizer, or it can't be had.
+            CheckpointError: The checkpoint has no tokenizer, or its files can't be downloaded.
         """
         paths = [self.files.path(name) for name in self.tokenizer_files()]
         return paths[0].parent
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the config and the weight files: the same wherever and under whatever name they lie."""
+        """SHA-256 of the config and the weights, in hexadecimal, whatever the checkpoint's name and place."""
         return _digest(self.files, self._towers_files())
 
     @property
     def stamp(self) -> str:
-        """Same string, same config and weights on this machine; no file is read, whatever its size."""
+        """String that changes when the config or the weights change on this machine, without reading the weights."""
         return ", ".join(map(self.files.stamp, self._towers_files()))
 
     @cached_property
     def tokenizer_fingerprint(self) -> str:
-        """SHA-256 of the tokenizer's files, likewise."""
+        """SHA-256 of the tokenizer's files, in hexadecimal, whatever the checkpoint's name and place."""
         return _digest(self.files, self.format.tokenizer_files(self.files))
 
     def _towers_files(self) -> list[str]:
@@ -165,17 +165,20 @@ def _open(files: Files, wanted: Format | None) -> Checkpoint:
     format = wanted or find_format(pinned)  # noqa: A001 - the field's name
     if format is None:
         *some, last = sorted(config_files())
-        raise CheckpointError(f"{files.name}: is no checkpoint; none of {', '.join(some)} and {last} is there")
+        raise CheckpointError(f"{files.name}: is not a checkpoint; it has none of {', '.join(some)} and {last}")
     return Checkpoint(files=pinned, format=format, config=format.read(pinned, format.config_file))
 
 
 def _restore(files: Files, config_file: str, known: Mapping[str, str]) -> Checkpoint:
-    """Open a checkpoint again, in another process or on another machine, and see that it is the same.
+    """Open a pickled checkpoint in another process or on another machine, and check that it is the same.
 
     Args:
-        files: Where they lie.
-        config_file: Name of the file that describes the model, by which its format is known.
-        known: The fingerprints that were asked for before.
+        files: Files of the checkpoint.
+        config_file: Name of the file that describes the model, which tells the format.
+        known: Fingerprints that had been computed when it was pickled, by the names of their properties.
+
+    Raises:
+        CheckpointError: The files can't be read, or have another fingerprint.
     """
     checkpoint = _open(files, format_with(config_file))
     if checkpoint.files.never_change:
@@ -204,22 +207,23 @@ def open_checkpoint(
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
 ) -> Checkpoint:
-    """Find a checkpoint and read its config.
+    """Find a checkpoint on the hub or in a folder, and read its config.
 
-    The arguments mean what they mean to transformers' `from_pretrained`, and the same cache and
-    environment variables (HF_HOME, HF_HUB_OFFLINE, HF_TOKEN) are honoured.
+    The arguments have the meaning that they have in transformers' `from_pretrained`. The cache and the environment
+    variables (HF_HOME, HF_HUB_OFFLINE, HF_TOKEN) are the same, too.
 
     Args:
-        model: A hub id, a folder, or "tiny-shapes", which is bundled. A name that starts with "hf-hub:" or
-            "local-dir:" is a hub id or a folder in open_clip's format, though others may lie beside it.
-        revision: Branch, tag or commit on the hub; None is the newest.
-        token: Token of the hub, for private and gated repositories.
-        cache_dir: Folder where downloaded files are kept instead of the hub's own cache.
-        local_files_only: Whether the network is never asked.
+        model: Hub id, path of a folder, or "tiny-shapes", which is bundled. With the prefix "hf-hub:" or "local-dir:"
+            the checkpoint is read in open_clip's format, even if there are files of other formats beside it.
+        revision: Branch, tag or commit on the hub; None, the default, is the newest commit.
+        token: Token for private and gated repositories of the hub; True requires the stored one, False uses none, and
+            None, the default, is the stored one if there is one.
+        cache_dir: Folder where downloaded files are kept; None, the default, is the hub's own cache.
+        local_files_only: Whether only files on this machine are used, without the network; False by default.
 
     Raises:
-        ConfigurationError: `model` is neither a name nor a path.
-        CheckpointError: The checkpoint doesn't exist, can't be reached, or has no readable config.
+        ConfigurationError: The value of `model` is neither a name nor a path.
+        CheckpointError: The checkpoint doesn't exist, can't be reached, or has no config that can be read.
     """
     wanted, name = format_of_name(model) if isinstance(model, str) else (None, model)
     files: Files | None = _find_folder(name, revision)
@@ -236,7 +240,12 @@ def open_checkpoint(
 
 
 def _find_folder(model: str | os.PathLike[str], revision: str | None) -> Folder | None:
-    """Return the folder that a model's name means, or None if it is a name on the hub."""
+    """Return the folder that a model's name means, or None if it means a repository on the hub.
+
+    Raises:
+        ConfigurationError: The value is neither a name nor a path.
+        CheckpointError: The name means neither, or its folder can't be used.
+    """
     given: object = model
     if not isinstance(given, (str, os.PathLike)) or not os.fspath(given):
         raise ConfigurationError(f"model must be a hub id, a folder or {BUNDLED!r}, not {model!r}")

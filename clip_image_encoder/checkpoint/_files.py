@@ -1,4 +1,4 @@
-"""The files of a checkpoint: a folder's, and what can be asked of any."""
+"""Access to the files of a checkpoint: the interface, local folders, and what is read from files of any place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clip_image_encoder.errors import CheckpointError
 
 __all__ = [
     "BUNDLED",
-    "DEQUANTISE",
+    "DEQUANTIZE",
     "TOKENIZER_FILES",
     "VOCABULARIES",
     "Files",
@@ -26,10 +26,10 @@ __all__ = [
 ]
 
 BUNDLED = "tiny-shapes"
-"""The name of the checkpoint that comes with the package."""
+"""Name of the checkpoint that comes with the package."""
 
-DEQUANTISE = "use the checkpoint that it was made from, in float32, float16 or bfloat16"
-"""What to do about quantised weights, for messages."""
+DEQUANTIZE = "use the checkpoint that it was made from, in float32, float16 or bfloat16"
+"""Advice on quantized weights, for error messages."""
 
 TOKENIZER_FILES = (
     "added_tokens.json",
@@ -43,10 +43,10 @@ TOKENIZER_FILES = (
     "vocab.json",
     "vocab.txt",
 )
-"""Names of what may be a part of a tokenizer, in transformers' format."""
+"""Names of the files that may belong to a tokenizer in transformers' format."""
 
 VOCABULARIES = frozenset({"spiece.model", "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"})
-"""Those of which a tokenizer has at least one."""
+"""Names of files with a vocabulary, of which every tokenizer has at least one."""
 
 _PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _WEIGHTS = frozenset(
@@ -60,36 +60,42 @@ _WEIGHTS = frozenset(
 
 
 class Files(Protocol):
-    """The files of one checkpoint."""
+    """The files of one checkpoint, wherever they are: in a folder, or on the hub."""
 
     @property
     def name(self) -> str:
-        """The checkpoint as messages call it."""
+        """Name of the checkpoint for error messages."""
         ...
 
     @property
     def listing(self) -> frozenset[str]:
-        """Names of all its files; those in folders below it as "folder/name"."""
+        """Names of all files; those in a folder of the checkpoint as "folder/name"."""
         ...
 
     @property
     def never_change(self) -> bool:
-        """Whether its name and commit say all that is in the files, on every machine."""
+        """Whether the files of this name and commit are the same at any time and on every machine."""
         ...
 
     def path(self, filename: str) -> Path:
-        """Return where `filename` lies on this machine, downloading it if need be.
+        """Return the path of a file on this machine, which is downloaded if necessary.
+
+        Args:
+            filename: Name of the file, as in `listing`.
 
         Raises:
-            CheckpointError: it is missing or can't be had.
+            CheckpointError: The file is missing, or can't be downloaded.
         """
         ...
 
     def size(self, filename: str) -> int | None:
-        """Return the number of bytes of `filename`, or None where it is not on this machine yet.
+        """Return the size of a file in bytes, or None if it is not on this machine yet.
+
+        Args:
+            filename: Name of the file, as in `listing`.
 
         Raises:
-            CheckpointError: it is missing, and can't be had.
+            CheckpointError: The file is missing, and can't be downloaded.
         """
         ...
 
@@ -102,33 +108,41 @@ class Folder:
 
     @property
     def name(self) -> str:
-        """The folder's path."""
+        """Path of the folder."""
         return str(self.root)
 
     @property
     def listing(self) -> frozenset[str]:
-        """Names of the files in the folder, and in those directly below it."""
+        """Names of the files in the folder, and of those in its subfolders as "folder/name"."""
         return names_in(self.root)
 
     @property
     def never_change(self) -> bool:
-        """A folder's files may be replaced at any time."""
+        """False, since the files of a folder may be replaced at any time."""
         return False
 
     def path(self, filename: str) -> Path:
-        """Return the path of `filename` in the folder."""
+        """Return the path of a file in the folder.
+
+        Raises:
+            CheckpointError: The file is missing.
+        """
         path = self.root / filename
         if not path.is_file():
             raise CheckpointError(f"{self.name}: {filename} is missing")
         return path
 
     def size(self, filename: str) -> int:
-        """Return the number of bytes of `filename`."""
+        """Return the size of a file in bytes.
+
+        Raises:
+            CheckpointError: The file is missing.
+        """
         return self.path(filename).stat().st_size
 
 
 def names_in(folder: Path) -> frozenset[str]:
-    """Return the names of the files in a folder, and of those directly below it as "folder/name".
+    """Return the names of the files in a folder, and of those in its subfolders as "folder/name".
 
     Raises:
         OSError: The folder can't be read.
@@ -149,7 +163,7 @@ def tensor_names(files: Files, filename: str) -> list[str]:
     Raises:
         CheckpointError: The file is missing, damaged, or has changed.
     """
-    # Here, since graphs that were exported are run without safetensors.
+    # Imported here, since exported folders are run without safetensors.
     from clip_image_encoder.checkpoint._safetensors import open_safetensors
 
     with open_safetensors(files, filename, "np") as reader:
@@ -157,7 +171,7 @@ def tensor_names(files: Files, filename: str) -> list[str]:
 
 
 def pickles(listing: frozenset[str]) -> str | None:
-    """Return the name of a file that may hold weights as a pickle, the first by name, or None."""
+    """Return the name of a file that may hold weights as a pickle, the first in alphabetical order, or None."""
     return min((name for name in listing if name.endswith(_PICKLE_ENDINGS)), default=None)
 
 
@@ -165,7 +179,7 @@ def read_json(files: Files, filename: str) -> dict[str, Any]:
     """Return a checkpoint's JSON file, parsed.
 
     Raises:
-        CheckpointError: it is missing, can't be had, or is no JSON object.
+        CheckpointError: The file is missing, can't be downloaded, or is not a JSON object.
     """
     content = parse_json(files, filename)
     if not isinstance(content, dict):
@@ -174,10 +188,10 @@ def read_json(files: Files, filename: str) -> dict[str, Any]:
 
 
 def parse_json(files: Files, filename: str) -> object:
-    """Return what a checkpoint's JSON file holds.
+    """Return the content of a checkpoint's JSON file.
 
     Raises:
-        CheckpointError: It is missing, can't be had, or is no JSON.
+        CheckpointError: The file is missing, can't be downloaded, or is not JSON.
     """
     path = files.path(filename)
     try:

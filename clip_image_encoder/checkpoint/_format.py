@@ -1,4 +1,4 @@
-"""What a checkpoint format says of itself, and which formats there are."""
+"""The interface of a checkpoint format, and the list of the formats."""
 
 from __future__ import annotations
 
@@ -25,26 +25,30 @@ def _any_runtime(_config: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """How a kind of checkpoint is laid out.
+    """A checkpoint format: how a checkpoint of this format is recognized, and how its files are read.
 
     Attributes:
-        name: What people call it, such as "transformers".
+        name: Name that people know it by, such as "transformers".
         config_file: Name of the JSON file that describes the model; a checkpoint that has it may be of this format.
-        rank: Where files of several formats lie side by side, the lowest is taken of those that are whole.
-        is_whole: Tells whether the files describe a model and hold weights that can be read.
-        prefixes: What a model's name may start with to say that it is of this format, such as "hf-hub:".
-        read: Returns what describes the model, given the name of the config file: that file parsed, by default.
-        other_configs: Returns the names of further files that describe the model; the fingerprint is of theirs, too.
-        family: Names the kind of model that the parsed config describes, or returns None where nothing names it.
-        vision: Reads the vision tower off the parsed config; called with the checkpoint's name for messages.
-        text: Reads the text tower, likewise.
-        preprocessor_config: Returns the image processor's settings, in the words of transformers.
-        tokenizer_files: Returns the names of the tokenizer's files.
-        weight_files: Returns the names of the safetensors files, sorted.
-        runtime: Returns the name of the backend that alone runs a parsed config's model, or None where any may.
-        numbers: Returns the single numbers that a parsed config has, by their names; None where they are tensors.
-        tensors: Returns which of these files holds each tensor: {tensor: filename}. A tensor of a file "folder/name"
-            may be listed as "folder/tensor", so that those of several folders are told apart.
+        rank: Precedence of the format where one checkpoint has complete files of several: the lowest is taken.
+        is_whole: Function of the files; tells whether they describe a model and hold weights that can be read.
+        prefixes: Prefixes by which a model's name asks for this format, such as "hf-hub:"; none by default.
+        read: Function of the files and the name of the config file; returns the description of the model, by default
+            that file parsed. The functions below that take a config take this description.
+        other_configs: Function of the files; returns the names of further files that describe the model, which the
+            fingerprint covers; none by default.
+        family: Function of the config; returns the name of the model's kind, or None if nothing names it.
+        vision: Function of the config and of the checkpoint's name for messages; returns the vision tower.
+        text: Function of the config and of the checkpoint's name for messages; returns the text tower.
+        preprocessor_config: Function of the files; returns the image processor's settings in the words of transformers.
+        tokenizer_files: Function of the files; returns the names of the tokenizer's files.
+        weight_files: Function of the files; returns the names of the safetensors files, sorted.
+        tensors: Function of the files; returns which of the safetensors files holds each tensor: {tensor: filename}.
+            A tensor of a file "folder/name" may be listed as "folder/tensor", to tell those of several folders apart.
+        runtime: Function of the config; returns the name of the only backend that runs the model, or None, which is
+            the default, if any backend may.
+        numbers: Function of the config; returns its single numbers, such as "logit_scale", by name. None, the default,
+            if they are tensors of the weights.
     """
 
     name: str
@@ -66,10 +70,10 @@ class Format:
 
 
 def find_format(files: Files) -> Format | None:
-    """Return the format of a checkpoint, or None where it has none of the files that describe a model.
+    """Return the format of a checkpoint, or None if it has none of the files that describe a model.
 
     Raises:
-        CheckpointError: There are several such files, and one of them can't be read.
+        CheckpointError: The checkpoint has several such files, and one of them can't be read.
     """
     found = [format for format in _formats() if format.config_file in files.listing]  # noqa: A001
     if len(found) > 1:
@@ -78,7 +82,7 @@ def find_format(files: Files) -> Format | None:
 
 
 def format_of_name(model: str) -> tuple[Format | None, str]:
-    """Return the format that a model's name says, or None, and the name without its prefix.
+    """Return the format that a model's name asks for, or None, and the name without the format's prefix.
 
     Example:
         >>> from clip_image_encoder.checkpoint._format import format_of_name
@@ -93,12 +97,12 @@ def format_of_name(model: str) -> tuple[Format | None, str]:
 
 
 def format_with(config_file: str) -> Format | None:
-    """Return the format whose models are described by a file of that name, or None."""
+    """Return the format whose config file has a given name, or None."""
     return next((format for format in _formats() if format.config_file == config_file), None)  # noqa: A001
 
 
 def config_files() -> list[str]:
-    """Return the names of the files that describe a model, in the order of their formats."""
+    """Return the names of all formats' config files, in the order of the formats' ranks."""
     return [format.config_file for format in _formats()]  # noqa: A001
 
 

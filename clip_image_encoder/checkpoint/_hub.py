@@ -1,4 +1,4 @@
-"""The Hugging Face hub and its cache, which transformers and huggingface_hub share."""
+"""Access to checkpoints on the Hugging Face hub, through the cache that transformers and huggingface_hub share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,16 @@ _CONVERSION_BOT = "SFconvertbot"
 
 @dataclass(frozen=True, kw_only=True)
 class HubSnapshot:
-    """One commit of a repository on the hub; files come from the cache or are downloaded into it."""
+    """One commit of a repository on the hub, whose files are downloaded into the cache when they are needed.
+
+    Attributes:
+        repository: Id of the repository, such as "openai/clip-vit-base-patch32".
+        commit: Hash of the commit.
+        listing: Names of the commit's files, or only of those in the cache if the hub was not asked.
+        token: Token of the hub; True, False and None have huggingface_hub's meanings.
+        cache_dir: Folder where downloaded files are kept; None is the hub's own cache.
+        local_files_only: Whether only files in the cache are used, without the network.
+    """
 
     repository: str
     commit: str
@@ -36,23 +45,23 @@ class HubSnapshot:
 
     @property
     def name(self) -> str:
-        """The repository's id."""
+        """Id of the repository, for error messages."""
         return self.repository
 
     @property
     def never_change(self) -> bool:
-        """The files of a commit stay as they are."""
+        """True, since the files of a commit stay as they are."""
         return True
 
     def path(self, filename: str) -> Path:
-        """Return the path of `filename` in the cache, after downloading it if it isn't there."""
+        """Return the path of a file in the cache, into which it is downloaded if necessary."""
         return _download(self, filename, self.commit)
 
     def size(self, filename: str) -> int | None:
-        """Return the number of bytes of `filename` in the cache, or None where it can still be downloaded.
+        """Return the size in bytes of a file in the cache, or None if it is not there but can be downloaded.
 
         Raises:
-            CheckpointError: it is not in the cache, and the network is never asked.
+            CheckpointError: The file is not in the cache, and the network must not be used.
         """
         from huggingface_hub import try_to_load_from_cache
 
@@ -74,21 +83,21 @@ def find_snapshot(
     cache_dir: str | None,
     local_files_only: bool,
 ) -> HubSnapshot:
-    """Find the commit that a repository's revision is now.
+    """Return the commit that a revision of a repository is now.
 
-    The hub is asked once, with no retries. When it can't be reached, or the cache can't take what is new
-    there, the cache is used as it is.
+    The hub is asked once, without retries. If it can't be reached, or new files can't be written to the cache, the
+    commit in the cache is returned.
 
     Args:
-        repository: Its id.
-        config_files: Names of the files of which one describes the model.
-        revision: Branch, tag or commit; None is the newest.
-        token: Token of the hub, for private and gated repositories.
-        cache_dir: Folder where downloaded files are kept instead of the hub's own cache.
-        local_files_only: Whether the network is never asked.
+        repository: Id of the repository.
+        config_files: Names of the files that may describe the model, of which the repository has one.
+        revision: Branch, tag or commit; None is the newest commit.
+        token: Token for private and gated repositories; True, False and None have huggingface_hub's meanings.
+        cache_dir: Folder where downloaded files are kept; None is the hub's own cache.
+        local_files_only: Whether only files in the cache are used, without the network.
 
     Raises:
-        CheckpointError: there is no such repository or revision, it can't be reached, or the cache can't be used.
+        CheckpointError: The repository or the revision doesn't exist or can't be reached, or the cache can't be used.
     """
     query = HubSnapshot(
         repository=repository,
@@ -107,7 +116,7 @@ def find_snapshot(
 
 
 def is_repository_id(model: str) -> bool:
-    """Tell whether a name may be one on the hub: "name" or "owner/name"."""
+    """Tell whether a name may be the id of a repository on the hub: "name" or "owner/name"."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils._validators import validate_repo_id
 
@@ -119,10 +128,10 @@ def is_repository_id(model: str) -> bool:
 
 
 def in_home(folder: str) -> Path:
-    """Return the path of a folder that may start with ~, as those of huggingface_hub's settings do.
+    """Return the path of a folder in which ~ is replaced by the user's home, as huggingface_hub does in its settings.
 
     Raises:
-        CheckpointError: this user has no home.
+        CheckpointError: The path starts with ~, and this user has no home.
     """
     try:
         return Path(folder).expanduser()
@@ -152,7 +161,7 @@ def _current(query: HubSnapshot, revision: str | None, config_files: Sequence[st
             why = f"the hub can't be reached ({first_line(error)})"
             raise CheckpointError(f"{query.name}: {refusal}" if refusal else _not_cached(query, why)) from error
         return cached
-    # Asking by the reference's name, once, lets the cache remember which commit it is.
+    # Downloading one file by the reference's name makes the cache remember which commit the reference is.
     described_by = next((name for name in config_files if name in listing), None)
     try:
         config = _download(query, described_by, reference) if described_by else None
@@ -172,9 +181,9 @@ def _remote_listing(api: HfApi, repository: str, reference: str) -> frozenset[st
 
 
 def _converted(api: HfApi, repository: str) -> tuple[str, frozenset[str]] | None:
-    """Return the hub's own safetensors conversion of a repository that has none, as (reference, listing).
+    """Return the hub's conversion of a repository without safetensors, as (reference, listing), or None.
 
-    A service of the hub opens a pull request with the converted weights; transformers reads it, too.
+    A bot of the hub opens a pull request with the converted weights, which transformers reads, too.
     """
     for discussion in api.get_repo_discussions(repository, author=_CONVERSION_BOT):
         if discussion.is_pull_request and discussion.status == "open" and discussion.git_reference:
@@ -185,7 +194,7 @@ def _converted(api: HfApi, repository: str) -> tuple[str, frozenset[str]] | None
 
 
 def _cached(query: HubSnapshot, revision: str | None, config_files: Sequence[str]) -> HubSnapshot | None:
-    """Return the snapshot that lies in the cache, preferring one with safetensors, or None."""
+    """Return the snapshot in the cache, preferably one with safetensors, or None if there is none."""
     from huggingface_hub import try_to_load_from_cache
 
     found = None
@@ -215,7 +224,7 @@ def _reading_the_cache(name: str) -> Iterator[None]:
 
 
 def _is_local(error: BaseException | None) -> bool:
-    """Tell whether an error is that of a file on this machine, and not of the network."""
+    """Tell whether an error is about a file on this machine, and not about the network."""
     return isinstance(error, OSError) and error.filename is not None
 
 
@@ -247,7 +256,7 @@ def _download(snapshot: HubSnapshot, filename: str, reference: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     fetch: Callable[..., str] = hf_hub_download
-    _cache_folder(snapshot)  # without a home, some versions make a folder named ~
+    _cache_folder(snapshot)  # raises an error without a home, where some versions would make a folder named ~
     try:
         return Path(
             fetch(
@@ -260,21 +269,21 @@ def _download(snapshot: HubSnapshot, filename: str, reference: str) -> Path:
             )
         )
     except _request_errors() as error:
-        reason = _refusal(error, reference) or f"{filename} can't be had: {first_line(error)}"
+        reason = _refusal(error, reference) or f"{filename} can't be downloaded: {first_line(error)}"
         raise CheckpointError(f"{snapshot.name}: {reason}") from error
 
 
 def _request_errors() -> tuple[type[Exception], ...]:
-    """Return what the hub's client raises when a request fails; missing files and statuses are among it."""
+    """Return the classes of errors that the hub's client raises when a request fails, for whatever reason."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    # The client has been requests, httpx and httpx2; the root of its errors is a base of the hub's own.
-    # A ValueError comes of a page that is no JSON, such as a hotel's.
+    # Versions of huggingface_hub use requests, httpx or httpx2; the base of its errors is a base of HfHubHTTPError.
+    # A ValueError is raised by a page that is not JSON, such as the login page of a public network.
     return (OSError, ValueError, *(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)))
 
 
 def _refusal(error: Exception, revision: str) -> str | None:
-    """Say why the hub refuses a request, or the cache; return None if neither was reached."""
+    """Return why the hub or the cache refuses a request, for a message, or None if the hub was not reached."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -290,7 +299,7 @@ def _refusal(error: Exception, revision: str) -> str | None:
         return f"no revision {revision!r} on the hub"
     if isinstance(error, RepositoryNotFoundError):
         return "no such repository on the hub, nor such a folder here; if it is private, pass token="
-    # Before version 1, a file missing from the cache was such an error too, without a response.
+    # Before huggingface_hub 1, a file that is missing from the cache raised this error too, without a response.
     if isinstance(error, HfHubHTTPError) and getattr(error.response, "status_code", None) in (401, 403):
         return "the hub refuses access; check token=, HF_TOKEN or `hf auth login`"
     return None

@@ -1,4 +1,4 @@
-"""From a checkpoint's files to its tokenizer: by its family's rule, from `tokenizer.json`, or through transformers."""
+"""Loads a checkpoint's tokenizer: by its family's function, from `tokenizer.json`, or through transformers."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ __all__ = ["load_tokenizer"]
 def load_tokenizer(
     checkpoint: Checkpoint, make: Callable[[TokenizerFiles], TextTokenizer | None] | None
 ) -> TextTokenizer:
-    """Return a checkpoint's tokenizer.
+    """Return the tokenizer of a checkpoint's files.
 
     Args:
-        checkpoint: Whose tokenizer files are read.
-        make: The family's rule, as in `models.TextSpec`.
+        checkpoint: Checkpoint whose tokenizer files are read.
+        make: Function of the family that makes the tokenizer, as `models.TextSpec.tokenizer`; None if it has none.
 
     Raises:
-        MissingExtraError: It is of a kind that needs a package which is not installed.
+        MissingExtraError: The tokenizer needs a package that is not installed.
         CheckpointError: The files are missing, or can't be loaded.
     """
     files = _files(checkpoint)
     try:
         return _from_files(files, make) or _through_transformers(files)
-    except ImportError as error:  # transformers names packages that it would need for any way to read the files
+    except ImportError as error:  # transformers names the packages of every way to read the files
         pieces = next((name for name in files.paths if name.endswith(".model")), None)
         if pieces and find_spec("sentencepiece") is None:
             raise MissingExtraError(
-                f"{checkpoint.name}: {pieces} is of a kind that needs sentencepiece: "
+                f"{checkpoint.name}: sentencepiece is needed to read {pieces}: "
                 "python -m pip install sentencepiece protobuf"
             ) from error
         raise _unreadable(checkpoint, error) from error
-    except Exception as error:  # the tokenizers' compiled part raises bare Exceptions
+    except Exception as error:  # the compiled part of the tokenizers library raises bare Exceptions
         raise _unreadable(checkpoint, error) from error
 
 
@@ -60,7 +60,7 @@ def _unreadable(checkpoint: Checkpoint, error: Exception) -> CheckpointError:
 
 
 def _files(checkpoint: Checkpoint) -> TokenizerFiles:
-    checkpoint.tokenizer_folder()  # makes sure that there are any
+    checkpoint.tokenizer_folder()  # raises an error if there are none
     names = {PurePosixPath(name).name: name for name in checkpoint.format.tokenizer_files(checkpoint.files)}
     settings: dict[str, Any] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
@@ -71,7 +71,7 @@ def _files(checkpoint: Checkpoint) -> TokenizerFiles:
 
 
 class _SlowTokenizer:
-    """A tokenizer of transformers that is written in Python, or runs another library."""
+    """A tokenizer of transformers that the tokenizers library doesn't run: written in Python, or in another library."""
 
     rule = ""
 

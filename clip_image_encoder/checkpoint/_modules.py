@@ -1,4 +1,4 @@
-"""`modules.json`, the list of a model's modules, and the files of each in a folder of its own."""
+"""Reads `modules.json`, sentence-transformers' list of a model's modules, and each module's files in a folder."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _OWN = "sentence_transformers."
 
 @dataclass(frozen=True, kw_only=True)
 class FolderOf:
-    """The files of one module, looked at as a checkpoint of its own.
+    """The files of one module, in the same form as those of a checkpoint.
 
     Attributes:
-        files: Those of the whole checkpoint.
-        folder: Name of the module's folder; "" for that of the checkpoint.
+        files: Files of the whole checkpoint.
+        folder: Name of the module's folder; "" for the checkpoint's own folder.
     """
 
     files: Files
@@ -31,7 +31,7 @@ class FolderOf:
 
     @property
     def name(self) -> str:
-        """The checkpoint and the folder as messages call them."""
+        """Name of the checkpoint and the folder for error messages."""
         return f"{self.files.name}/{self.folder}" if self.folder else self.files.name
 
     @property
@@ -43,34 +43,34 @@ class FolderOf:
 
     @property
     def never_change(self) -> bool:
-        """Whether its name and commit say all that is in the files, on every machine."""
+        """Whether the files of this name and commit are the same at any time and on every machine."""
         return self.files.never_change
 
     def path(self, filename: str) -> Path:
-        """Return where a file of the folder lies."""
+        """Return the path of a file of the folder, which is downloaded if necessary."""
         return self.files.path(self.inside(filename))
 
     def size(self, filename: str) -> int | None:
-        """Return the number of bytes of a file of the folder, or None where it is not on this machine yet."""
+        """Return the size in bytes of a file of the folder, or None if it is not on this machine yet."""
         return self.files.size(self.inside(filename))
 
     def inside(self, filename: str) -> str:
-        """Return what the whole checkpoint calls a file of the folder."""
+        """Return the name that a file of the folder has in the whole checkpoint."""
         return f"{self.folder}/{filename}" if self.folder else filename
 
 
 @dataclass(frozen=True, kw_only=True)
 class SavedModel:
-    """What sentence-transformers' files say of a model.
+    """What the files of sentence-transformers say of a model.
 
     Attributes:
-        modules: In the order in which an input passes them.
-        max_seq_length: Number of tokens at which texts are cut, by the settings of the first module.
-        model_max_length: Number of tokens at which texts are cut, by the tokenizer's files, where the settings are
-            silent.
-        do_lower_case: Whether texts are lower-cased, whatever the tokenizer's files say.
-        processing_kwargs: Other settings of how inputs are prepared.
-        prompt: What is put before each text.
+        modules: Modules in the order in which an input passes them.
+        max_seq_length: Number of tokens at which texts are cut, by the first module's settings; None if they don't say.
+        model_max_length: Number of tokens at which texts are cut, by the tokenizer's files, which counts if
+            `max_seq_length` is None; None if they don't say.
+        do_lower_case: Whether texts are lower-cased before the tokenizer does what its files say.
+        processing_kwargs: Value of the setting of this name, about how inputs are prepared; None if there is none.
+        prompt: Text that is put before each text; "" if there is none.
     """
 
     modules: tuple[Module, ...]
@@ -82,7 +82,7 @@ class SavedModel:
 
 
 def read_model(files: Files) -> SavedModel:
-    """Read `modules.json` and the files of the modules.
+    """Return what `modules.json`, the modules' files and the tokenizer's files say.
 
     Raises:
         CheckpointError: A file is missing, can't be read, or lists no modules.
@@ -102,7 +102,7 @@ def read_model(files: Files) -> SavedModel:
 
 
 def read_modules(files: Files) -> tuple[Module, ...]:
-    """Return the modules with what their config files say.
+    """Return the modules that `modules.json` lists, each with its config.
 
     Raises:
         CheckpointError: A file is missing, can't be read, or lists no modules.
@@ -129,7 +129,7 @@ def _is_module(entry: object) -> bool:
 
 
 def _module(files: Files, kind: str, folder: str) -> Module:
-    # The package has moved its classes between its modules; their names stayed.
+    # sentence-transformers has moved its classes between its Python modules; their names stayed the same.
     name = kind.rpartition(".")[2] if kind.startswith(_OWN) else kind
     view = FolderOf(files=files, folder=folder)
     if name in ("CLIPModel", "Transformer", "Pooling", "Dense"):
@@ -140,7 +140,7 @@ def _module(files: Files, kind: str, folder: str) -> Module:
 
 
 def _settings(first: FolderOf) -> dict[str, Any]:
-    """Return what the file beside a Transformer says, which had other names than sentence_bert_config.json before."""
+    """Return the settings of a Transformer: its sentence_bert_config.json, which older versions named otherwise."""
     names = (name for name in sorted(first.listing) if name.startswith("sentence_") and name.endswith("_config.json"))
     return _optional_json(first, next(names, "sentence_bert_config.json"))
 
@@ -157,7 +157,7 @@ def _optional_json(files: Files, filename: str) -> dict[str, Any]:
 
 
 def _default_prompt(files: Files) -> str:
-    """Return what sentence-transformers puts before each text."""
+    """Return the text that sentence-transformers puts before each text by default; "" for none."""
     config = _optional_json(files, "config_sentence_transformers.json")
     prompts, name = config.get("prompts"), config.get("default_prompt_name")
     return str(prompts.get(name) or "") if isinstance(prompts, dict) and isinstance(name, str) else ""

@@ -1,4 +1,4 @@
-"""The files of a checkpoint, held to what they were when they were first read."""
+"""Guards a checkpoint against files that change between one reading and the next."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _Stamp: TypeAlias = tuple[int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class PinnedFiles:
-    """Files of which none may change between one reading and the next.
+    """The files of a checkpoint, each of which must not change after it was first read.
 
-    So what is loaded now, what is loaded later for another device, and what a fingerprint is made of are
-    the same. A file is known by its size and times, which costs nothing, whatever its size.
+    So what is loaded now, what is loaded later for another device, and what the fingerprint was computed from are the
+    same. A change shows in a file's size and times, which takes no reading.
 
     Attributes:
-        files: where they lie.
-        listing: names of all files when the checkpoint was opened.
+        files: Files of the checkpoint.
+        listing: Names of all files when the checkpoint was opened.
     """
 
     files: Files
@@ -32,19 +32,19 @@ class PinnedFiles:
 
     @property
     def name(self) -> str:
-        """The checkpoint as messages call it."""
+        """Name of the checkpoint for error messages."""
         return self.files.name
 
     @property
     def never_change(self) -> bool:
-        """Whether its name and commit say all that is in the files, on every machine."""
+        """Whether the files of this name and commit are the same at any time and on every machine."""
         return self.files.never_change
 
     def path(self, filename: str) -> Path:
-        """Return where `filename` lies; called again after a reading, it makes sure of what was read.
+        """Return the path of a file; called again after the file was read, it checks that it didn't change meanwhile.
 
         Raises:
-            CheckpointError: it is missing, can't be had, or has changed since the first call.
+            CheckpointError: The file is missing, can't be downloaded, or has changed since the first call.
         """
         path = self.files.path(filename)
         stamp = _stamp(path)
@@ -53,19 +53,20 @@ class PinnedFiles:
         return path
 
     def stamp(self, filename: str) -> str:
-        """Return what tells a file's content on this machine from any other, without reading it: path, size and times.
+        """Return a string that changes with a file's content on this machine: its path, size and times.
 
         Raises:
-            CheckpointError: It is missing, can't be downloaded, or has changed since the first call.
+            CheckpointError: The file is missing, can't be downloaded, or has changed since the first call.
         """
         return f"{self.path(filename)} {self._stamps[filename]}"
 
     def size(self, filename: str) -> int | None:
-        """Return the number of bytes of `filename`, or None where it is not on this machine yet."""
+        """Return the size of a file in bytes, or None if it is not on this machine yet."""
         return self.files.size(filename)
 
 
 def _stamp(path: Path) -> _Stamp:
-    """Return what changes with a file: a copy may bring along the time of the last write, never that of the change."""
+    """Return the size, the time of the last write and the time of the last change of a file."""
     status = path.stat()
+    # A copy over the file may keep the time of the last write, but not st_ctime.
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns

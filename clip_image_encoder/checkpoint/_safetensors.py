@@ -1,4 +1,4 @@
-"""Safetensors files, opened with messages that say what to do; nothing in them is executed."""
+"""Reading of safetensors files, with error messages that say what to do; nothing in the files is executed."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat
 
 @contextmanager
 def open_safetensors(files: Files, filename: str, framework: Literal["np", "pt"]) -> Iterator[Any]:
-    """Open one of a checkpoint's safetensors files, and make sure afterwards that it is what it was.
+    """Open one of a checkpoint's safetensors files, and check afterwards that it has not changed meanwhile.
 
     Args:
-        files: The checkpoint's.
+        files: Files of the checkpoint.
         filename: Name of the file.
-        framework: Whose tensors are read: "np" for numpy's, "pt" for torch's.
+        framework: Kind of the tensors that are read: "np" for numpy's, "pt" for torch's.
 
     Raises:
-        CheckpointError: The file is missing, damaged, or has changed.
+        CheckpointError: The file is missing, is damaged, or has changed.
     """
     path = files.path(filename)
     try:
@@ -39,21 +39,21 @@ def open_safetensors(files: Files, filename: str, framework: Literal["np", "pt"]
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(
-            f"{files.name}: {filename} is damaged or cut short ({error}); delete it and fetch it again"
+            f"{files.name}: {filename} is damaged or cut short ({error}); delete it and download it again"
         ) from error
 
 
 def stored_dtypes(files: Files, filename: str) -> list[str]:
-    """Return the names of the types of the numbers in a safetensors file, the one of most numbers first.
+    """Return the names of the dtypes in a safetensors file, the dtype of most numbers first; no tensor is read.
 
-    Its tensors are not read. Types that numpy and torch call otherwise, such as "I64", have the names of the format.
+    Floating dtypes have torch's names, such as "float32", and all others those of the format, such as "I64".
 
     Raises:
-        CheckpointError: The file is missing, damaged, or has changed.
+        CheckpointError: The file is missing, is damaged, or has changed.
     """
     counts: Counter[str] = Counter()
     with open_safetensors(files, filename, "np") as reader:
-        for name in reader.keys():  # noqa: SIM118 - it is no dict
+        for name in reader.keys():  # noqa: SIM118 - the reader is not a dict
             tensor = reader.get_slice(name)
             counts[tensor.get_dtype()] += math.prod(tensor.get_shape())
     return [_DTYPES.get(dtype, dtype) for dtype, _ in counts.most_common()]

@@ -1,4 +1,4 @@
-"""A checkpoint's tokenizer: texts become the token ids that its text tower was trained on."""
+"""The tokenizer of a checkpoint, which turns a batch of texts into token ids for its text tower."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from clip_image_encoder.models._tokens import FastTokenizer, to_json
 
 __all__ = ["CheckpointTokenizer", "enough_of", "tokenizer_of"]
 
-# A long text is cut before it is tokenized, to so much: so many characters for each token that is wanted,
-# tokens behind the last one that is read, characters of a word that stays whole.
-_CHARACTERS_A_TOKEN = 8
-_SPARE_TOKENS = 64
-_LONGEST_WORD = 16_384
+# A long text is cut before it is tokenized; see `enough_of`.
+_CHARACTERS_A_TOKEN = 8  # characters for each wanted token, at the first try
+_SPARE_TOKENS = 64  # tokens after the last one that is read
+_LONGEST_WORD = 16_384  # characters of a word that is not cut in two
 _END_OF_WORD = re.compile(r"\s|\Z")
 
 
 class CheckpointTokenizer:
-    """Turns texts into token ids as a checkpoint's training did: cleaned, cut and padded alike.
+    """Turns texts into token ids: cleans, tokenizes, cuts and pads them as the checkpoint's training did.
 
     It may be called from several threads, and pickles as its configuration.
 
     Args:
-        checkpoint: Whose tokenizer files are read.
+        checkpoint: Checkpoint whose tokenizer files are read.
         max_length: Number of tokens at which texts are cut, special ones included.
-        padding: "longest" or "max_length", as in `models.TextSpec`.
-        clean: Changes a text before it becomes tokens; None leaves it alone.
-        tokenizer: Makes the tokenizer of the files, as in `models.TextSpec`; None leaves it to the files.
+        padding: How a batch is padded: "longest" to its longest text, "max_length" to `max_length` tokens.
+        clean: Function that cleans a text before it is tokenized; None, the default, leaves it as it is.
+        tokenizer: Function that makes the tokenizer from its files, like `models.TextSpec.tokenizer`; None, the
+            default, reads the files as they are.
 
     Raises:
-        ConfigurationError: `max_length` is not a positive integer, or leaves no token between the special ones.
-        MissingExtraError: The tokenizer is of a kind that needs a package which is not installed.
+        ConfigurationError: The `max_length` is not a positive integer, or leaves no token beside the special ones.
+        MissingExtraError: The tokenizer needs a package that is not installed.
         CheckpointError: The tokenizer's files are missing, or can't be loaded.
     """
 
@@ -65,33 +65,37 @@ class CheckpointTokenizer:
         self._tokenizer = load_tokenizer(checkpoint, tokenizer)
         around = self._tokenizer.special_tokens
         if max_length <= around:
-            raise ConfigurationError(f"max_length must be more than {around}, the number of special tokens")
+            raise ConfigurationError(
+                f"max_length must be more than {around}, the number of special tokens, not {max_length}"
+            )
 
     @property
     def fingerprint(self) -> str:
-        """Same string, same token ids: the tokenizer's files, and how texts are cleaned, cut and padded."""
+        """String that is the same for the same token ids, from the files and how texts are cleaned, cut and padded."""
         parts = (self._checkpoint.tokenizer_fingerprint, self._max_length, self._padding)
         rules = [self._tokenizer.rule, "" if self._clean is None else _described(self._clean)]
         return " of ".join([f"tokens{parts}", *filter(None, rules)])
 
     def as_json(self) -> str:
-        """Return what a `tokenizer.json` holds that gives the same ids.
+        """Return the content of a `tokenizer.json` that gives the same token ids.
 
         Raises:
-            ConfigurationError: It is of a kind that no such file holds.
+            ConfigurationError: The tokenizer is of a kind that such a file can't describe.
         """
         if not isinstance(self._tokenizer, FastTokenizer):
-            raise ConfigurationError(f"{self._checkpoint.name}: its tokenizer has no form as tokenizer.json")
+            raise ConfigurationError(f"{self._checkpoint.name}: its tokenizer can't be written as tokenizer.json")
         return to_json(self._tokenizer)
 
     def __call__(self, texts: Sequence[str], /) -> tuple[TokenIds, TokenIds | None]:
-        """Return token ids `(n, length)`, and their mask or None.
+        """Return the token ids `(n, length)` of texts as int64, and their mask.
+
+        The mask is 1 for a token and 0 for padding; None for a tower that attends to the padding.
 
         Args:
-            texts: Strings without surrogates.
+            texts: Texts, in which no character is a surrogate.
         """
         clean = self._clean or str
-        # One by one: a batch is tokenized on threads of the library's own, which a forked process doesn't have.
+        # One by one: the library tokenizes a batch on threads of its own, which a forked process doesn't have.
         with no_fork():
             rows = [self._ids(clean(text)) for text in texts]
         fills = self._padding == "max_length"
@@ -102,7 +106,7 @@ class CheckpointTokenizer:
             read = slice(len(ids)) if self._tokenizer.padding_side == "right" else slice(length - len(ids), None)
             token_ids[number, read] = ids
             mask[number, read] = 1
-        # A tower that was trained on full length attends to the padding.
+        # A tower that was trained on texts padded to full length attends to the padding.
         return token_ids, None if fills else mask
 
     def _ids(self, text: str) -> list[int]:
@@ -116,15 +120,14 @@ class CheckpointTokenizer:
 
 
 def enough_of(text: str, tokenizer: TextTokenizer, max_length: int) -> str:
-    """Return the start of a text, or all of it, of which the tokenizer makes the same first tokens as of the whole.
+    """Return as much of a text's start as decides its first tokens, since a tokenizer takes seconds for a megabyte.
 
-    A tokenizer reads a text to its end, at a megabyte in seconds, before it cuts the tokens. What lies many tokens
-    further on doesn't change one, with an exception: where a unigram tokenizer meets a run of one character that is
-    longer than any word, the run's length decides which of its tokens is the odd one.
+    What is many tokens further on doesn't change a token, with one exception: in a run of one character that is longer
+    than any word, a unigram tokenizer cuts all but one token alike, and the run's length decides which one differs.
 
     Args:
-        text: Of any length.
-        tokenizer: The checkpoint's own.
+        text: Text of any length.
+        tokenizer: Tokenizer that the text is meant for.
         max_length: Number of tokens that are read.
     """
     wanted = max_length + _SPARE_TOKENS
@@ -134,13 +137,13 @@ def enough_of(text: str, tokenizer: TextTokenizer, max_length: int) -> str:
         start = text[: end and end.start()]
         if len(tokenizer(start, wanted)) == wanted:
             return start
-        length *= 4  # there was much that became no token, such as white space
+        length *= 4  # much of it gave no token, such as white space
     return text
 
 
 def _described(clean: Callable[[str], str]) -> str:
-    """Return where a function is defined, or the fields of a rule with settings, which is a frozen dataclass."""
-    if isinstance(clean, FunctionType) and "<" not in clean.__qualname__:  # as in <lambda>, which two may be called
+    """Return a function's module and name, or the fields of a callable with settings, a frozen dataclass."""
+    if isinstance(clean, FunctionType) and "<" not in clean.__qualname__:  # "<lambda>" would not be unique
         return f"{clean.__module__}.{clean.__qualname__}"
     return describe_component(clean)
 
@@ -156,16 +159,16 @@ def _restore(
 
 
 def tokenizer_of(source: Checkpoint, spec: TextSpec, *, max_length: int | None = None) -> CheckpointTokenizer:
-    """Return the tokenizer of a checkpoint's files, by the rules of a text tower.
+    """Return the tokenizer for a text tower, from a checkpoint's files.
 
     Args:
-        source: Whose tokenizer files are read.
-        spec: The text tower, of this checkpoint or of another.
-        max_length: Number of tokens at which texts are cut; None, and what is more, is where the tower ends.
+        source: Checkpoint whose tokenizer files are read.
+        spec: Text tower that the texts are for, of this checkpoint or of another.
+        max_length: Number of tokens at which texts are cut, at most what the tower reads, which is the default.
 
     Raises:
-        ConfigurationError: `max_length` leaves no token between the special ones.
-        MissingExtraError: The tokenizer is of a kind that needs a package which is not installed.
+        ConfigurationError: The `max_length` leaves no token beside the special ones.
+        MissingExtraError: The tokenizer needs a package that is not installed.
         CheckpointError: The tokenizer's files are missing, or can't be loaded.
     """
     return CheckpointTokenizer(

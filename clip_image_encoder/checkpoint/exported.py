@@ -1,7 +1,7 @@
-"""Exported folders: graphs of a checkpoint's towers, and all that is needed to run them without torch.
+"""Exported folders: graphs of a checkpoint's towers, with all that is needed to run them without torch.
 
-`clip_image_encoder.json` says which runtime they are for, how images and texts are prepared, and what comes out of one
-image and one text, by which a runtime that gives something else is found out.
+Their `clip_image_encoder.json` says which runtime the graphs are for and how images and texts are prepared. It also has
+the vectors of one image and one text, with which a runtime is checked.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["CONFIG", "FORMAT", "VERSION"]
 
 CONFIG = "clip_image_encoder.json"
 VERSION = 1
-"""Counts up when a folder is laid out otherwise."""
+"""Version of the folder's layout; a folder of a higher version is refused."""
 
 
 def _read(files: Files, filename: str) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def _read(files: Files, filename: str) -> dict[str, Any]:
     if version > VERSION:
         raise CheckpointError(
             f"{files.name}: was exported by a later version of this package, in layout {version}; this one reads "
-            f"{VERSION}: python -m pip install --upgrade clip-image-encoder"
+            f"layouts up to {VERSION}; upgrade clip-image-encoder"
         )
     return config
 
@@ -60,7 +60,7 @@ def _text(config: Mapping[str, Any], name: str) -> TextSpec:
             load=_has_no_weights,
         )
     except KeyError as error:
-        raise CheckpointError(f"{name}: {CONFIG} is damaged: {error} is missing or not known") from error
+        raise CheckpointError(f"{name}: {CONFIG} is damaged: {error} is missing or unknown") from error
 
 
 def _tower(config: Mapping[str, Any], kind: str, name: str) -> Mapping[str, Any]:
@@ -72,7 +72,7 @@ def _tower(config: Mapping[str, Any], kind: str, name: str) -> Mapping[str, Any]
 
 def _has_no_weights(weights: Weights) -> NoReturn:
     raise CheckpointError(
-        f"{weights.name}: is an exported folder, which runs in its own runtime alone; leave backend= out"
+        f"{weights.name}: is an exported folder, which only its own runtime can run; leave out backend="
     )
 
 
@@ -92,7 +92,7 @@ FORMAT = Format(
     text=_text,
     preprocessor_config=_preprocessor_config,
     tokenizer_files=lambda files: [name for name in TOKENIZER_FILES if name in files.listing],
-    # The config has the digests of the graphs, so that its own digest is that of all.
+    # The config has the digests of the graphs, so that the fingerprint needs no other file.
     weight_files=lambda _files: [],
     tensors=lambda _files: {},
     runtime=lambda config: str(config.get("runtime")),

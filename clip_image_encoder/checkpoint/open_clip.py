@@ -1,4 +1,4 @@
-"""open_clip's format: open_clip_config.json, its safetensors, and a tokenizer's files beside them."""
+"""open_clip's format: `open_clip_config.json`, its safetensors, and the tokenizer's files beside them."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _Spec = TypeVar("_Spec", VisionSpec, TextSpec)
 
 
 def _vision(config: Mapping[str, Any], name: str) -> VisionSpec:
-    """Read the vision tower off a parsed `open_clip_config.json`.
+    """Return the vision tower that a parsed `open_clip_config.json` describes.
 
     Raises:
-        CheckpointError: It doesn't describe one.
+        CheckpointError: The config describes none.
     """
     return _read(models.vision_spec, config, name)
 
 
 def _text(config: Mapping[str, Any], name: str) -> TextSpec:
-    """Read the text tower off a parsed `open_clip_config.json`.
+    """Return the text tower that a parsed `open_clip_config.json` describes.
 
     Raises:
-        CheckpointError: It doesn't describe one, or its texts are prepared in a way that is not known.
+        CheckpointError: The config describes none, or asks for texts to be prepared in an unknown way.
     """
     return _read(models.text_spec, config, name)
 
@@ -40,13 +40,13 @@ def _text(config: Mapping[str, Any], name: str) -> TextSpec:
 def _read(spec: Callable[[Mapping[str, Any]], _Spec], config: Mapping[str, Any], name: str) -> _Spec:
     try:
         return spec(config["model_cfg"])
-    except Exception as error:  # a file of strangers may hold anything
+    except Exception as error:  # the file may hold anything, and the functions expect fields of the right types
         what = f"{error} is missing" if isinstance(error, KeyError) else first_line(error)
-        raise CheckpointError(f"{name}: {_CONFIG} makes no sense: {what}") from error
+        raise CheckpointError(f"{name}: {_CONFIG} is invalid: {what}") from error
 
 
 def _family(config: Mapping[str, Any]) -> str | None:
-    """Return the name of timm's architecture, or None for open_clip's own, which has none."""
+    """Return the name of timm's architecture, or None for open_clip's own, which have no names."""
     model = config.get("model_cfg")
     vision = model.get("vision_cfg") if isinstance(model, Mapping) else None
     name = vision.get("timm_model_name") if isinstance(vision, Mapping) else None
@@ -54,10 +54,10 @@ def _family(config: Mapping[str, Any]) -> str | None:
 
 
 def _preprocessor_config(files: Files) -> dict[str, Any]:
-    """Return `preprocess_cfg`, with the size that the vision tower takes.
+    """Return the file's `preprocess_cfg`, with the size of the images that the vision tower takes.
 
     Raises:
-        CheckpointError: The file says nothing of the vision tower.
+        CheckpointError: The file describes no vision tower.
     """
     config = read_json(files, _CONFIG)
     size = _vision(config, files.name).image_size
@@ -68,7 +68,7 @@ def _tokenizer_files(files: Files) -> list[str]:
     """Return the names of the tokenizer's files.
 
     Raises:
-        CheckpointError: There is no vocabulary, which open_clip brings along or fetches from another repository.
+        CheckpointError: The vocabulary is missing, which open_clip bundles or downloads from another repository.
     """
     names = [name for name in TOKENIZER_FILES if name in files.listing]
     if VOCABULARIES.isdisjoint(names):
@@ -79,10 +79,10 @@ def _tokenizer_files(files: Files) -> list[str]:
 
 
 def _weight_files(files: Files) -> list[str]:
-    """Return the name of the safetensors file, the only one of the list.
+    """Return the name of the safetensors file, in a list of one.
 
     Raises:
-        CheckpointError: There is none; pickles don't count, since loading one can run any code.
+        CheckpointError: The checkpoint has no safetensors file; pickles are refused, since loading one can run code.
     """
     found = next((name for name in _WEIGHTS if name in files.listing), None)
     if found:

@@ -1,7 +1,7 @@
-"""sentence-transformers' format: `modules.json` lists the modules of a model, each with a folder of its own.
+"""sentence-transformers' format: `modules.json` lists the modules of a model, each with files in its own folder.
 
-Two kinds of lists are read: a model of both towers in transformers' format, and a text tower of a Transformer, a
-Pooling and what is behind it. In both the first module's folder looks like a checkpoint in transformers' format.
+Two kinds of lists are read: a model with both towers in transformers' format, and a text tower of a Transformer, a
+Pooling and what follows. In both, the first module's folder is like a checkpoint in transformers' format.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ def _read(files: Files, _filename: str) -> dict[str, Any]:
 
 
 def _is_sentence(modules: Sequence[Module]) -> bool:
-    """Tell whether modules are a text tower: a Transformer, a Pooling, and what may be behind it."""
+    """Tell whether modules are a text tower: a Transformer, a Pooling, and what may follow."""
     kinds = [module.kind for module in modules]
     return kinds[:2] == ["Transformer", "Pooling"] and set(kinds[2:]) <= set(_BEHIND)
 
 
 def _whole_model(modules: Sequence[Module], name: str) -> Module:
-    """Return the module that is a model in transformers' format, by itself or with nothing but a Normalize behind it.
+    """Return the module that is a model in transformers' format, alone or followed only by Normalize.
 
     Raises:
-        CheckpointError: The modules are others.
+        CheckpointError: Other modules are listed.
     """
     first, *others = modules
     odd = next((module for module in others if module.kind != "Normalize"), None)
@@ -58,7 +58,7 @@ def _whole_model(modules: Sequence[Module], name: str) -> Module:
         raise CheckpointError(f"{name}: the module {odd.kind} needs code of its own, which is never executed")
     raise CheckpointError(
         f"{name}: {MODULES} has {odd.kind} among {', '.join(module.kind for module in modules)}; supported are "
-        "CLIPModel, and for texts a Transformer and a Pooling, with Dense and Normalize behind them"
+        "CLIPModel, and for texts a Transformer and a Pooling, followed by Dense and Normalize"
     )
 
 
@@ -66,7 +66,7 @@ def _image_model(modules: Sequence[Module], name: str) -> Module:
     """Return the module that has a vision tower.
 
     Raises:
-        CheckpointError: The modules are a text tower, or others.
+        CheckpointError: The modules are a text tower alone, or are not supported.
     """
     if _is_sentence(modules) and modules[0].config.get("model_type") in ENCODERS:
         raise CheckpointError(
@@ -144,10 +144,10 @@ def _weight_files(files: Files) -> list[str]:
 
 
 def _tensors(files: Files) -> Mapping[str, str]:
-    """Return which file holds each tensor; the names of all but the first module's start with their folder.
+    """Return which file holds each tensor; the names of tensors start with the module's folder, but for the first.
 
     Raises:
-        CheckpointError: As `_weight_files`; or a file is damaged.
+        CheckpointError: A module that has weights has none that can be read, or a file is damaged.
     """
     first = _first_of(files)
     _refuse_pickles(first)
@@ -159,10 +159,10 @@ def _tensors(files: Files) -> Mapping[str, str]:
 
 
 def _dense_layers(files: Files) -> list[FolderOf]:
-    """Return the folders of the modules behind the first that have weights.
+    """Return the folders of the modules after the first that have weights.
 
     Raises:
-        CheckpointError: One has none that can be read.
+        CheckpointError: The weights of a module are a pickle.
     """
     layers = [module for module in read_modules(files) if module.kind == "Dense"]
     views = [FolderOf(files=files, folder=module.folder) for module in layers]
@@ -172,7 +172,7 @@ def _dense_layers(files: Files) -> list[FolderOf]:
 
 
 def _refuse_pickles(view: FolderOf) -> None:
-    """Refuse a module whose weights are a pickle; other weights that are missing are named when they are read.
+    """Refuse a module whose weights are a pickle; missing weights are reported when they are read.
 
     Raises:
         CheckpointError: The weights are a pickle.
@@ -186,7 +186,7 @@ def _refuse_pickles(view: FolderOf) -> None:
 
 
 def _is_whole(files: Files) -> bool:
-    """Tell whether modules.json lists modules, of which the first has safetensors."""
+    """Tell whether `modules.json` lists modules, of which the first has safetensors."""
     listed = parse_json(files, MODULES)
     if not is_list_of_modules(listed):
         return False

@@ -1,4 +1,4 @@
-"""transformers' format: config.json, safetensors, and the processor's and the tokenizer's files beside them."""
+"""transformers' format: `config.json`, safetensors, and the image processor's and the tokenizer's files beside them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from clip_image_encoder._messages import first_line
-from clip_image_encoder.checkpoint._files import DEQUANTISE, TOKENIZER_FILES, Files, pickles, read_json, tensor_names
+from clip_image_encoder.checkpoint._files import DEQUANTIZE, TOKENIZER_FILES, Files, pickles, read_json, tensor_names
 from clip_image_encoder.checkpoint._format import Format
 from clip_image_encoder.errors import CheckpointError, ConfigurationError
 from clip_image_encoder.models import Family, TextSpec, VisionSpec, available_families, find_family
@@ -30,25 +30,25 @@ _INDEX = "model.safetensors.index.json"
 
 
 def _vision(config: Mapping[str, Any], name: str) -> VisionSpec:
-    """Read the vision tower off a parsed `config.json`.
+    """Return the vision tower that a parsed `config.json` describes.
 
     Raises:
-        CheckpointError: Neither a family nor transformers knows the model, it has no vision tower, or it is quantized.
+        CheckpointError: The model is unknown to the families and to transformers, has no vision tower, or is quantized.
     """
     family = _family(config, name)
     if family is None:
         return general_vision(config, name=name)
     if family.model_types[config["model_type"]] == "text":
         raise CheckpointError(f"{name}: a checkpoint of a text tower only; there is no vision tower to load")
-    with _making_sense_of_config(name):
+    with _reading_config(name):
         return family.vision(config)
 
 
 def _text(config: Mapping[str, Any], name: str) -> TextSpec:
-    """Read the text tower off a parsed `config.json`.
+    """Return the text tower that a parsed `config.json` describes.
 
     Raises:
-        CheckpointError: Neither a family nor transformers knows the model, it has no text tower, or it is quantized.
+        CheckpointError: The model is unknown to the families and to transformers, has no text tower, or is quantized.
     """
     family = _family(config, name)
     if family is None:
@@ -57,27 +57,27 @@ def _text(config: Mapping[str, Any], name: str) -> TextSpec:
         raise CheckpointError(
             f"{name}: this {family.name} checkpoint has no text tower; its vectors can't be searched by text"
         )
-    with _making_sense_of_config(name):
+    with _reading_config(name):
         return family.text(config)
 
 
 def _family(config: Mapping[str, Any], name: str) -> Family | None:
-    """Return the family that a model is of, or None where transformers alone knows it.
+    """Return the family of a model, or None if only transformers knows the model.
 
     Raises:
-        CheckpointError: Nothing that may be executed knows it, or it is quantized.
+        CheckpointError: The model is unknown, needs code of its own, or is quantized.
     """
     family = _claiming_family(config, name)
     for part in (config, config.get("text_config"), config.get("vision_config")):
         method = part.get("quantization_config") if isinstance(part, Mapping) else None
         if method:
             kind = method.get("quant_method", "some method") if isinstance(method, Mapping) else method
-            raise CheckpointError(f"{name}: config.json says that it is quantised by {kind}; {DEQUANTISE}")
+            raise CheckpointError(f"{name}: config.json says that it is quantized by {kind}; {DEQUANTIZE}")
     return family
 
 
 def _family_name(config: Mapping[str, Any]) -> str | None:
-    """Return the name of the family that claims a model, or its `model_type` where none does."""
+    """Return the name of a model's family, or its `model_type` if it has none."""
     model_type = config.get("model_type")
     try:
         return find_family(str(model_type)).name
@@ -94,7 +94,7 @@ def _claiming_family(config: Mapping[str, Any], name: str) -> Family | None:
             raise CheckpointError(f"{name}: needs code of its own (auto_map), which is never executed") from error
         if model_type is None and "architecture" in config:
             raise CheckpointError(
-                f"{name}: config.json is timm's, of {config['architecture']!r}, and no model of transformers"
+                f"{name}: config.json describes timm's {config['architecture']!r}, not a model of transformers"
             ) from error
         if transformers_knows(config):
             return None
@@ -106,18 +106,18 @@ def _claiming_family(config: Mapping[str, Any], name: str) -> Family | None:
 
 
 @contextmanager
-def _making_sense_of_config(name: str) -> Iterator[None]:
+def _reading_config(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # transformers checks some fields, with errors of its own
-        raise CheckpointError(f"{name}: config.json makes no sense: {first_line(error)}") from error
+        raise CheckpointError(f"{name}: config.json is invalid: {first_line(error)}") from error
 
 
 def _preprocessor_config(files: Files) -> dict[str, Any]:
-    """Return the image processor's configuration; its class is that of the model's family where the file names none.
+    """Return the image processor's settings, with the class of the model's family if the file names none.
 
     Raises:
-        CheckpointError: The checkpoint doesn't say how its images were prepared, or no family knows the model.
+        CheckpointError: The checkpoint doesn't say how images are prepared, or the model is unknown.
     """
     config = _processor_file(files)
     if not any(config.get(key) for key in ("image_processor_type", "feature_extractor_type", "auto_map")):
@@ -131,13 +131,13 @@ def _preprocessor_config(files: Files) -> dict[str, Any]:
 def _processor_file(files: Files) -> dict[str, Any]:
     if "preprocessor_config.json" in files.listing:
         return read_json(files, "preprocessor_config.json")
-    # transformers 5 keeps the parts of a whole processor in one file.
+    # transformers 5 writes the image processor's settings into the whole processor's file.
     if "processor_config.json" in files.listing:
         config = read_json(files, "processor_config.json").get("image_processor")
         if isinstance(config, dict):
             return config
     raise CheckpointError(
-        f"{files.name}: preprocessor_config.json is missing, so that nothing says how its pictures were prepared; "
+        f"{files.name}: preprocessor_config.json is missing, which says how images are prepared; "
         "add the file, or pass preprocess=ClipPreprocess(...)"
     )
 
@@ -150,8 +150,8 @@ def _weight_files(files: Files) -> list[str]:
     """Return the names of a checkpoint's safetensors files, sorted.
 
     Raises:
-        CheckpointError: there are none, or an adapter that changes them; pickles don't count, since loading
-            one runs its code.
+        CheckpointError: The checkpoint has no safetensors, or an adapter that changes them; pickles are refused, since
+            loading one can run code.
     """
     adapter = next((name for name in _ADAPTERS if name in files.listing), None)
     if adapter:
@@ -175,7 +175,7 @@ def _weight_map(files: Files) -> dict[str, str]:
     """Return which of a checkpoint's shards holds each tensor: {tensor: filename}.
 
     Raises:
-        CheckpointError: the index of the shards is missing, or no index.
+        CheckpointError: The index of the shards can't be read, or is not an index.
     """
     index = read_json(files, _INDEX)
     shards = index.get("weight_map")
@@ -188,7 +188,7 @@ def _tensors(files: Files) -> Mapping[str, str]:
     """Return which of a checkpoint's safetensors files holds each tensor: {tensor: filename}.
 
     Raises:
-        CheckpointError: There are no safetensors, or the file is damaged.
+        CheckpointError: The checkpoint has no safetensors, or a file is damaged.
     """
     names = _weight_files(files)
     if names == ["model.safetensors"]:
@@ -197,7 +197,7 @@ def _tensors(files: Files) -> Mapping[str, str]:
 
 
 def _is_whole(files: Files) -> bool:
-    """Tell whether config.json is of transformers, and not of timm, and there are safetensors."""
+    """Tell whether `config.json` is transformers', and not timm's, and there are safetensors."""
     return "model_type" in read_json(files, "config.json") and bool({"model.safetensors", _INDEX} & files.listing)
 
 

@@ -1,9 +1,9 @@
-"""What checkpoints compute: one file a model family, and the folder is the registry.
+"""Model families: how the towers of a checkpoint are built and what they compute, one file for each family.
 
-A family's file says which `model_type`s of `config.json` it answers to, what the rest of that file means, how its
-tensors are named in files of any age, and what its towers compute. Its `FAMILY` is all that the package reads of it.
-To add a family, add a file; nothing else has to know. A family outside of this package is found through the entry
-point group "clip_image_encoder.models". Files whose name starts with an underscore are parts, not families.
+A family's file says which `model_type`s of `config.json` it supports, what the rest of that file means, how older
+files name its tensors, and what its towers compute. The package reads only its constant `FAMILY`. To add a family, add
+a file to this folder; no list has to be changed. Another package adds a family through the entry point group
+"clip_image_encoder.models". Files whose names start with an underscore hold code that families share.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ __all__ = [
 
 
 def _import(name: str) -> object:
-    # Torch comes with the first name that needs it.
+    # Torch is imported with the first name that needs it.
     if name not in ("TextTower", "VisionTower", "build"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         return getattr(import_module(f"{__name__}._towers"), name)
-    except ModuleNotFoundError as error:  # who runs exported folders may do without torch
+    except ModuleNotFoundError as error:  # exported folders are run without torch
         raise MissingExtraError(f"{__name__}.{name} needs {error.name}: python -m pip install torch") from error
 
 
-if not TYPE_CHECKING:  # which would take any misspelt name for an object
+if not TYPE_CHECKING:  # or else type checkers would accept any misspelled name
     __getattr__ = _import

@@ -1,4 +1,4 @@
-"""CLIP's tokenizer: byte pairs of lower-cased words, from `tokenizer.json` or from vocabulary and merges."""
+"""CLIP's tokenizer: byte pairs of lower-cased words, from `tokenizer.json`, or from `vocab.json` and `merges.txt`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WORD = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p
 
 
 def byte_pairs(files: TokenizerFiles) -> TextTokenizer | None:
-    """Return CLIP's tokenizer, or None where none of the files are there that it is made of."""
+    """Return CLIP's tokenizer, or None if the files that it is made of are missing."""
     files = replace(files, settings={**_ROLES, **files.settings})
     tokenizer = read_byte_pairs(files)
     if tokenizer is None:
@@ -31,7 +31,7 @@ def byte_pairs(files: TokenizerFiles) -> TextTokenizer | None:
 
 
 def read_byte_pairs(files: TokenizerFiles) -> Tokenizer | None:
-    """Return the tokenizer of `tokenizer.json`, or of vocabulary and merges alone; None where neither is there."""
+    """Return the tokenizer of `tokenizer.json`, else of `vocab.json` and `merges.txt`; None if both are missing."""
     from tokenizers import Tokenizer, models
 
     tokenizer = read_json_tokenizer(files)
@@ -46,7 +46,7 @@ def read_byte_pairs(files: TokenizerFiles) -> Tokenizer | None:
 
 
 def _split_as_clip(tokenizer: Tokenizer, files: TokenizerFiles) -> None:
-    """Let a tokenizer split texts as transformers' `CLIPTokenizer` does, which takes no more than words from a file."""
+    """Make a tokenizer split texts as transformers' `CLIPTokenizer` does, which reads only a file's vocabulary."""
     from tokenizers import Regex, normalizers, pre_tokenizers, processors
 
     tokenizer.normalizer = normalizers.Sequence(

@@ -1,4 +1,4 @@
-"""CLIP's two towers, each with a projection into the joint space, which other families have, too."""
+"""CLIP's vision and text tower, each with a projection into the joint space; several families have them."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ def vision_spec(
     old_names: Sequence[tuple[str, str]] = (),
     any_size: bool = False,
 ) -> VisionSpec:
-    """Return a vision tower whose vector is the class token, normalized and projected.
+    """Return a vision tower whose vector is the class token after the last layer norm, projected.
 
     Args:
         kind: Name of transformers' class, such as "CLIPVisionModelWithProjection".
-        config: The parsed `config.json`.
-        part: The key under which a file of both towers keeps this one; None takes the file as a whole.
-        prefix: What the names in the file may start with, where the towers are a part of a larger model.
-        old_names: As `Weights.fill` takes them.
-        any_size: Whether images may have another size than the config says; the positions are resized to it.
+        config: Parsed `config.json`.
+        part: Key of the tower in the config of a model with both towers; None means that all of it is the tower's.
+        prefix: Prefix of the names in files of a larger model that has the towers as a part; "" by default.
+        old_names: Regular expressions and replacements for the names of older files, as `Weights.fill` takes them.
+        any_size: Whether images may have another size than the config's, for which the positions are resized.
     """
     config = plain(config)
     values = part_of(config, part)
-    # Only a tower that was saved without its projection has none; older files don't say where they are from.
+    # A file of one tower has the projection if it was saved by `kind`. Older files don't say by which class they were
+    # saved; loading them looks whether the projection is there.
     is_projected = part is not None or kind in (config.get("architectures") or ())
     return VisionSpec(
         image_size=side_lengths(values.get("image_size", 224)),
@@ -53,27 +54,30 @@ def vision_spec(
 
 
 def _dimension(config: Mapping[str, Any], values: Mapping[str, Any]) -> int:
-    """Return the width of the joint space, which counts at the top level of a file of both towers."""
+    """Return the length of a vector, which the top level of a config says if it has both towers."""
     return int(config.get("projection_dim", values.get("projection_dim", 512)))
 
 
 def text_spec(kind: str, config: Mapping[str, Any], part: str | None, *, prefix: str = "") -> TextSpec:
-    """Return a text tower whose vector is the end-of-text token, normalized and projected.
+    """Return a text tower whose vector is the end-of-text token after the last layer norm, projected.
 
     Args:
         kind: Name of transformers' class, such as "CLIPTextModelWithProjection".
-        config: The parsed `config.json`.
-        part: As in `vision_spec`.
-        prefix: As in `vision_spec`.
+        config: Parsed `config.json`.
+        part: Key of the tower in the config of a model with both towers; None means that all of it is the tower's.
+        prefix: Prefix of the names in files of a larger model that has the towers as a part; "" by default.
     """
     config = plain(config)
     length = int(part_of(config, part).get("max_position_embeddings", 77))
-    # No token sees a later one, so that the padding changes nothing.
+    # No token attends to a later one, so that padding behind a text changes nothing.
     return TextSpec(max_length=length, padding="longest", load=partial(_load_text, kind, config, part, prefix))
 
 
 def plain(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a config in which the keys of CLIP's first files, which overrule today's as a whole, are today's."""
+    """Return a config in which `vision_config_dict` and `text_config_dict` have replaced `vision_config` and so on.
+
+    Files of CLIP's first versions have these keys; in transformers they take precedence over today's.
+    """
     parts = ("vision_config", "text_config")
     old = {part: config[f"{part}_dict"] for part in parts if config.get(f"{part}_dict") is not None}
     return {**config, **old}
@@ -105,10 +109,10 @@ def _load_vision(
 
 
 def _leave_class_token(model: Any) -> None:
-    """Let the last layer work on the class token alone once its attention has seen the others.
+    """Make the last layer compute only the class token after its attention has read all tokens, in place.
 
-    That saves three quarters of the layer. Its sums add the class token's part to all tokens, of which only the first
-    is right then, and read.
+    That saves three quarters of the layer. The residual sums add the class token's part to every token; afterwards only
+    the first token is right, and only the first is read.
     """
     from clip_image_encoder.models._towers import OfClassToken
 
@@ -119,7 +123,7 @@ def _leave_class_token(model: Any) -> None:
 
 def _features(model: Any, pixels: Tensor, output: Output) -> Tensor:
     image = cut_to_image(pixels, model.config.patch_size)
-    # It does nothing to images of the config's size, and others come where they may have any.
+    # Resizes the positions for images of another size than the config's, and leaves them for all others.
     features = model.vision_model(pixel_values=image, interpolate_pos_encoding=True)
     if output == "pooled":
         unprojected = features.pooler_output
@@ -136,7 +140,8 @@ def _load_text(kind: str, config: Mapping[str, Any], part: str | None, prefix: s
     weights.fill(model.text_model, prefixes=("text_model.", f"{prefix}text_model.", ""))
     weights.fill(model.text_projection, prefixes=("text_projection.", f"{prefix}text_projection."))
     end = model.text_model.eos_token_id
-    # Older CLIPs say 2, which is no end: theirs has the highest id. MetaCLIP 2 says 2 and means it.
+    # Older configs of CLIP have the end token 2, which is wrong (pull request 24773 of transformers); the end is then
+    # the token with the highest id. In MetaCLIP 2 the id is right.
     is_highest = end == 2 and kind == "CLIPTextModelWithProjection"
     quick = partial(_quick_vectors, None if is_highest else end)
     return TextTower(model, _vectors, dimension=model.config.projection_dim, quick_vectors=quick)

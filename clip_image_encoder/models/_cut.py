@@ -1,4 +1,16 @@
-"""Images cut into patches while their pixels are bytes; torch is not imported for it."""
+"""Images cut into patches while their pixels are bytes; torch is not imported for it.
+
+    pixels (H, W, 3), size 2                  patches (rows * columns, 2 * 2 * 3)
+
+    a b | c d       each letter is the        a b e f
+    e f | g h       three colors of a         c d g h
+    ----+----       pixel             ─cut─▶  i j m n
+    i j | k l                                 k l o p
+    m n | o p
+
+The last axis has the order (row, column, color) within a patch. A convolution's weights have another one, which
+`_patches.PatchEmbedding` permutes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +25,11 @@ __all__ = ["cut", "cut_to_image"]
 def cut(pixels: Tensor, size: int) -> Tensor:
     """Return the patches `(n, rows * columns, size * size * 3)` of pixels `(n, H, W, 3)`.
 
-    Pixels beyond the last whole patch are left out, as by a convolution.
+    Pixels beyond the last whole patch are left out, as a convolution leaves them out.
+
+    Args:
+        pixels: Pixels `(n, H, W, 3)` of any dtype.
+        size: Side of a patch in pixels.
 
     Example:
         >>> import torch
@@ -29,10 +45,15 @@ def cut(pixels: Tensor, size: int) -> Tensor:
 
 
 def cut_to_image(pixels: Tensor, size: int) -> Tensor:
-    """Return the values of `cut`, then zeros, in the shape `(n, 3, H, W)`, which transformers checks.
+    """Return the patches of images in the shape of images, `(n, 3, H, W)`, as input for a model of transformers.
 
-    So they are cut while they are bytes, not when they are four times as large. It is what a patch embedding that is
-    a convolution is given.
+    The model checks the shape before its patch embedding, which the backend has replaced by one that reads these
+    values as patches again. So images are cut while a value is one byte, not when it is a float of four. The values
+    are those of `cut`, one patch after the other, and then zeros for pixels that are in no whole patch.
+
+    Args:
+        pixels: Pixels `(n, H, W, 3)` of any dtype.
+        size: Side of a patch in pixels.
 
     Example:
         >>> import torch
@@ -41,7 +62,7 @@ def cut_to_image(pixels: Tensor, size: int) -> Tensor:
         torch.Size([2, 3, 32, 32])
     """
     count, height, width, channels = pixels.shape
-    values = cut(pixels, size).flatten(1)
+    values = cut(pixels, size).flatten(1)  # (n, rows * columns * size * size * 3)
     left_out = channels * height * width - values.shape[1]
     if left_out:
         from torch.nn import functional

@@ -1,4 +1,4 @@
-"""What DINOv2 with and without register tokens have in common: all but the number of these tokens."""
+"""The vision tower of DINOv2 with and without register tokens, which differ in the number of these tokens only."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def vision_spec(kind: str, config: Mapping[str, Any], *, patch_size: int, regist
 
     Args:
         kind: Name of transformers' class, such as "Dinov2Model".
-        config: The parsed `config.json`.
-        patch_size: Side of a patch in pixels, if the config says nothing of it.
+        config: Parsed `config.json`.
+        patch_size: Side of a patch in pixels, for a config that doesn't say it.
         registers: Number of register tokens between the class token and the patches.
     """
     return VisionSpec(
@@ -46,14 +46,14 @@ def _load(kind: str, config: Mapping[str, Any], weights: Weights) -> VisionTower
     from clip_image_encoder.models._towers import VisionTower
 
     model = build_model(kind, config, None, name=weights.name)
-    # A classifier's file has the tower under its model_type.
+    # In a classifier's file the names of the tower's tensors start with its model_type.
     prefixes = (f"{config['model_type']}.", "")
     weights.fill(model, prefixes=prefixes, old_names=_OLD_NAMES, part=_own_half)
     return VisionTower(model, class_token_or_all, dimension=model.config.hidden_size)
 
 
 def _own_half(name: str, source: str, tensor: Tensor) -> Tensor:
-    """Return the gate or the up projection of a SwiGLU out of the one tensor that files keep for both."""
+    """Return the gate or the up projection of a SwiGLU layer out of the one tensor that files store for both."""
     if ".weights_in." in source and "mlp.gate_proj." in name:
         return tensor.chunk(2, dim=0)[0]
     if ".weights_in." in source and "mlp.up_proj." in name:

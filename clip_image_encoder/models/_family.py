@@ -1,4 +1,4 @@
-"""What a model family says of itself: how its config is read, and how its towers are loaded."""
+"""The interface of a model family: what its file declares, and what the package gives it to load a tower."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ __all__ = ["Family", "TextSpec", "TextTokenizer", "TokenizerFiles", "VisionSpec"
 
 
 class Weights(Protocol):
-    """The tensors of one checkpoint, in the dtype that they are loaded in."""
+    """The tensors of one checkpoint, which a family fills its towers with."""
 
     @property
     def name(self) -> str:
-        """The checkpoint as messages call it."""
+        """Name of the checkpoint for error messages."""
         ...
 
     def __contains__(self, name: str, /) -> bool:
-        """Tell whether a tensor of that name is stored."""
+        """Tell whether the checkpoint has a tensor of that name."""
         ...
 
     def fill(
@@ -41,22 +41,24 @@ class Weights(Protocol):
         """Fill a module that was built without memory with its own tensors.
 
         Args:
-            module: Built by `build`, on the meta device; afterwards on the CPU, without gradients.
-            prefixes: What the names in the file may start with before the module's own names.
-            old_names: Regular expressions and replacements that turn the module's names into those of older files.
-            part: Called with the module's name of a tensor, its name in the file and the tensor; returns what
-                belongs to the module, where a file keeps two tensors as one. None takes each as it is.
+            module: Module from `build`, on the meta device; afterwards its tensors are on the CPU, without gradients.
+            prefixes: Prefixes that the file may put in front of the module's names, tried in order for each tensor.
+            old_names: Pairs of a regular expression and its replacement, applied in order, that turn the module's
+                names into those of older files.
+            part: Function of a tensor's name in the module, its name in the file and the tensor; returns what belongs
+                to the module, where a file stores several tensors as one. None takes each tensor as it is.
 
         Raises:
-            CheckpointError: Tensors are missing, have another shape, are quantized, or the file is damaged.
+            CheckpointError: A tensor is missing, has another shape or is quantized, a tensor of one of the module's
+                layers would be left out, or the file is damaged.
         """
         ...
 
     def read_all(self) -> dict[str, Tensor]:
-        """Return every tensor on the CPU, by its name in the file, for a network that knows its names by itself.
+        """Return every tensor on the CPU, by its name in the file, for a network that finds its tensors by itself.
 
         Raises:
-            CheckpointError: Tensors are quantized, or a file is damaged.
+            CheckpointError: A tensor is quantized, or a file is damaged.
         """
         ...
 
@@ -66,17 +68,18 @@ class VisionSpec:
     """The vision tower of a checkpoint, as its config describes it.
 
     Attributes:
-        image_size: `(height, width)` in pixels that it was trained at.
-        patch_size: Side of a patch in pixels; 1 for a network of convolutions, which has none.
-        any_size: Whether its position embeddings are made to be resized to other sizes.
-        outputs: What it can give: "pooled", "tokens", or both.
-        prefix_tokens: Number of class and register tokens before the patches.
-        dimension: Length of a vector, where the config says it; None where only the weights do.
-        through: Whose code computes the tower, where no family's file of this package does, such as
-            "transformers' ConvNextModel"; it runs in PyTorch only. None where a family's file does.
-        load: Builds the tower and fills it with weights; called once for each device. One layer of the tower, its
-            only `nn.Conv2d` or an `nn.Linear` named `patch_embedding`, sees the patches first: it is changed so
-            that it takes bytes, and normalizes them. A `VisionTower(pixels="normalized")` needs no such layer.
+        image_size: Size of the images that the tower was trained on, `(height, width)` in pixels.
+        patch_size: Side of a patch in pixels; 1 for a convolutional network, which has no patches.
+        any_size: Whether the tower takes images of other sizes, for which its positions are resized; False by default.
+        outputs: Set of what the tower can return: "pooled", "tokens", or both, which is the default.
+        prefix_tokens: Number of class and register tokens in front of the patch tokens.
+        dimension: Length of a vector; None, the default, if only the weights tell it.
+        through: Name of the code that computes the tower where no family's file does, such as
+            "transformers' ConvNextModel"; such a tower runs in PyTorch only. None, the default, is a family's file.
+        load: Function that builds the tower and fills it with weights; called once for each device. The tower has
+            exactly one `nn.Conv2d`, or an `nn.Linear` named `patch_embedding`, through which the pixels enter: the
+            backend replaces it by a layer that takes bytes and normalizes them. A
+            `VisionTower(pixels="normalized")` needs no such layer.
     """
 
     image_size: tuple[int, int]
@@ -89,14 +92,14 @@ class VisionSpec:
     load: Callable[[Weights], VisionTower]
 
     def check_size(self, image_size: tuple[int, int] | None, *, name: str) -> None:
-        """Check that the tower takes pixels of a size.
+        """Check that the tower takes images of the size that a preprocess makes.
 
         Args:
-            image_size: `(height, width)` in pixels; None is any size whose sides patches fill.
-            name: The checkpoint as messages call it.
+            image_size: Size of the images, `(height, width)` in pixels; None if each image may have its own.
+            name: Name of the checkpoint for error messages.
 
         Raises:
-            ConfigurationError: It takes another size.
+            ConfigurationError: The tower takes images of another size.
         """
         if image_size == self.image_size or (image_size is None and self.any_size):
             return
@@ -115,57 +118,60 @@ class VisionSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerFiles:
-    """The files of a checkpoint's tokenizer.
+    """The files of a checkpoint's tokenizer, from which a family makes it.
 
     Attributes:
-        paths: Where each file lies, by its name, such as "tokenizer.json".
-        settings: What `tokenizer_config.json` says, and of special tokens what `special_tokens_map.json` adds to it.
+        paths: Path of each file by its name, such as "tokenizer.json".
+        settings: Content of `tokenizer_config.json`, with the special tokens of `special_tokens_map.json` added to it.
     """
 
     paths: Mapping[str, Path]
     settings: Mapping[str, Any]
 
     def token(self, role: str) -> str | None:
-        """Return the special token of a role, such as "pad_token", or None where the files name none."""
+        """Return the special token of a role, such as "pad_token", or None if the files name none."""
         value = self.settings.get(role)
         content = value.get("content") if isinstance(value, Mapping) else value
         return content if isinstance(content, str) else None
 
 
 class TextTokenizer(Protocol):
-    """Turns one text into token ids, and says how a batch of them is padded. It may be called from several threads."""
+    """A tokenizer, which turns one text into token ids and says how a batch of them is padded.
+
+    It may be called from several threads.
+    """
 
     @property
     def special_tokens(self) -> int:
-        """Number of special tokens around a text."""
+        """Number of special tokens that are added to each text."""
         ...
 
     @property
     def padding_id(self) -> int:
-        """The id that texts are filled up with."""
+        """Token id that shorter texts of a batch are padded with."""
         ...
 
     @property
     def padding_side(self) -> Literal["right", "left"]:
-        """Where texts are filled up."""
+        """Side on which shorter texts of a batch are padded."""
         ...
 
     @property
     def truncation_side(self) -> Literal["right", "left"]:
-        """Where texts are cut that are too long."""
+        """Side on which texts that are too long are cut."""
         ...
 
     @property
     def rule(self) -> str:
-        """What is done to texts that the files don't say, for the fingerprint; "" for nothing."""
+        """Name of what is done to texts beyond what the files say, for the fingerprint; "" for nothing."""
         ...
 
     def __call__(self, text: str, max_length: int, /) -> list[int]:
-        """Return the ids of a text, special tokens included.
+        """Return the token ids of a text, special tokens included.
 
         Args:
-            text: Of any length.
-            max_length: Number of ids at which the text is cut; more than `special_tokens`.
+            text: Text of any length.
+            max_length: Largest number of ids, more than `special_tokens`; longer texts are cut to it.
         """
         ...
 
@@ -175,16 +181,18 @@ class TextSpec:
     """The text tower of a checkpoint, and how its texts are prepared.
 
     Attributes:
-        max_length: Number of tokens that it reads, special ones included.
-        padding: "longest" fills the texts of a batch up to the longest of them; "max_length" fills them up to
-            what the tower reads, for towers that attend to the padding.
-        clean: Changes a text as the training did before it became tokens; None leaves it alone.
-        compared_by: What the training made probabilities with: "softmax" over all texts of an image, or "sigmoid"
-            of each pair.
-        tokenizer: Makes a tokenizer of a checkpoint's files, a function at the top of a module; it returns None where
-            the files say all. None leaves it to the files.
-        through: Whose code computes the tower, as in `VisionSpec`.
-        load: Builds the tower and fills it with weights; called once for each device.
+        max_length: Largest number of tokens that the tower reads, special ones included.
+        padding: How the texts of a batch are padded: "longest" to the longest of them; "max_length" to `max_length`
+            tokens, for towers that attend to the padding.
+        clean: Function that cleans a text before it is tokenized, as the training did; None, the default, leaves it
+            as it is.
+        compared_by: How the training turned similarities into probabilities: "softmax" over all texts of an image,
+            the default, or "sigmoid" of each pair.
+        tokenizer: Function that makes the tokenizer from its files, defined at the top of a module so that it
+            pickles. None, the default, reads the files as they are; so does a function that returns None.
+        through: Name of the code that computes the tower, like `VisionSpec.through`; None, the default, is a family's
+            file.
+        load: Function that builds the tower and fills it with weights; called once for each device.
     """
 
     max_length: int
@@ -198,15 +206,16 @@ class TextSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """One family of models.
+    """A family of models: which checkpoints it supports, and how it reads their towers.
 
     Attributes:
-        name: As messages call it.
-        model_types: The values of `model_type` in `config.json` that are this family's, and which towers such
-            a checkpoint has: "both", "vision" or "text".
-        vision: Reads the vision tower off a parsed `config.json`.
-        text: Reads the text tower off a parsed `config.json`; None where the family has none.
-        image_processor: The class of transformers that reads an image processor's file which names no class.
+        name: Name of the family for error messages and listings.
+        model_types: Values of `model_type` in `config.json` that the family supports, each with the towers that such a
+            checkpoint has: "both", "vision" or "text".
+        vision: Function that reads the vision tower from a parsed `config.json`.
+        text: Function that reads the text tower from a parsed `config.json`; None, the default, if the family has none.
+        image_processor: Name of the class of transformers that prepares images, for checkpoints whose preprocessor
+            file names none; "CLIPImageProcessor" by default.
 
     Example:
         >>> from clip_image_encoder.models import find_family

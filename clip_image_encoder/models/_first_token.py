@@ -1,4 +1,4 @@
-"""Text towers in BERT's way, which other families have in common: the vector is the first token, projected."""
+"""Text towers whose vector is BERT's first token, projected; several families have one."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ def load_text(
     bias: bool = False,
     width: str = "hidden_size",
 ) -> TextTower:
-    """Return the text tower of a checkpoint of both towers.
+    """Return the text tower of a checkpoint that has both towers.
 
     Args:
         kind: Name of transformers' class, such as "ChineseCLIPTextModel".
-        config: The parsed `config.json`.
-        weights: Of the checkpoint.
+        config: Parsed `config.json`.
+        weights: Tensors of the checkpoint.
         dimension: Length of a vector.
-        prefix: What the names of the tower's tensors start with in the file.
-        old_names: As `Weights.fill` takes them.
-        projected_by: What the names of the projection's tensors start with in the file.
-        bias: Whether the projection has one.
-        width: Field of the tower's config that says how long a token is.
+        prefix: Prefix of the names of the tower's tensors in the file; "text_model." by default.
+        old_names: Regular expressions and replacements for the names of older files, as `Weights.fill` takes them.
+        projected_by: Prefix of the names of the projection's tensors in the file; "text_projection." by default.
+        bias: Whether the projection has a bias; False by default.
+        width: Field of the tower's config with the length of a token; "hidden_size" by default.
     """
     from clip_image_encoder.models._towers import TextTower
 
     model = build_model(kind, config, "text_config", name=weights.name)
-    # BERT's own pooling, a layer on top of the first token, is no part of the vector.
+    # BERT's own pooling, a layer on top of the first token, is not used.
     model.pooler = None
     weights.fill(model, prefixes=(prefix,), old_names=old_names)
     layer = projection(weights, projected_by, width=getattr(model.config, width), dimension=dimension, bias=bias)
@@ -56,11 +56,11 @@ def projection(weights: Weights, prefix: str, *, width: int, dimension: int, bia
     """Return the layer that projects a tower's tokens into the joint space.
 
     Args:
-        weights: Of the checkpoint.
-        prefix: What the names of its tensors start with in the file.
+        weights: Tensors of the checkpoint.
+        prefix: Prefix of the names of the layer's tensors in the file.
         width: Length of a token.
         dimension: Length of a vector.
-        bias: Whether it has one.
+        bias: Whether the layer has a bias.
     """
     from torch import nn
 

@@ -1,4 +1,4 @@
-"""SigLIP 2's embeddings of images that all have the same grid of patches."""
+"""The first layer of SigLIP 2 "NaFlex": patches and their positions, for images with the same grid of patches."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 __all__ = ["GridEmbeddings"]
 
 _MOST_KEPT = 64
-"""Grids whose positions are kept: a photo collection has a few dozen, and each takes a megabyte at most."""
+"""Number of grids whose positions are kept: a photo collection has a few dozen, each of a megabyte at most."""
 
 
 class GridEmbeddings(nn.Module):
-    """Patches and their positions, resized once for each grid that comes, and kept.
+    """Embeds patches and adds their positions, which are resized once for each grid and kept.
 
-    transformers resizes the positions for each image by itself, in a loop or with checks that can't be exported.
+    transformers resizes the positions for each image of a batch, in a loop or with checks that can't be exported.
 
     Args:
-        embeddings: Those of transformers, with their weights.
+        embeddings: The layer of transformers that this one replaces, with its weights.
     """
 
     def __init__(self, embeddings: Any) -> None:
@@ -29,13 +29,18 @@ class GridEmbeddings(nn.Module):
         self._kept: dict[tuple[int, int], Tensor] = {}
 
     def forward(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Return `(n, patches, d)` for `(n, patches, values)` in `grid` rows and columns."""
+        """Return the embedded patches `(n, patches, d)` of patches `(n, patches, values)`.
+
+        Args:
+            patches: Values of the patches, row by row.
+            grid: Number of rows and of columns.
+        """
         embedded: Tensor = self.patch_embedding(patches) + self._positions(grid)
         return embedded
 
     def _positions(self, grid: tuple[int, int]) -> Tensor:
         """Return the positions `(patches, d)` of a grid."""
-        if torch.compiler.is_compiling():  # as an export is: what it computes with is no tensor to keep
+        if torch.compiler.is_compiling():  # true in an export, too: its tensors have no values that could be kept
             return self._resized(grid)
         positions = self._kept.get(grid)
         if positions is None or positions.device != self.position_embedding.weight.device:
@@ -49,7 +54,8 @@ class GridEmbeddings(nn.Module):
         side = int(len(positions) ** 0.5)
         if grid == (side, side):
             return positions
-        # Channels last: in torch's other layout the positions of a single column are wrong, as transformers 4 has them.
-        square = positions.float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
+        # The permuted tensor has torch's channels-last layout. From a contiguous one, `interpolate` computes wrong
+        # positions for a single column (seen in torch 2.13), which are those of transformers 4.
+        square = positions.float().reshape(1, side, side, -1).permute(0, 3, 1, 2)  # (1, d, side, side)
         resized = nn.functional.interpolate(square, grid, mode="bilinear", align_corners=False, antialias=True)
         return resized.flatten(2)[0].T.to(positions.dtype)

@@ -1,4 +1,4 @@
-"""Which families there are: the files of this folder, and those of other packages that say so."""
+"""The list of model families: this folder's files, and the families that other packages register."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from clip_image_encoder.models._family import Family
 __all__ = ["GROUP", "available_families", "find_family"]
 
 GROUP = "clip_image_encoder.models"
-"""The entry point group in which other packages name their families."""
+"""Entry point group in which other packages register their families."""
 
 
 def available_families() -> list[str]:
-    """Return the names of the families that are here, sorted."""
+    """Return the names of the installed families, sorted."""
     return sorted(family.name for family in _families())
 
 
 def find_family(model_type: str) -> Family:
-    """Return the family that answers to a `model_type` of `config.json`.
+    """Return the family that supports a `model_type` of `config.json`.
+
+    Args:
+        model_type: Value of the field, such as "clip_vision_model".
 
     Raises:
-        ConfigurationError: There is none, or another package's family can't be loaded.
+        ConfigurationError: No family supports it, or a family of another package can't be loaded.
 
     Example:
         >>> from clip_image_encoder.models import find_family
@@ -39,10 +42,10 @@ def find_family(model_type: str) -> Family:
 
 
 def _families() -> Iterator[Family]:
-    """Yield this package's families, and then, if one of those is asked for, other packages'.
+    """Yield this package's families, then those of other packages, which are imported only if iteration gets there.
 
     Raises:
-        ConfigurationError: A family can't be loaded; after all the others, which it doesn't keep from being found.
+        ConfigurationError: A family of another package can't be loaded; raised after all the others were yielded.
     """
     package = importlib.import_module(GROUP)
     for module in pkgutil.iter_modules(package.__path__):
@@ -61,14 +64,14 @@ def _families() -> Iterator[Family]:
 
 
 def _loaded(entry: EntryPoint) -> Family:
-    """Return the family of another package.
+    """Return the family that another package's entry point names.
 
     Raises:
-        ConfigurationError: It can't be imported, or is something else.
+        ConfigurationError: The family can't be imported, or is not a `Family`.
     """
     try:
         family = entry.load()
-    except Exception as error:  # whatever a stranger's module raises while it is imported
+    except Exception as error:  # the other package's module may raise anything while it is imported
         raise ConfigurationError(f"the family {entry.value!r} can't be loaded: {error}") from error
     if not isinstance(family, Family):
         raise ConfigurationError(f"the entry point {entry.name!r} must be a Family, not {family!r}")

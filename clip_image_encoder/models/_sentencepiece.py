@@ -1,6 +1,6 @@
-"""A `spiece.model` without the sentencepiece library: its pieces, how it normalizes a text, and how it cuts it.
+"""Reads a `spiece.model` and cuts texts as it says, without the sentencepiece library.
 
-The file is a protobuf, `ModelProto` of sentencepiece_model.proto. What it says is repeated here by number:
+The file is a protobuf, `ModelProto` of sentencepiece_model.proto. These are the numbers of the fields that are read:
 
     ModelProto       1 pieces    2 trainer_spec    3 normalizer_spec
     SentencePiece    1 piece     2 score           3 type
@@ -26,25 +26,26 @@ _UNIGRAM = 1
 _NORMAL, _UNKNOWN, _CONTROL, _UNUSED, _BYTE = 1, 2, 3, 5, 6
 _SPACE = "▁"
 _LONGEST = 32
-"""More characters than any sequence has that is replaced."""
+"""Number of characters that are looked at for a replacement; no replaced sequence is longer."""
 
-# The last one before another character may be replaced together with that, such as a letter with its accent.
+# A run of ASCII characters. The last one before another character is left out, since both may be replaced together,
+# such as a letter with its accent.
 _ASCII = re.compile(r"[\x00-\x7f]+(?=[\x00-\x7f]|\Z)")
 
 
 class SentencePieces:
-    """A unigram model of sentencepiece, run as transformers' `SiglipTokenizer` does: behind the name of a token.
+    """A unigram model of sentencepiece, which is run as transformers' `SiglipTokenizer` runs it.
 
-    Without something before it, a text would lose the space that it begins with, or get one. What stands before a
-    text also decides the rounding of its scores, so it is the same here.
+    That puts the unknown token before a text and drops its ids again: else a text would lose the space that it begins
+    with, or get one. What is before a text also decides how its scores are rounded, so that it is the same token here.
 
     Args:
-        pieces: The text, the score and the type of each piece.
-        charsmap: What normalizing replaces, as the file has it.
-        adds_space: Whether each text gets a space before it.
+        pieces: Text, score and type of each piece.
+        charsmap: Table of what normalizing replaces, in the file's format.
+        adds_space: Whether a space is put before each text.
 
     Attributes:
-        ids: The id of each piece, control pieces such as "</s>" included.
+        ids: Id of each piece, control pieces such as "</s>" included.
     """
 
     def __init__(self, pieces: list[tuple[str, float, int]], charsmap: bytes, *, adds_space: bool) -> None:
@@ -59,26 +60,26 @@ class SentencePieces:
         self._dropped = len(self._cut(self._normalized(self._before)))
 
     def __call__(self, text: str) -> list[int]:
-        """Return the ids of the pieces of a text."""
+        """Return the ids of a text's pieces."""
         return self._cut(self._normalized(self._before + text))[self._dropped :]
 
     def _normalized(self, text: str) -> str:
-        """Return a text that begins with no space as sentencepiece's `Normalizer` does."""
+        """Return a text, which must not begin with a space, as sentencepiece's `Normalizer` normalizes it."""
         return self._space + re.sub(" +", " ", self._replace(text)).replace(" ", _SPACE).rstrip(_SPACE)
 
 
 def read_pieces(data: bytes) -> SentencePieces | None:
-    """Return the model of a `spiece.model`, or None if it is of a kind that isn't read here.
+    """Return the model of a `spiece.model`, or None if it is of a kind that is not supported here.
 
     Args:
-        data: The content of the file.
+        data: Content of the file.
 
     Raises:
-        ValueError: It is no such file, or damaged.
+        ValueError: The content is that of another file, or damaged.
     """
     model = _fields(data)
     if not all(model.get(number) for number in (1, 2, 3)):
-        raise ValueError("it is no model of sentencepiece")
+        raise ValueError("it is not a model of sentencepiece")
     trainer, rules = _fields(model[2][0]), _fields(model[3][0])
     pieces = [_piece(_fields(piece)) for piece in model[1]]
     is_read = (
@@ -99,11 +100,18 @@ def _piece(fields: _Fields) -> tuple[str, float, int]:
 
 
 class _Replacements:
-    """Replaces the longest sequences of characters that have a replacement, from the start of a text to its end.
+    """Replaces characters in a text, from its start to its end: always the longest sequence that has a replacement.
+
+    The table is a trie of UTF-8 bytes in the format of darts-clone, a double array of 32-bit units:
+
+        bit 31: it is a value | 30..10: offset | 9: the offset is shifted by 8 bits | 8: has a value | 7..0: label
+
+    From a node, the child of a byte is at (node ^ offset ^ byte) if that unit's label is the byte; the node's value is
+    at (node ^ offset).
 
     Args:
-        charsmap: The length of a trie, the trie, and the replacements, each of which ends with a zero byte. The trie
-            is a double array of darts-clone; its values are places in the replacements.
+        charsmap: Length of the trie in bytes (32 bits), the trie, and the replacements, each of which ends with a zero
+            byte. The values of the trie are places in the replacements.
     """
 
     def __init__(self, charsmap: bytes) -> None:
@@ -116,11 +124,11 @@ class _Replacements:
         self._are_alone = all(self._longest(pair)[1] == 1 for pair in pairs)
 
     def __call__(self, text: str) -> str:
-        """Return the text with everything replaced."""
+        """Return a text in which all sequences are replaced that have a replacement."""
         parts, start = list[str](), 0
         while start < len(text):
             run = _ASCII.match(text, start) if self._are_alone else None
-            if run:  # most of most texts, at once
+            if run:  # at once, since most texts are ASCII
                 parts.append(run[0].translate(self._alone))
                 start = run.end()
             else:
@@ -136,10 +144,10 @@ class _Replacements:
         for end, byte in enumerate(data if self._trie else b"", 1):
             node ^= byte
             unit = self._trie[node]
-            if unit & 0x800000FF != byte:  # the label
+            if unit & 0x800000FF != byte:  # it is a value, or has another label
                 break
             node ^= _offset(unit)
-            if unit >> 8 & 1:  # a leaf is below
+            if unit >> 8 & 1:
                 value, length = self._trie[node] & 0x7FFFFFFF, end
         if value is None:
             return text[0], 1
@@ -151,7 +159,7 @@ def _offset(unit: int) -> int:
 
 
 def _fields(message: bytes) -> _Fields:
-    """Return the values of a protobuf message by number: integers, or bytes, in the order of the file."""
+    """Return the values of a protobuf message by the number of their field: integers or bytes, in the file's order."""
     fields: _Fields = defaultdict(list)
     for number, value in _values(message):
         fields[number].append(value)
@@ -172,17 +180,17 @@ def _values(message: bytes) -> Iterator[tuple[int, int | bytes]]:
         else:
             length = {1: 8, 5: 4}.get(kind, len(message) + 1)
         if start + length > len(message):
-            raise ValueError("it is not a whole protobuf")
+            raise ValueError("it is not a complete protobuf message")
         yield number, message[start : start + length]
         start += length
 
 
 def _varint(message: bytes, start: int) -> tuple[int, int]:
-    """Return the integer at a place of a message, and the place behind it."""
+    """Return the integer at a place of a message, which is stored in 7 bits a byte, and the place after it."""
     value = shift = 0
     while start < len(message):
         byte = message[start]
         value, start, shift = value | (byte & 0x7F) << shift, start + 1, shift + 7
         if byte < 0x80:
             return value, start
-    raise ValueError("it is not a whole protobuf")
+    raise ValueError("it is not a complete protobuf message")

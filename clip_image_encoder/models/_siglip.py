@@ -1,4 +1,4 @@
-"""What SigLIP and SigLIP 2 have in common: a text tower that attends to the padding, and a head that may be missing."""
+"""What SigLIP and SigLIP 2 share: the text tower, and a vision tower whose pooling head may be missing."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ __all__ = ["outputs_of", "pooled_or_patches", "text_spec"]
 
 
 def outputs_of(values: Mapping[str, Any]) -> frozenset[Output]:
-    """Return what a vision tower can give: one that was saved without its head has tokens only."""
+    """Return what a vision tower can return: "tokens" only if it was saved without its pooling head."""
     return frozenset({"tokens"}) if values.get("vision_use_head") is False else frozenset({"pooled", "tokens"})
 
 
 def pooled_or_patches(features: Any, output: Output) -> Tensor:
-    """Return what transformers' model gave for an output: `(n, d)` or `(n, patches, d)`."""
+    """Return the part of a model's result that is the wanted output: `(n, d)`, or `(n, patches, d)` for "tokens"."""
     wanted: Tensor = features.pooler_output if output == "pooled" else features.last_hidden_state
     return wanted
 
 
 def text_spec(kind: str, config: Mapping[str, Any], part: str | None) -> TextSpec:
-    """Return a text tower whose vector is the last token's, through a linear head.
+    """Return a text tower whose vector is the last token, through a linear head.
 
     Args:
         kind: Name of transformers' class, such as "SiglipTextModel".
-        config: The parsed `config.json`.
-        part: The key under which a file of both towers keeps this one; None takes the file as a whole.
+        config: Parsed `config.json`.
+        part: Key of the tower in the config of a model with both towers; None means that all of it is the tower's.
     """
     return TextSpec(
         max_length=int(part_of(config, part).get("max_position_embeddings", 64)),

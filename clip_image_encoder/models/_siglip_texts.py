@@ -1,15 +1,15 @@
-"""The texts of SigLIP and SigLIP 2: cleaned, cut and closed with an end token as their trainings did.
+"""The tokenizers of SigLIP and SigLIP 2, which clean a text, cut it and add an end token as the trainings did.
 
-Which of both a checkpoint is, its tokenizer says; fixed-size SigLIP 2 has the config of SigLIP.
+The tokenizer's files say which of the two a checkpoint is; fixed-size SigLIP 2 has the config of SigLIP.
 
-SigLIP: lower case, no punctuation, one space for any white space, then the pieces of sentencepiece. It is what
-transformers' `SiglipTokenizer` does, which needs the sentencepiece library; its `spiece.model` is read without that.
+SigLIP: lower case, no punctuation, one space for any white space, then the pieces of sentencepiece. transformers'
+`SiglipTokenizer` does the same through the sentencepiece library; here its `spiece.model` is read without it.
 
 SigLIP 2: Gemma's byte pairs of lower-cased texts, with their punctuation: it was trained so (section 2.1 of the
 paper), and transformers 5 has a `Siglip2Tokenizer` that does so for NaFlex checkpoints (issue 43054 of transformers).
-For those of fixed size it runs `GemmaTokenizer`, which their files name and which knows of no case; so did
-transformers 4 for both. open_clip removes the punctuation, too, and its own format says so. In transformers' format
-the rule is that of `Siglip2Tokenizer`, whatever the size.
+For those of fixed size it runs `GemmaTokenizer`, which their files name and which keeps the case; transformers 4 ran
+it for both. open_clip removes the punctuation, too, and its own format says so. Here the rule for a checkpoint in
+transformers' format is that of `Siglip2Tokenizer`, whatever the size.
 """
 
 from __future__ import annotations
@@ -36,10 +36,14 @@ _GEMMA = {"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad
 
 
 def siglip_texts(files: TokenizerFiles) -> TextTokenizer | None:
-    """Return the tokenizer of a SigLIP or a SigLIP 2, or None where the files are neither's."""
+    """Return the tokenizer of SigLIP or SigLIP 2, or None if the files are of another kind.
+
+    Raises:
+        ValueError: A file that the tokenizer needs is missing or damaged.
+    """
     from tokenizers import models
 
-    # Before a tokenizer.json beside it, which is a conversion that the reference doesn't read.
+    # It comes before a tokenizer.json, which is a conversion of it that transformers' own class doesn't read.
     path = files.paths.get("spiece.model")
     pieces = path and read_pieces(path.read_bytes())
     if pieces:
@@ -50,18 +54,21 @@ def siglip_texts(files: TokenizerFiles) -> TextTokenizer | None:
     if tokenizer and isinstance(tokenizer.model, models.BPE):
         return _lower_case_texts(tokenizer, files)
     if tokenizer is None and "tokenizer.model" in files.paths:
-        raise ValueError("tokenizer.json is missing, which a SigLIP 2 has beside tokenizer.model or in its place")
+        raise ValueError("tokenizer.json is missing; a SigLIP 2 needs it beside tokenizer.model or in its place")
     return None
 
 
 class _CanonicalTexts:
-    """SigLIP's: what transformers' `SiglipTokenizer` does.
+    """SigLIP's tokenizer, which gives the ids of transformers' `SiglipTokenizer`.
 
     Args:
-        pieces: Returns the ids of a text of which all is cleaned but what sentencepiece normalizes.
-        id_of: Returns the id of a token, or None.
-        files: Name the special tokens.
-        rule: As in `TextTokenizer`.
+        pieces: Function that normalizes a cleaned text as sentencepiece does, and returns the ids of its pieces.
+        id_of: Function that returns the id of a token, or None if the vocabulary doesn't have it.
+        files: Files of the tokenizer, which name the special tokens.
+        rule: Name for the fingerprint, as in `TextTokenizer.rule`; "" by default.
+
+    Raises:
+        ValueError: A special token is not in the vocabulary.
     """
 
     special_tokens = 1
@@ -88,9 +95,9 @@ class _CanonicalTexts:
         self.truncation_side = side(files.settings.get("truncation_side"))
 
     def __call__(self, text: str, max_length: int, /) -> list[int]:
-        """Return the ids of a text, cut to a length, with the end token."""
+        """Return the ids of a text with the end token, cut to `max_length`."""
         ids: list[int] = []
-        # What a text begins with is a word: it gets the space that all words have before them.
+        # The first word of a text gets the space that sentencepiece has before every word.
         for part in self._is_special.split(_SPACE + text.replace(_SPACE, " ")):
             special = self._special.get(part)
             ids += self._pieces(self._canonical(part)) if special is None else [special]
@@ -117,12 +124,12 @@ def _special_ids(files: TokenizerFiles, id_of: Callable[[str], int | None]) -> d
 def _pieces_of(tokenizer: Tokenizer) -> Callable[[str], list[int]]:
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    # It puts the space before the first word itself.
+    # The tokenizer puts a space before the first word by itself.
     return lambda text: tokenizer.encode(text.strip(f" {_SPACE}"), add_special_tokens=False).ids
 
 
 def _lower_case_texts(tokenizer: Tokenizer, files: TokenizerFiles) -> TextTokenizer:
-    """Return SigLIP 2's tokenizer: what transformers' `Siglip2Tokenizer` does."""
+    """Return SigLIP 2's tokenizer, which gives the ids of transformers' `Siglip2Tokenizer`."""
     from tokenizers import normalizers
 
     files = replace(files, settings={**_GEMMA, **files.settings})

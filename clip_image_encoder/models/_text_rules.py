@@ -1,4 +1,4 @@
-"""The rules by which texts become tokens, by names that an exported folder can hold."""
+"""Names for the functions that clean and tokenize texts, by which an exported folder refers to them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from clip_image_encoder.models._siglip_texts import siglip_texts
 
 __all__ = ["CLEANINGS", "TOKENIZERS", "name_of"]
 
+# The keys are written into exported folders: a changed key makes older folders unreadable.
 CLEANINGS: Mapping[str, Callable[[str], str]] = {
     "lower case, mended": lower,
     "white space, mended": white_space,
@@ -33,14 +34,18 @@ TOKENIZERS: Mapping[str, Callable[[TokenizerFiles], TextTokenizer | None]] = {
 
 
 def name_of(rule: object, rules: Mapping[str, object]) -> str | None:
-    """Return the name of a rule, or None for none.
+    """Return the name of a function for texts, or None if there is no function.
+
+    Args:
+        rule: Function that a `TextSpec` has for cleaning or tokenizing, or None.
+        rules: Functions that may be written into an exported folder, by their names.
 
     Raises:
-        ValueError: It is another package's, and has no name here.
+        ValueError: The function is none of these.
     """
     if rule is None:
         return None
     found = next((name for name, known in rules.items() if known is rule), None)
     if found is None:
-        raise ValueError(f"the rule {rule!r} for texts is not one of this package")
+        raise ValueError(f"{rule!r}, which prepares the texts, is not a function of this package")
     return found

@@ -1,4 +1,4 @@
-"""Tokenizers of the tokenizers library: what a `tokenizer.json` holds, or vocabulary and merges."""
+"""Tokenizers that the tokenizers library runs, most of them from a checkpoint's `tokenizer.json`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_
 
 
 class FastTokenizer:
-    """A tokenizer of the tokenizers library, used so that it keeps no state: threads share it without a lock.
+    """A tokenizer of the tokenizers library, called so that it keeps no state and threads share it without a lock.
 
     Args:
-        tokenizer: Is changed: nothing else may use it.
-        files: Name the special tokens, and the sides on which texts are cut and padded.
-        rule: As in `TextTokenizer`.
+        tokenizer: Tokenizer to run, which is changed in place; nothing else may use it.
+        files: Files of the tokenizer, which name the special tokens and the sides on which texts are cut and padded.
+        rule: Name for the fingerprint, as in `TextTokenizer.rule`; "" by default.
 
     Raises:
-        ValueError: The vocabulary has no token to fill texts up with.
+        ValueError: The vocabulary has no padding token.
     """
 
     def __init__(self, tokenizer: Tokenizer, files: TokenizerFiles, *, rule: str = "") -> None:
@@ -40,7 +40,7 @@ class FastTokenizer:
         self.rule = rule
 
     def __call__(self, text: str, max_length: int, /) -> list[int]:
-        """Return the ids of a text, cut to a length, special tokens included."""
+        """Return the ids of a text, special tokens included, cut to `max_length`."""
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         encoding.truncate(max_length - self.special_tokens, direction=self.truncation_side)
         ids: list[int] = self._tokenizer.post_process(encoding).ids
@@ -48,7 +48,7 @@ class FastTokenizer:
 
 
 def to_json(tokenizer: FastTokenizer) -> str:
-    """Return a tokenizer as `tokenizer.json` holds it, with how it pads."""
+    """Return the content of a `tokenizer.json` for a tokenizer, with its padding."""
     from tokenizers import Tokenizer
 
     copy = Tokenizer.from_str(tokenizer._tokenizer.to_str())
@@ -59,7 +59,7 @@ def to_json(tokenizer: FastTokenizer) -> str:
 
 
 def read_json_tokenizer(files: TokenizerFiles) -> Tokenizer | None:
-    """Return the tokenizer of `tokenizer.json`, or None where there is no such file."""
+    """Return the tokenizer of `tokenizer.json`, or None if there is no such file."""
     from tokenizers import Tokenizer
 
     path = files.paths.get("tokenizer.json")
@@ -67,10 +67,10 @@ def read_json_tokenizer(files: TokenizerFiles) -> Tokenizer | None:
 
 
 def id_of(tokenizer: Tokenizer, token: str | None) -> int:
-    """Return the id of a token that the tokenizer has to have.
+    """Return the id of a special token.
 
     Raises:
-        ValueError: It is not in the vocabulary.
+        ValueError: The token is not in the vocabulary.
     """
     number = None if token is None else tokenizer.token_to_id(token)
     if number is None:
@@ -79,10 +79,10 @@ def id_of(tokenizer: Tokenizer, token: str | None) -> int:
 
 
 def put_ends(tokenizer: Tokenizer, files: TokenizerFiles) -> None:
-    """Let a tokenizer put tokens before and behind texts, where `tokenizer_config.json` says so, as for Gemma's.
+    """Make a tokenizer add a start and an end token if `tokenizer_config.json` says so, as it does for Gemma's.
 
     Raises:
-        ValueError: Such a token is not in its vocabulary.
+        ValueError: Such a token is not in the vocabulary.
     """
     from tokenizers import processors
 
@@ -97,9 +97,9 @@ def put_ends(tokenizer: Tokenizer, files: TokenizerFiles) -> None:
 
 
 def _special_tokens(files: TokenizerFiles, tokenizer: Tokenizer) -> list[AddedToken]:
-    """Return the special tokens that the files name and the tokenizer doesn't match yet, or not in that way.
+    """Return the special tokens that the files name and the tokenizer doesn't find in texts yet, or not in that way.
 
-    They are words of its vocabulary: another one would have an id that the tower has no place for.
+    Tokens that are not in the vocabulary are left out: they would get an id for which the tower has no embedding.
     """
     from tokenizers import AddedToken
 

@@ -1,4 +1,4 @@
-"""Towers as modules: what torch moves to a device, compiles and exports."""
+"""Vision and text towers as torch modules, which backends move to a device, compile and export."""
 
 from __future__ import annotations
 
@@ -17,21 +17,25 @@ _Module = TypeVar("_Module", bound=nn.Module)
 
 
 class VisionTower(nn.Module):
-    """A vision tower from pixels to features.
+    """A vision tower, which turns pixels into one vector for each image, or into all its tokens.
 
     Args:
-        model: The network, with its weights.
-        features: Called with the model, pixels `(n, H, W, 3)` in 0..255 and the output that is wanted; returns
-            `(n, d)` for "pooled" and `(n, prefix_tokens + patches, d)` for "tokens".
-        dimension: Length of a vector, d.
-        pixels: "bytes" is what is said above, for a network whose patch embedding takes over mean and std;
-            "normalized" gives `features` normalized pixels `(n, 3, H, W)` in the dtype of the weights, for a network
-            that begins with anything else.
-        leave_pooled: Called with the model, changes it in place to a faster one that gives the same "pooled" and
-            nothing else, for graphs; None where the family has none.
+        model: Network with its weights.
+        features: Function of the model, pixels `(n, H, W, 3)` in 0..255 and the wanted output; returns `(n, d)` for
+            "pooled" and `(n, prefix_tokens + patches, d)` for "tokens".
+        dimension: Length d of a vector.
+        pixels: Kind of pixels that `features` is called with. "bytes", the default, are those above, for a network
+            whose patch embedding takes over mean and std; "normalized" are normalized pixels `(n, 3, H, W)` in the
+            dtype of the weights, for a network that begins with any other layer.
+        leave_pooled: Function that changes the model in place to a faster one with the same "pooled" and no "tokens",
+            for graphs; None, the default, if the family has none.
 
     Attributes:
-        prepared: Module that the pixels pass before `features`; the backend puts normalizing there, if it has to.
+        prepared: Module that the pixels pass before `features`: the identity, or the one that normalizes them, which
+            the backend puts there for `pixels="normalized"`.
+
+    Raises:
+        ContractError: A parameter or buffer of the model has no value.
     """
 
     def __init__(
@@ -53,15 +57,15 @@ class VisionTower(nn.Module):
         self.leave_pooled = leave_pooled
 
     def forward(self, pixels: Tensor, output: Output) -> Tensor:
-        """Return features for pixels `(n, H, W, 3)` in 0..255."""
+        """Return the features of pixels `(n, H, W, 3)` in 0..255."""
         return self.features(self.model, self.prepared(pixels), output)
 
 
 class OfClassToken(nn.Module):
-    """A layer that is given the first of an image's tokens alone.
+    """A layer that is applied to the class token alone, the first of an image's tokens.
 
     Args:
-        layer: From `(n, 1, d)` to any shape.
+        layer: Layer that takes tokens `(n, 1, d)`.
     """
 
     def __init__(self, layer: nn.Module) -> None:
@@ -69,20 +73,23 @@ class OfClassToken(nn.Module):
         self.layer = layer
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return what the layer makes of the first token, for `(n, tokens, d)`."""
+        """Return the layer's output for the first of the tokens `(n, tokens, d)`."""
         result: Tensor = self.layer(tokens[:, :1])
         return result
 
 
 class TextTower(nn.Module):
-    """A text tower from token ids to vectors.
+    """A text tower, which turns token ids into one vector for each text.
 
     Args:
-        model: The network, with its weights.
-        vectors: Called with the model, token ids `(n, length)` and their mask or None; returns `(n, d)`.
-        dimension: Length of a vector, d.
-        quick_vectors: Called like `vectors`, gives the same of less work; for the CPU, where it also saves much of
-            what Python takes for a single text. None where the family has none.
+        model: Network with its weights.
+        vectors: Function of the model, token ids `(n, length)` and their mask or None; returns `(n, d)`.
+        dimension: Length d of a vector.
+        quick_vectors: Function like `vectors` that returns the same with less work, for the CPU, where it also saves
+            most of Python's overhead for a single text; None, the default, if the family has none.
+
+    Raises:
+        ContractError: A parameter or buffer of the model has no value.
     """
 
     def __init__(
@@ -101,15 +108,15 @@ class TextTower(nn.Module):
         self.quick_vectors = quick_vectors
 
     def forward(self, token_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """Return `(n, d)` for token ids `(n, length)` and their mask."""
+        """Return the vectors `(n, d)` of token ids `(n, length)` and their mask."""
         return self.vectors(self.model, token_ids, attention_mask)
 
 
 def build(module: Callable[[], _Module]) -> _Module:
-    """Construct a module without memory, random numbers or initialization; its weights come later.
+    """Construct a module without memory, random numbers or initialization; its weights are filled in later.
 
     Args:
-        module: Makes the module; called under torch's meta device, which holds for this thread only.
+        module: Function that makes the module, called under torch's meta device, which is set in this thread only.
 
     Example:
         >>> from torch import nn
@@ -125,20 +132,19 @@ def _check_filled(model: nn.Module) -> None:
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if tensor.is_meta:
             raise ContractError(
-                f"{name} of a tower has no value: what no file stores, such as a buffer that is computed, has to be "
-                "given its value after Weights.fill"
+                f"{name} of a tower has no value; after Weights.fill, set what no file stores, such as its buffers"
             )
 
 
 def bare(model: nn.Module, name: str) -> Any:
-    """Return the tower that a model of transformers 4 wraps under a name; transformers 5 doesn't wrap it."""
+    """Return the tower inside a model: transformers 4 wraps it under a name, transformers 5 doesn't."""
     return getattr(model, name, model)
 
 
 def use_plain_attention(tower: nn.Module) -> None:
-    """Let the networks of transformers in a tower compute attention as two products with a softmax between them.
+    """Make a tower's networks of transformers compute attention as two matrix products with a softmax between them.
 
-    That is in place of torch's one operator for it, and gives the same.
+    They use torch's fused operator otherwise, which computes the same.
     """
     for module in tower.modules():
         choose: Any = getattr(module, "set_attn_implementation", None)

@@ -1,4 +1,8 @@
-"""The likeliest pieces of a text: sentencepiece's `unigram::Model::EncodeOptimized`, rounding included."""
+"""The likeliest pieces of a text in a unigram model, found as sentencepiece's `unigram::Model::EncodeOptimized` does.
+
+It is a Viterbi search (Kudo 2018, "Subword Regularization"): for each place in the text, the best way to cut what is
+before it. The scores are added in single precision as there, so that ties are broken in the same way.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,21 @@ from ctypes import c_float
 __all__ = ["Unigram"]
 
 _PENALTY = 10.0
-"""How much less likely than every piece a character is that no piece has."""
+"""Difference between the lowest score of a piece and the score of a character that is in no piece."""
 
 
 class Unigram:
-    """Cuts texts into pieces of which the scores have the greatest sum.
+    """Cuts texts into the pieces whose scores have the largest sum.
 
     The unigram model of the tokenizers library adds in double precision. Of "88888", the pieces "888" and "88" have
     the same sum in either order there; here the last bit of a float decides, as it does in sentencepiece.
 
     Args:
-        scores: The score of each piece that may be found in a text, by its id; None for another one, such as "</s>".
-        pieces: The text of each piece, by its id.
-        unknown: The id of what no piece has.
-        of_bytes: The id of each byte, for what no piece has; none where that gets `unknown`.
+        pieces: Text of each piece, by its id.
+        scores: Score of each piece, by its id; None for a piece that no text is cut into, such as "</s>".
+        unknown: Id of a character that is in no piece.
+        of_bytes: Id of each of the 256 bytes, which characters that are in no piece are cut into; empty, the default,
+            if they become `unknown`.
     """
 
     def __init__(
@@ -40,7 +45,7 @@ class Unigram:
         self._of_bytes = of_bytes
 
     def __call__(self, text: str) -> list[int]:
-        """Return the ids of the pieces; characters side by side that no piece has are one, or their bytes."""
+        """Return the ids of a text's pieces; a run of characters that are in no piece is one id, or its bytes' ids."""
         sums = [0.0] * (len(text) + 1)
         ways: list[tuple[int, int] | None] = [None] * len(sums)  # by the end of a piece: where it starts, and its id
         for start, letter in enumerate(text):

@@ -1,6 +1,7 @@
 """ALIGN (Jia et al. 2021, "Scaling Up Visual and Vision-Language Representation Learning With Noisy Text Supervision").
 
-Images: the mean over the last map of an EfficientNet; there are no tokens. Texts: BERT's first token, projected.
+Images: the mean over the last feature map of an EfficientNet; there are no tokens. Texts: BERT's first token,
+projected.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ if TYPE_CHECKING:
 __all__ = ["FAMILY"]
 
 _TRAINED_LENGTH = 64
-"""Tokens of a text in training, which transformers' processor knows; the tower has positions for more."""
+"""Number of tokens of a text in training, as in transformers' processor; the tower has positions for more."""
 
 
 def _vision(config: Mapping[str, Any]) -> VisionSpec:
     part = "vision_config" if config["model_type"] == "align" else None
     return VisionSpec(
-        # Of the published checkpoint it is EfficientNet-B7's 600, and its processor makes 289.
+        # The published config has EfficientNet-B7's 600 pixels, and its image processor makes 289.
         image_size=side_lengths(part_of(config, part).get("image_size", 600)),
         patch_size=1,
         any_size=True,
         outputs=frozenset({"pooled"}),
         prefix_tokens=0,
-        # Of both towers, which are compared as they are; by itself, the tower says it by its last block only.
+        # A config of both towers says it; that of the vision tower alone doesn't, and its last block decides.
         dimension=int(config.get("projection_dim", 640)) if part else None,
         load=partial(_load_vision, config, part),
     )
@@ -47,7 +48,7 @@ def _load_vision(config: Mapping[str, Any], part: str | None, weights: Weights) 
 
     model = build_model("AlignVisionModel", config, part, name=weights.name)
     weights.fill(model, prefixes=("vision_model.", ""))
-    # transformers' window is larger than any map, and cut to it, which an exported graph doesn't do.
+    # transformers pools by a window that is larger than any map and is cut to it, which exported graphs don't do.
     model.pooler = nn.AdaptiveAvgPool2d(1) if model.config.pooling_type == "mean" else nn.AdaptiveMaxPool2d(1)
     dimension = model.encoder.blocks[-1].projection.project_conv.out_channels
     return VisionTower(model, _features, dimension=dimension, pixels="normalized")
@@ -67,7 +68,7 @@ def _load_text(config: Mapping[str, Any], weights: Weights) -> TextTower:
     return load_text("AlignTextModel", config, weights, dimension=config.get("projection_dim", 640), bias=True)
 
 
-# A text tower of its own, align_text_model, has no projection: its vectors are of no space that images are in.
+# A text tower alone, align_text_model, has no projection: its vectors can't be compared with those of images.
 FAMILY = Family(
     name="ALIGN",
     model_types={"align": "both", "align_vision_model": "vision"},

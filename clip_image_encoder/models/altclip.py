@@ -1,6 +1,6 @@
 """AltCLIP (Chen et al. 2022, "AltCLIP: Altering the Language Encoder in CLIP for Extended Language Capabilities").
 
-Images: as CLIP's. Texts: the first token of XLM-RoBERTa, normalized, transformed and projected.
+Images: like CLIP's. Texts: XLM-RoBERTa's first token, through a layer norm, a linear layer and the projection.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["FAMILY"]
 
 _DIMENSION = 768
 _OLD_NAMES = ((r"\bencoder\.layers\.", "encoder.layer."),)
-"""Files call the text tower's layers so, and those that transformers 5 writes the vision tower's, too."""
+"""Names of layers in files: always in the text tower, and in the vision tower if transformers 5 wrote the file."""
 
 
 def _vision(config: Mapping[str, Any]) -> VisionSpec:
@@ -35,7 +35,7 @@ def _vision(config: Mapping[str, Any]) -> VisionSpec:
 def _text(config: Mapping[str, Any]) -> TextSpec:
     config = plain(config)
     values = part_of(config, "text_config")
-    # Positions are counted from behind that of the padding, as in RoBERTa.
+    # Positions are counted from the padding's id + 1, as in RoBERTa.
     length = int(values.get("max_position_embeddings", 514)) - int(values.get("pad_token_id", 1)) - 1
     return TextSpec(max_length=length, padding="longest", load=partial(_load_text, config))
 
@@ -51,7 +51,7 @@ def _load_text(config: Mapping[str, Any], weights: Weights) -> TextTower:
     )
 
 
-# A text tower of its own, altclip_text_model, has no projection: its vectors are of no space that images are in.
+# A text tower alone, altclip_text_model, has no projection: its vectors can't be compared with those of images.
 FAMILY = Family(
     name="AltCLIP",
     model_types={"altclip": "both", "altclip_vision_model": "vision"},

@@ -1,11 +1,12 @@
 """BLIP for search (Li et al. 2022, "BLIP: Bootstrapping Language-Image Pre-training").
 
-Images and texts: the first token, through the projections of the contrastive loss (ITC). That is what transformers'
-`BlipForImageTextRetrieval` compares without its matching head, which needs an image and a text together.
+Images and texts: the first token, through the projections of the contrastive loss (ITC). transformers'
+`BlipForImageTextRetrieval` compares these vectors if its matching head, which needs an image and a text together, is
+not used.
 
-`BlipModel` has other projections, on top of other tokens, and its `get_image_features` gives something else: no
-checkpoint was trained with them, and a BLIP for captions or questions gets random ones. So only checkpoints with the
-projections of the retrieval model are taken.
+`BlipModel` has other projections on top of other tokens, which its `get_image_features` returns. No checkpoint was
+trained with them, and in a BLIP for captions or questions they are random. So only checkpoints with the projections of
+the retrieval model are supported.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def _load_vision(config: Mapping[str, Any], weights: Weights) -> VisionTower:
 
 
 def _features(model: Any, pixels: Tensor, output: Output) -> Tensor:
-    # Not its pooled output, which passes the final norm a second time.
+    # The model's pooled output is not used: it passes the final layer norm a second time.
     tokens = model(pixel_values=cut_to_image(pixels, model.config.patch_size)).last_hidden_state
     features: Tensor = model.projection(tokens[:, 0] if output == "pooled" else tokens)
     return features
@@ -68,7 +69,7 @@ def _text(config: Mapping[str, Any]) -> TextSpec:
 
 def _load_text(config: Mapping[str, Any], weights: Weights) -> TextTower:
     _check_projected(config, weights)
-    # Without the layers in between that look at an image, which a decoder has.
+    # As an encoder, without the cross-attention to an image that a decoder has.
     values = {**part_of(config, "text_config"), "is_decoder": False}
     return load_text(
         "BlipTextModel",
@@ -82,10 +83,10 @@ def _load_text(config: Mapping[str, Any], weights: Weights) -> TextTower:
 
 
 def _check_projected(config: Mapping[str, Any], weights: Weights) -> None:
-    """Refuse a BLIP that was trained for something else.
+    """Refuse a BLIP that was trained for something other than retrieval.
 
     Raises:
-        CheckpointError: It has no projections into a space of images and texts.
+        CheckpointError: The checkpoint has no projections into a joint space of images and texts.
     """
     kinds = config.get("architectures") or ()
     if _RETRIEVAL in kinds or (not kinds and "vision_proj.weight" in weights):

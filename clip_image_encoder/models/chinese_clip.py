@@ -1,6 +1,6 @@
 """Chinese CLIP (Yang et al. 2022, "Chinese CLIP: Contrastive Vision-Language Pretraining in Chinese").
 
-Images: as CLIP's. Texts: the first token of a Chinese RoBERTa, projected.
+Images: like CLIP's. Texts: the first token of a Chinese RoBERTa, projected.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _load_text(config: Mapping[str, Any], weights: Weights) -> TextTower:
     return load_text("ChineseCLIPTextModel", config, weights, dimension=config.get("projection_dim", 512))
 
 
-# A text tower of its own, chinese_clip_text_model, has no projection: its vectors are of no space that images are in.
+# A text tower alone, chinese_clip_text_model, has no projection: its vectors can't be compared with those of images.
 FAMILY = Family(
     name="Chinese CLIP",
     model_types={"chinese_clip": "both", "chinese_clip_vision_model": "vision"},

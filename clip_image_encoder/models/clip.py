@@ -1,6 +1,7 @@
 """CLIP (Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision").
 
-Images: the class token, normalized and projected. Texts: the end-of-text token, normalized and projected.
+Images: the class token after the last layer norm, projected. Texts: the end-of-text token after the last layer norm,
+projected.
 """
 
 from __future__ import annotations

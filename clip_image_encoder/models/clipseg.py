@@ -1,7 +1,7 @@
 """The CLIP in CLIPSeg (Lüddecke and Ecker 2022, "Image Segmentation Using Text and Image Prompts").
 
-Images and texts: as CLIP's. Images may have any size, which is 352 x 352 in the published checkpoints; the positions
-are resized to it. What segments an image is no part of the towers.
+Images and texts: like CLIP's. Images may have any size, to which the positions are resized; the published checkpoints
+take 352 x 352 pixels. The decoder that segments images is not used.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _text(config: Mapping[str, Any]) -> TextSpec:
     return text_spec("CLIPTextModelWithProjection", config, "text_config", prefix=_PREFIX)
 
 
-# A text tower of its own, clipseg_text_model, has no projection: its vectors are of no space that images are in.
+# A text tower alone, clipseg_text_model, has no projection: its vectors can't be compared with those of images.
 FAMILY = Family(
     name="CLIPSeg",
     model_types={"clipseg": "both", "clipseg_vision_model": "vision"},

@@ -1,4 +1,7 @@
-"""DINOv2 (Oquab et al. 2023): the class token after the last layer norm; there is no text tower."""
+"""DINOv2 (Oquab et al. 2023, "DINOv2: Learning Robust Visual Features without Supervision"); there is no text tower.
+
+The vector is the class token after the last layer norm.
+"""
 
 from __future__ import annotations
 

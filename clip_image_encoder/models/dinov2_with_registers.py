@@ -1,6 +1,6 @@
 """DINOv2 with register tokens (Darcet et al. 2023, "Vision Transformers Need Registers"); there is no text tower.
 
-The vector is the class token after the last layer norm; the registers lie between it and the patches.
+The vector is the class token after the last layer norm; the registers are between it and the patch tokens.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""DINOv3's vision transformers (Siméoni et al. 2025): the class token after the last layer norm; no text tower.
+"""DINOv3's vision transformers (Siméoni et al. 2025, "DINOv3"); there is no text tower.
 
-Positions are rotations that follow from the grid of patches, so that it takes any size. Register tokens lie between
-the class token and the patches.
+The vector is the class token after the last layer norm; register tokens are between it and the patch tokens. Positions
+are rotations (RoPE) that are computed from the grid of patches, so that images may have any size.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["FAMILY"]
 
 _OLD_NAMES = ((r"^model\.layer\.", "layer."),)
-"""What files call the layers; transformers 5 puts them into a module of their own."""
+"""Names of the layers in files; transformers 5 puts the layers into a module of their own."""
 
 
 def _vision(config: Mapping[str, Any]) -> VisionSpec:
@@ -40,7 +40,8 @@ def _load(config: Mapping[str, Any], weights: Weights) -> VisionTower:
 
     model = build_model("DINOv3ViTModel", config, None, name=weights.name)
     weights.fill(model, old_names=_OLD_NAMES)
-    # No file stores the frequencies of the rotations; transformers computes them when it builds that part.
+    # Files don't store the frequencies of the rotations. transformers computes them when it builds this module, which
+    # `build_model` did on the meta device, without values.
     rotations = model.rope_embeddings
     with torch.device("cpu"):
         rotations.inv_freq = type(rotations)(model.config).inv_freq

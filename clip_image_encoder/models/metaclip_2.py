@@ -1,7 +1,7 @@
 """MetaCLIP 2 (Chuang et al. 2025, "Meta CLIP 2: A Worldwide Scaling Recipe"): CLIP's towers, and texts in any language.
 
-Images: the class token, normalized and projected. Texts: the first token that is the config's end of text, normalized
-and projected; a CLIP with the same id takes the token with the highest one.
+Images: like CLIP's. Texts: the first token with the config's `eos_token_id`, after the last layer norm, projected. With
+the same id, which is 2, older configs of CLIP mean the token with the highest id.
 """
 
 from __future__ import annotations

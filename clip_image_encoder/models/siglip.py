@@ -1,6 +1,6 @@
 """SigLIP (Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training"), and SigLIP 2 at fixed sizes.
 
-Images: an attention head over the patches; there is no class token. Texts: the last token through a linear head.
+Images: an attention head pools the patch tokens; there is no class token. Texts: the last token, through a linear head.
 """
 
 from __future__ import annotations

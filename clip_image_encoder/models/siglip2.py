@@ -1,6 +1,6 @@
-"""SigLIP 2 for any aspect ratio, "NaFlex" (Tschannen et al. 2025), run on one grid of patches for all images.
+"""SigLIP 2 for any aspect ratio, "NaFlex" (Tschannen et al. 2025, "SigLIP 2"); the images of a batch have one size.
 
-Images: an attention head over the patches; there is no class token. Texts: the last token through a linear head.
+Images: an attention head pools the patch tokens; there is no class token. Texts: the last token, through a linear head.
 """
 
 from __future__ import annotations

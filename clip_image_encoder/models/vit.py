@@ -1,4 +1,7 @@
-"""ViT (Dosovitskiy et al. 2020): the class token after the last layer norm; there is no text tower."""
+"""ViT (Dosovitskiy et al. 2020, "An Image is Worth 16x16 Words"); there is no text tower.
+
+The vector is the class token after the last layer norm.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def _load(config: Mapping[str, Any], weights: Weights) -> VisionTower:
     from clip_image_encoder.models._towers import VisionTower
 
     model = build_model("ViTModel", config, None, name=weights.name)
-    # transformers' own pooling, a layer on top of the class token, is no part of the vector.
+    # transformers' own pooling, a layer on top of the class token, is not used.
     model.pooler = None
     weights.fill(model, prefixes=("vit.", ""), old_names=_OLD_NAMES)
     return VisionTower(model, class_token_or_all, dimension=model.config.hidden_size)

@@ -98,7 +98,7 @@ def test_a_shard_that_was_never_fetched_is_not_fetched_either(hub: FakeHub) -> N
         hf_hub_download("someone/vit", filename)
     hub.requests.clear()
     checkpoint = open_checkpoint("someone/vit", local_files_only=True)
-    with pytest.raises(CheckpointError, match=r"someone/vit: shard\.safetensors can't be had"):
+    with pytest.raises(CheckpointError, match=r"someone/vit: shard\.safetensors can't be downloaded"):
         _ = checkpoint.fingerprint
     assert hub.requests == []
 

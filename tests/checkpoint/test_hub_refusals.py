@@ -89,7 +89,7 @@ def test_a_revision_that_is_not_there_is_named(hub: FakeHub, revision: str) -> N
 
 def test_a_repository_without_config_is_no_checkpoint(hub: FakeHub) -> None:
     del hub.repositories["someone/vit"].revisions["main"]["config.json"]
-    with pytest.raises(CheckpointError, match=r"someone/vit: is no checkpoint; none of .*config\.json, modules"):
+    with pytest.raises(CheckpointError, match=r"vit: is not a checkpoint; it has none of .*config\.json, modules"):
         open_checkpoint("someone/vit")
 
 

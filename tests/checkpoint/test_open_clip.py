@@ -173,7 +173,7 @@ def test_another_checkpoints_tokenizer_may_be_taken(folder: Path, made: tuple[Pa
 
 def test_a_config_that_says_nothing_of_the_model_is_named(folder: Path) -> None:
     (folder / "open_clip_config.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"open_clip_config\.json makes no sense: 'model_cfg' is missing"):
+    with pytest.raises(CheckpointError, match=r"open_clip_config\.json is invalid: 'model_cfg' is missing"):
         ImageEncoder(folder, device="cpu")
 
 

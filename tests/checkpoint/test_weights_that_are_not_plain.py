@@ -128,7 +128,7 @@ def test_a_config_that_says_quantised_is_refused(clip: Path, encoder: Callable[.
     for part in [config] if place == "whole" else [config["text_config"], config["vision_config"]]:
         part["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_8bit": True}
     (clip / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match=f"quantised by bitsandbytes.*{ORIGINAL}"):
+    with pytest.raises(CheckpointError, match=f"quantized by bitsandbytes.*{ORIGINAL}"):
         encoder(clip)
 
 

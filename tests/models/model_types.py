@@ -114,7 +114,7 @@ REFUSED = {
     "it is built on another checkpoint": "timm_backbone",
     "python -m pip install timm": "timm_backbone edgetam_vision_model gemma3n_vision timm_wrapper",
     "python -m pip install natten": "dinat nat",
-    "config.json makes no sense": "edgetam_vision_model nougat phi4_multimodal pp_ocrv6_medium_det vit_hybrid",
+    "config.json is invalid": "edgetam_vision_model nougat phi4_multimodal pp_ocrv6_medium_det vit_hybrid",
 }
 """Words of the reason for which a type is refused, and the types; one may be refused for two, by two transformers."""
 

@@ -48,7 +48,7 @@ def test_a_count_stays_a_whole_number(tmp_path: Path) -> None:
 
 def test_whole_numbers_in_the_place_of_weights_are_refused(tmp_path: Path) -> None:
     weights = weights_of(nn.Linear(2, 2), tmp_path, weight=torch.ones(2, 2, dtype=torch.int8))
-    with pytest.raises(CheckpointError, match="'weight' is int8, of quantised weights"):
+    with pytest.raises(CheckpointError, match="'weight' is int8, of quantized weights"):
         weights.fill(build(lambda: nn.Linear(2, 2)))
 
 

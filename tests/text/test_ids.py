@@ -307,5 +307,5 @@ assert "sentencepiece" not in sys.modules
     np.testing.assert_allclose(of_pieces, saved.reference(texts), atol=1e-5)
     assert of_both == of_pieces
     assert refusal == (
-        f"{other}: spiece.model is of a kind that needs sentencepiece: python -m pip install sentencepiece protobuf"
+        f"{other}: sentencepiece is needed to read spiece.model: python -m pip install sentencepiece protobuf"
     )

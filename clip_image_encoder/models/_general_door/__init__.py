@@ -1,4 +1,4 @@
-"""Models without a family's file, each run by its own class of transformers."""
+"""The general door: models that no family supports, each run by its own class of transformers."""
 
 from __future__ import annotations
 

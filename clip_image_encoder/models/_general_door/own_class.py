@@ -1,4 +1,4 @@
-"""The class of transformers that computes a checkpoint, where no family's file does, or why there is none."""
+"""Finds the class of transformers that computes a checkpoint of no family, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LANGUAGE = "it is a language model, which gives no vector of an image"
 _OBJECTS = "it finds objects in images, and gives no vector of an image"
 _BACKBONE = "it is built on another checkpoint, its backbone, which transformers would fetch"
 _OUTLINES = "it finds the outlines of objects, and gives no vector of an image"
-# What models are for that give no vector, by transformers' mappings, of which each version has others.
+# Why a model gives no vector, by the mapping of transformers that lists it; the mappings differ between versions.
 _PURPOSES = {
     "IMAGE_TEXT_TO_TEXT": _TOKENS,
     "VISION_2_SEQ": _TOKENS,
@@ -36,9 +36,9 @@ _PURPOSES = {
     "KEYPOINT_DETECTION": "it finds points in images, and gives no vector of an image",
     "KEYPOINT_MATCHING": "it compares the points of two images, and gives no vector of an image",
 }
-# Of these no class is looked at; some of the others have one that gives a vector beside what they are for.
+# Reasons that hold for every class of a model; models of the other purposes may have a class that gives a vector.
 _SURE = frozenset({_TOKENS, _LANGUAGE, _OUTLINES})
-# These say how a model is run, or where transformers fetches code or weights, not what is computed.
+# Fields that say how a model is run, or where transformers downloads code or weights, not what is computed.
 _NOT_OF_THE_MODEL = frozenset(
     {
         "_attn_implementation",
@@ -58,13 +58,13 @@ _NOT_OF_THE_MODEL = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class OwnClass:
-    """A class of transformers, and the config that a checkpoint has for it.
+    """A class of transformers with a checkpoint's config for it.
 
     Attributes:
-        kind: The class, such as `ConvNextModel`.
-        values: The config as an object of transformers.
-        model_type: The config's `model_type`.
-        name: The checkpoint as messages call it.
+        kind: Class of the model, such as `ConvNextModel`.
+        values: Config of the checkpoint as an object of transformers.
+        model_type: Value of the config's `model_type`.
+        name: Name of the checkpoint for error messages.
     """
 
     kind: type[PreTrainedModel]
@@ -74,24 +74,24 @@ class OwnClass:
 
     @property
     def label(self) -> str:
-        """The class as messages and a backend's `repr` call it."""
+        """Name of the class for error messages and a backend's `repr`, such as "transformers' ConvNextModel"."""
         return f"transformers' {self.kind.__name__}"
 
     def refusal(self, reason: str) -> CheckpointError:
-        """Return the error that the class gives no vector; what its models are for is a better reason, if known.
+        """Return the error that the class gives no vector, with the purpose of its models as the reason if it is known.
 
         Args:
-            reason: What the class does, as a predicate.
+            reason: Reason if the purpose is not known, as a predicate of the class, such as "takes no images".
         """
         purpose = None if _compares(self.kind) else _purpose(self.model_type)
         return _refusal(self.name, self.model_type, purpose or f"{self.label} {reason}")
 
     def without_weights(self) -> PreTrainedModel:
-        """Return a model of the class on torch's meta device.
+        """Return a model of the class without weights, on torch's meta device.
 
         Raises:
             MissingExtraError: The class needs a package that is not installed.
-            CheckpointError: The config makes no sense to the class.
+            CheckpointError: The class can't be built with the config's values.
         """
         from clip_image_encoder.models._towers import build
 
@@ -99,8 +99,8 @@ class OwnClass:
             return build(lambda: self.kind(deepcopy(self.values)))
         except ImportError as error:
             raise _lacking(error, self.name, self.model_type) from error
-        except Exception as error:  # whatever a class raises on values that it can't be built with
-            raise _no_sense(self.name, error) from error
+        except Exception as error:  # a class may raise anything on values that it can't be built with
+            raise _invalid(self.name, error) from error
 
 
 def transformers_knows(config: Mapping[str, Any]) -> bool:
@@ -109,11 +109,11 @@ def transformers_knows(config: Mapping[str, Any]) -> bool:
 
 
 def own_image_processor(model_type: str) -> str | None:
-    """Return the name of the image processor that transformers takes for a `model_type`, or None."""
+    """Return the name of transformers' image processor for a `model_type`, or None if it has none."""
     from transformers.models.auto import image_processing_auto
 
     names: Any = vars(image_processing_auto)["IMAGE_PROCESSOR_MAPPING_NAMES"].get(model_type)
-    # transformers 5 names one class for Pillow and one for torchvision, 4 a slow and a fast one.
+    # transformers 5 names a class for Pillow and one for torchvision, transformers 4 a slow and a fast class.
     each = names.values() if isinstance(names, Mapping) else (names,) if isinstance(names, str) else names or ()
     return next((str(name) for name in each if name), None)
 
@@ -121,16 +121,16 @@ def own_image_processor(model_type: str) -> str | None:
 def find_own_class(config: Mapping[str, Any], *, name: str) -> OwnClass:
     """Return the class that transformers runs a checkpoint with.
 
-    It is the class that the file was saved by where that compares images with texts, or where `AutoModel` has none
-    for the `model_type`; else it is that of `AutoModel`.
+    It is the class that the file was saved by if that compares images with texts, or if `AutoModel` has no class for
+    the `model_type`; else it is the class of `AutoModel`.
 
     Args:
-        config: The parsed `config.json`, of a `model_type` that transformers knows.
-        name: The checkpoint as messages call it.
+        config: Parsed `config.json`, with a `model_type` that transformers knows.
+        name: Name of the checkpoint for error messages.
 
     Raises:
         MissingExtraError: The class needs a package that is not installed.
-        CheckpointError: There is no such class, or the config makes no sense.
+        CheckpointError: No such class exists, or the config is invalid.
     """
     from transformers import MODEL_MAPPING
 
@@ -149,7 +149,7 @@ def find_own_class(config: Mapping[str, Any], *, name: str) -> OwnClass:
     except ImportError as error:
         raise _lacking(error, name, model_type) from error
     except Exception as error:  # transformers checks some fields, with errors of its own
-        raise _no_sense(name, error) from error
+        raise _invalid(name, error) from error
     if _names_a_backbone(values.to_dict()):
         raise _refusal(name, model_type, words or _BACKBONE)
     automatic = registered[0] if isinstance(registered, tuple) else registered
@@ -165,14 +165,17 @@ def _of_the_model(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _names_a_backbone(config: Mapping[str, Any]) -> bool:
-    """Tell whether a part of a model is a network by name, of the hub or of timm, which comes with weights."""
+    """Tell whether a part of a model is given by a name on the hub or in timm, from where its weights would come."""
     if isinstance(config.get("backbone"), str) or config.get("use_timm_backbone"):
         return True
     return any(_names_a_backbone(part) for part in config.values() if isinstance(part, Mapping))
 
 
 def _config_class(config: Mapping[str, Any]) -> type[PretrainedConfig] | None:
-    """Return the class of a config, or None; transformers 4 registers none for the towers of some models."""
+    """Return the class of a config, or None if transformers has none.
+
+    transformers 4 registers no class for the towers of some models; theirs is found through the model's class.
+    """
     from transformers import CONFIG_MAPPING
 
     model_type = str(config.get("model_type"))
@@ -183,12 +186,12 @@ def _config_class(config: Mapping[str, Any]) -> type[PretrainedConfig] | None:
 
 
 def _saved_by(config: Mapping[str, Any], values: type[PretrainedConfig]) -> type[PreTrainedModel] | None:
-    """Return the class that a file says it was saved by, if transformers has it for such a config."""
+    """Return the model class that a file says it was saved by, if it is one for this class of configs, or None."""
     return next((kind for kind in _architectures(config) if kind.config_class is values), None)
 
 
 def _architectures(config: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield the classes of transformers' models that a file says it was saved by."""
+    """Yield the model classes of transformers that a file says it was saved by."""
     import transformers
 
     for architecture in config.get("architectures") or ():
@@ -202,7 +205,7 @@ def _compares(kind: type | None) -> bool:
 
 
 def _purpose(model_type: str) -> str | None:
-    """Return what a model is for that gives no vector of an image; None where transformers doesn't say."""
+    """Return why a model gives no vector of an image, from the purpose that transformers lists it for, or None."""
     from transformers.models.auto import modeling_auto
 
     for task, words in _PURPOSES.items():
@@ -215,12 +218,12 @@ def _refusal(name: str, model_type: str, reason: str) -> CheckpointError:
     return CheckpointError(f"{name}: a model of type {model_type!r} is not supported: {reason}")
 
 
-def _no_sense(name: str, error: Exception) -> CheckpointError:
-    return CheckpointError(f"{name}: config.json makes no sense: {shorten(first_line(error), 200)}")
+def _invalid(name: str, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{name}: config.json is invalid: {shorten(first_line(error), 200)}")
 
 
 def _lacking(error: ImportError, name: str, model_type: str) -> ConfigurationError:
-    """Return the error that transformers needs another package, unless there is no vector with it either."""
+    """Return the error that transformers needs another package, or that the model gives no vector even with it."""
     words = _purpose(model_type)
     package = missing_package(error)
     if words or package is None:

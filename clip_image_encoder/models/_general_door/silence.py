@@ -1,4 +1,4 @@
-"""What transformers says while it loads a model, kept back for the thread that loads."""
+"""Suppresses what transformers logs and shows while it loads a model, in the loading thread alone."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _LOGGERS = ("transformers.core_model_loading", "transformers.modeling_utils", "t
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Keep back transformers' warnings about unused weights, and its progress bars, in this thread alone.
+    """Suppress transformers' warnings about weights, and its progress bars, in this thread alone.
 
-    What is missing is an error of ours, and a head that is not used is none. Other threads' messages and bars stay.
+    The package reports missing weights by an error of its own, and unused heads are expected. Messages and bars of
+    other threads stay.
     """
     here = get_ident()
     loggers = [logging.getLogger(name) for name in _LOGGERS]

@@ -1,8 +1,8 @@
-"""The general door: a model that has no family's file runs through its own class of transformers, whole.
+"""The general door: towers of a model that no family supports, computed by its own class of transformers.
 
-The class is taken if it gives a vector of an image: by `get_image_features`, where it compares images with texts, or
-as its pooled output. It is tried before any weights are read. How its texts are padded no config says: they are filled
-up to the longest of a batch, and masked. A class whose vectors the padding changes all the same needs a family's file.
+The class is taken if it gives a vector of an image: by `get_image_features`, if it compares images with texts, or as
+its pooled output. It is tried before any weights are read. No config says how texts are padded: here they are padded to
+the longest of a batch, and masked. A class whose vectors change with the padding all the same needs a family's file.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ __all__ = ["general_text", "general_vision"]
 _Images: TypeAlias = "Callable[[Any, Tensor, Output], Tensor]"
 
 _COUNT = 2
-"""Number of images or texts that a class is tried with."""
+"""Number of images or texts in the batch that a class is tried with."""
 _ODD = (37, 5)
-"""What is added to height and width to see whether a class takes any size: no patches or windows fill such sides."""
+"""Pixels added to height and width to see if a class takes any size; no patch or window divides such sides."""
 
 
 def general_vision(config: Mapping[str, Any], *, name: str) -> VisionSpec:
-    """Read the vision tower off a parsed `config.json` that no family's file claims.
+    """Return the vision tower that a parsed `config.json` of no family describes.
 
     Args:
-        config: The parsed file, of a `model_type` that transformers knows.
-        name: The checkpoint as messages call it.
+        config: Parsed `config.json`, with a `model_type` that transformers knows.
+        name: Name of the checkpoint for error messages.
 
     Raises:
-        MissingExtraError: Its class needs a package that is not installed.
-        CheckpointError: Its class gives no vector of an image, or the config makes no sense.
+        MissingExtraError: The model's class needs a package that is not installed.
+        CheckpointError: The model's class gives no vector of an image, or the config is invalid.
     """
     own = find_own_class(config, name=name)
     compute = _image_function(own)
@@ -64,15 +64,15 @@ def general_vision(config: Mapping[str, Any], *, name: str) -> VisionSpec:
 
 
 def general_text(config: Mapping[str, Any], *, name: str) -> TextSpec:
-    """Read the text tower off a parsed `config.json` that no family's file claims.
+    """Return the text tower that a parsed `config.json` of no family describes.
 
     Args:
-        config: The parsed file, of a `model_type` that transformers knows.
-        name: The checkpoint as messages call it.
+        config: Parsed `config.json`, with a `model_type` that transformers knows.
+        name: Name of the checkpoint for error messages.
 
     Raises:
-        MissingExtraError: Its class needs a package that is not installed.
-        CheckpointError: Its class has no text tower, gives no vector of a text, or the config makes no sense.
+        MissingExtraError: The model's class needs a package that is not installed.
+        CheckpointError: The model's class has no text tower or gives no vector of a text, or the config is invalid.
     """
     own = find_own_class(config, name=name)
     if _image_function(own) is not _image_features:
@@ -90,10 +90,10 @@ def general_text(config: Mapping[str, Any], *, name: str) -> TextSpec:
 
 
 def _image_function(own: OwnClass) -> _Images:
-    """Return what asks a model of a class for the vectors of images.
+    """Return the function that computes the vectors of images with a model of a class.
 
     Raises:
-        CheckpointError: Nothing does.
+        CheckpointError: The class gives no vectors of images.
     """
     if hasattr(own.kind, "get_image_features") and hasattr(own.kind, "get_text_features"):
         return _image_features
@@ -117,10 +117,10 @@ def _text_features(model: Any, token_ids: Tensor, attention_mask: Tensor | None)
 
 
 def _vectors_in(features: Any) -> Tensor:
-    """Return the vectors of what a model gave: transformers 5 gives an output of several where 4 gave a tensor.
+    """Return the vectors `(n, d)` in a model's result: a tensor in transformers 4, an object with several in 5.
 
     Raises:
-        TypeError: There are none.
+        TypeError: The result has no vectors.
     """
     from torch import Tensor
 
@@ -128,7 +128,7 @@ def _vectors_in(features: Any) -> Tensor:
     if not isinstance(vectors, Tensor):
         parts = ", ".join(features) if isinstance(features, Mapping) else type(features).__name__
         raise TypeError(f"there is no pooled output, only {parts}")
-    # Convolutions pool to a map of one pixel, (n, d, 1, 1).
+    # Convolutional networks pool to a map of one pixel, (n, d, 1, 1).
     return vectors.flatten(1) if vectors.shape[2:] == (1, 1) else vectors
 
 
@@ -141,21 +141,21 @@ def _compute_images(model: nn.Module, images: _Images, size: tuple[int, int]) ->
 def _compute_texts(model: nn.Module, length: int) -> Tensor:
     import torch
 
-    # Without a mask: whether it masks anything is asked of its numbers, of which there are none here.
+    # Without a mask: models ask it whether it has zeros, and a tensor of the meta device has no numbers.
     return _text_features(model, torch.empty(_COUNT, length, dtype=torch.int64, device="meta"), None)
 
 
 def _tried(own: OwnClass, model: nn.Module, compute: Callable[[], Tensor], *, kind: str) -> Trial:
-    """Return what is seen while a model of a class computes vectors without weights.
+    """Return the trial of a model that computes vectors without weights.
 
     Args:
-        own: The class.
-        model: A model of it; what it doesn't need is taken out.
-        compute: Calls it.
-        kind: What it computes vectors of, for messages.
+        own: Class of the model.
+        model: Model of the class, from which the children that it doesn't need are removed.
+        compute: Function that computes vectors with the model.
+        kind: Name for messages of what it computes vectors of, such as "an image".
 
     Raises:
-        CheckpointError: It gives none.
+        CheckpointError: The model gives no vectors.
     """
     from clip_image_encoder.models._general_door.trial import idle_children, try_out, without
 
@@ -163,7 +163,7 @@ def _tried(own: OwnClass, model: nn.Module, compute: Callable[[], Tensor], *, ki
         trial = try_out(model, compute)
         without(model, idle_children(model, trial))
         shape = tuple(try_out(model, compute).result.shape)
-    except Exception as error:  # whatever a network raises that asks for something else
+    except Exception as error:  # a network that needs other inputs may raise anything
         raise own.refusal(f"gives no vector of {kind} alone: {first_line(error)}") from error
     if len(shape) != 2 or shape[0] != _COUNT:
         raise own.refusal(f"gives features of shape {shape} for a batch of {_COUNT}, and not a vector for each")
@@ -177,12 +177,12 @@ def _takes(compute: Callable[[], Tensor]) -> bool:
     with torch.inference_mode(), torch.device("meta"):
         try:
             return compute().shape[0] == _COUNT
-        except Exception:  # noqa: BLE001 - whatever a network raises for another size than its own
+        except Exception:  # noqa: BLE001 - a network may raise anything for another size than its own
             return False
 
 
 def _image_size(values: Any) -> tuple[int, int]:
-    """Return the `(height, width)` that a config names, or 224 pixels, which most were trained at."""
+    """Return the `(height, width)` that a config names, or 224 pixels, which most models were trained on."""
     for part in (values, getattr(values, "vision_config", None)):
         size = getattr(part, "image_size", None)
         if isinstance(size, (int, list, tuple)):
@@ -194,7 +194,7 @@ def _text_length(own: OwnClass, model: nn.Module) -> int:
     """Return the number of tokens that a text tower has positions for.
 
     Raises:
-        CheckpointError: The config doesn't say.
+        CheckpointError: The config doesn't say the number.
     """
     from torch import nn
 
@@ -202,7 +202,7 @@ def _text_length(own: OwnClass, model: nn.Module) -> int:
     positions = getattr(values, "max_position_embeddings", None)
     if not isinstance(positions, int):
         raise own.refusal("doesn't say how many tokens of a text it reads")
-    # RoBERTa and its relatives count positions from behind the padding's.
+    # RoBERTa and its relatives count positions from the padding's id + 1.
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
             return positions - module.padding_idx - 1
@@ -236,15 +236,15 @@ def _load_text(own: OwnClass, trial: Trial, weights: Weights) -> TextTower:
 
 
 def _check_padding(own: OwnClass, model: nn.Module) -> None:
-    """Check that a text has the same vector beside a longer one, whose length it is padded to.
+    """Check that a text has the same vector alone and beside a longer one, to whose length it is padded.
 
     Raises:
-        CheckpointError: It has another one.
+        CheckpointError: The vectors differ.
     """
     import torch
 
     values = getattr(own.values, "text_config", own.values)
-    # A text ends with its end token, or the highest, which many models pool.
+    # The text ends with the end token, or with the highest id if the config names none: many models pool that token.
     last = values.eos_token_id if isinstance(values.eos_token_id, int) else values.vocab_size - 1
     token_ids = torch.tensor([[3, 4, min(last, values.vocab_size - 1), 0, 0, 0]], device="cpu")
     mask = torch.tensor([[1, 1, 1, 0, 0, 0]], device="cpu")

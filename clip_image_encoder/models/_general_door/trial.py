@@ -1,6 +1,6 @@
-"""What a network computes and what it needs for it, found out without its weights.
+"""Finds out what a network computes and which of its tensors it needs for that, without weights.
 
-torch's meta device has shapes and no numbers, so that a network of any size is tried in a moment.
+The network runs on torch's meta device, which has shapes and no numbers, so that a network of any size takes a moment.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ __all__ = ["Trial", "idle_children", "try_out", "without"]
 
 
 _QUESTIONS = frozenset({"__bool__", "__contains__"})
-"""What is asked of numbers, of which there are none, such as whether a mask masks anything; the answer is no."""
+"""Functions that ask for numbers, such as whether a mask masks anything: the meta device has none, the answer is no."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What was seen while a network computed.
+    """The result of a network's computation, and what it was computed with.
 
     Attributes:
-        result: What it gave, on the meta device.
-        needed: Names of the parameters and buffers that it computed with.
+        result: Result of the computation, on the meta device.
+        needed: Names of the parameters and buffers that it was computed with.
     """
 
     result: Tensor
@@ -34,14 +34,14 @@ class Trial:
 
 
 def try_out(model: nn.Module, compute: Callable[[], Tensor]) -> Trial:
-    """See which of a network's tensors are used in a computation.
+    """Run a computation, and see which of a network's tensors it needs.
 
     Args:
-        model: A network on the meta device.
-        compute: Calls it.
+        model: Network on the meta device.
+        compute: Function that computes with the network.
 
     Raises:
-        Exception: Whatever the network raises.
+        Exception: The network raised it.
     """
     with torch.inference_mode(), torch.device("meta"), _Watch() as watch:
         result = compute()
@@ -51,7 +51,7 @@ def try_out(model: nn.Module, compute: Callable[[], Tensor]) -> Trial:
 
 
 def idle_children(model: nn.Module, trial: Trial) -> list[str]:
-    """Return the names of a network's direct children that have weights, none of which was needed."""
+    """Return the names of a network's direct children that have weights and needed none of them."""
     at_work = {name.split(".")[0] for name in trial.needed}
     return [
         name
@@ -61,13 +61,16 @@ def idle_children(model: nn.Module, trial: Trial) -> list[str]:
 
 
 def without(model: nn.Module, children: Sequence[str]) -> None:
-    """Take direct children out of a network in place, so that no memory is kept for them."""
+    """Remove direct children from a network in place, so that their memory is freed."""
     for name in children:
         setattr(model, name, nn.Identity())
 
 
 class _Watch(TorchFunctionMode):
-    """Remembers the tensors that torch's functions are called with in this thread, by ids that last as they do."""
+    """Records the tensors that torch's functions are called with in this thread, by `id`.
+
+    The ids of parameters and buffers stay theirs, since the network keeps them alive.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,9 +83,9 @@ class _Watch(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Call a function of torch."""
+        """Call a function of torch, and record the tensors in its arguments."""
         named = dict(kwargs or {})
-        # To ask for a tensor's dtype or shape is not to compute with it.
+        # Reading an attribute of a tensor, such as its dtype, is not computing with it.
         if func.__name__ != "__get__":
             self.seen.update(id(tensor) for tensor in _tensors_in([*args, *named.values()]))
         return False if func.__name__ in _QUESTIONS else func(*args, **named)

@@ -1,7 +1,8 @@
-"""open_clip's models, as `model_cfg` of an `open_clip_config.json` describes them.
+"""open_clip's models, which the `model_cfg` of an `open_clip_config.json` describes.
 
-Its ViTs, SigLIP's ViTs of timm and its text transformers are read here into towers of transformers; for the names of
-the fields see `CLIPVisionCfg` and `CLIPTextCfg` in open_clip's `model.py`. All others are built by open_clip itself.
+Its own ViTs, the ViTs of SigLIP that it takes from timm, and its text transformers are loaded here into models of
+transformers; all others are built by the open_clip package. The fields of a `model_cfg` are those of `CLIPVisionCfg`
+and `CLIPTextCfg` in open_clip's `model.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How open_clip names the tensors of a transformer, and which of them hold several of ours."""
+"""open_clip's names for the tensors and settings of a transformer, translated from those of transformers."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ BLOCKS = (
     (r"\.mlp\.fc1\.", ".mlp.c_fc."),
     (r"\.mlp\.fc2\.", ".mlp.c_proj."),
 )
-"""From the names of transformers' layers to those of open_clip's blocks; as `Weights.fill` takes them."""
+"""Regular expressions and replacements from transformers' names of layers to open_clip's, for `Weights.fill`."""
 
 
 def one_of_three(name: str, source: str, tensor: Tensor) -> Tensor:
-    """Return the query, key or value projection out of the one tensor that files keep for all three.
+    """Return the query, key or value projection out of the one tensor that files store for all three.
 
     Args:
         name: Name of the tensor in transformers' module, such as "encoder.layers.0.self_attn.k_proj.weight".
         source: Name of the tensor in the file, such as "transformer.resblocks.0.attn.in_proj_weight".
-        tensor: `(3 * width, width)` or `(3 * width,)` of such a projection; any other is returned as it is.
+        tensor: Tensor of the file, `(3 * width, width)` or `(3 * width,)`; any other tensor is returned as it is.
     """
     if not source.endswith(("in_proj_weight", "in_proj_bias", "qkv.weight", "qkv.bias")):
         return tensor
@@ -35,17 +35,17 @@ def one_of_three(name: str, source: str, tensor: Tensor) -> Tensor:
 
 
 def transposed(_name: str, source: str, tensor: Tensor) -> Tensor:
-    """Return the weight of a linear layer, which files keep as a matrix `(in, out)` where it has no bias."""
+    """Return the weight of a linear layer, which files store transposed, `(in, out)`, if the layer has no bias."""
     return tensor if source.endswith(".weight") or tensor.ndim == 1 else tensor.T.contiguous()
 
 
 def knows_only(known: frozenset[str], values: dict[str, object]) -> bool:
-    """Tell whether all that a part of a `model_cfg` asks for is known; what is false or null asks for nothing."""
+    """Tell whether all fields of a part of a `model_cfg` are known, except for those that are false or null."""
     return all(not value or key in known for key, value in values.items())
 
 
 def activation(values: dict[str, object], *, quick_gelu: bool) -> str | None:
-    """Return transformers' name of the activation, or None for one that it has no name for."""
+    """Return transformers' name of the activation, or None if it has no name for it."""
     settings = values.get("act_kwargs")
     if not settings:
         return "quick_gelu" if quick_gelu else "gelu"
@@ -53,7 +53,7 @@ def activation(values: dict[str, object], *, quick_gelu: bool) -> str | None:
 
 
 def epsilon(values: dict[str, object]) -> float | None:
-    """Return what layer norms add to the variance, or None where they have other settings, too."""
+    """Return the number that layer norms add to the variance, or None if they have other settings, too."""
     settings = values.get("norm_kwargs") or {}
     if not isinstance(settings, dict) or settings.keys() - {"eps"}:
         return None

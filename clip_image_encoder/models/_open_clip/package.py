@@ -1,4 +1,4 @@
-"""Architectures of open_clip that have no file here, through the open_clip package itself."""
+"""Towers of open_clip's other architectures, which the open_clip package builds."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["NAME", "load_text", "vision_spec"]
 
 NAME = "the open_clip package"
 
-# open_clip's classes have both towers. The one that is not asked for is made as small as it can be, and left.
+# open_clip's classes have both towers. The unwanted one is made as small as possible, and thrown away.
 _SMALL_VISION = {"layers": 1, "width": 64, "patch_size": 16, "image_size": 16}
 _SMALL_TEXT = {"layers": 1, "width": 64, "heads": 1, "vocab_size": 2, "context_length": 1}
 
 
 def vision_spec(model: Mapping[str, Any]) -> VisionSpec:
-    """Return the vision tower of a `model_cfg`: its pooled output only."""
+    """Return the vision tower of a `model_cfg`, which gives only "pooled"."""
     return VisionSpec(
         image_size=side_lengths(model["vision_cfg"].get("image_size", 224)),
         patch_size=1,
@@ -54,7 +54,7 @@ def load_text(model: Mapping[str, Any], weights: Weights) -> TextTower:
 
     text = {**model["text_cfg"], "hf_model_pretrained": False}
     tower = _built(model, weights, vision_cfg=_SMALL_VISION, text_cfg=text).text
-    # Without a class of its own, its tensors lie beside those of the vision tower.
+    # In files of models that have no class for the text tower, the names of its tensors have no prefix.
     _fill(tower, weights, prefixes=("text.", ""))
     return TextTower(tower, _vectors, dimension=model["embed_dim"])
 
@@ -69,7 +69,7 @@ def _built(model: Mapping[str, Any], weights: Weights, *, vision_cfg: object, te
             f"{weights.name}: this architecture is built by the open_clip package: "
             "python -m pip install 'clip-image-encoder[open_clip]'"
         ) from error
-    # Random weights are drawn, which the application's next random numbers must not depend on.
+    # open_clip draws random weights, which must not change the application's next random numbers.
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         try:
             return open_clip.CustomTextCLIP(
@@ -78,13 +78,13 @@ def _built(model: Mapping[str, Any], weights: Weights, *, vision_cfg: object, te
                 text_cfg=text_cfg,
                 quick_gelu=model.get("quick_gelu", False),
             ).eval()
-        except Exception as error:  # timm and transformers look names up, with errors of their own
+        except Exception as error:  # timm and transformers raise errors of their own for unknown names
             raise CheckpointError(f"{weights.name}: open_clip can't build its model: {first_line(error)}") from error
 
 
 def _fill(tower: nn.Module, weights: Weights, *, prefixes: tuple[str, ...]) -> None:
     weights.fill(tower, prefixes=prefixes)
-    # What it computes for itself, and no file stores, has the dtype of the weights, too.
+    # Buffers that the tower computes, and no file stores, get the dtype of the weights, too.
     tower.to(next(tower.parameters()).dtype)
 
 
@@ -97,6 +97,6 @@ def _vectors(model: Callable[[Tensor], Any], token_ids: Tensor, _mask: Tensor | 
 
 
 def _first(given: Any) -> Tensor:
-    """Return the vectors, of a tower that gives its tokens, too, as CoCa's do."""
+    """Return the vectors in a tower's result; CoCa's towers return their tokens beside them."""
     vectors: Tensor = given[0] if isinstance(given, tuple) else given
     return vectors

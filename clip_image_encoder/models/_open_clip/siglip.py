@@ -1,4 +1,4 @@
-"""SigLIP's ViTs at fixed sizes, which open_clip takes from timm: transformers' SigLIP under other names."""
+"""Vision towers of SigLIP at fixed sizes, which open_clip takes from timm: transformers' SigLIP under other names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["knows", "vision_spec"]
 
 _NAME = re.compile(r"vit_(base|large|so400m|giantopt)_patch(\d+)_siglip_(\d+)")
-# Width, layers, heads, and how much wider the MLPs are; of timm's vision_transformer.py, as is the activation.
+# Width, number of layers, number of heads, and the MLPs' width as a multiple, from timm's vision_transformer.py.
 _SHAPES = {
     "base": (768, 12, 12, 4.0),
     "large": (1024, 24, 16, 4.0),
@@ -45,7 +45,7 @@ _NAMES = (
 
 
 def knows(vision: Mapping[str, Any]) -> bool:
-    """Tell whether a `vision_cfg` describes such a tower."""
+    """Tell whether a `vision_cfg` describes a vision tower of SigLIP at a fixed size."""
     return (
         _NAME.fullmatch(vision.get("timm_model_name") or "") is not None
         and vision.get("timm_pool") == "map"
@@ -67,12 +67,12 @@ def vision_spec(model: Mapping[str, Any]) -> VisionSpec:
 
 
 def _values(vision: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tower's config in the words of transformers."""
+    """Return the tower's config with transformers' names of the fields."""
     found = _NAME.fullmatch(vision["timm_model_name"])
     assert found, "`knows` has seen to it"
     size, patch, pixels = found[1], int(found[2]), int(found[3])
     width, layers, heads, ratio = _SHAPES[size]
-    # Those that came with SigLIP have the exact GELU, those that came with SigLIP 2 its approximation.
+    # In timm, the sizes published with SigLIP have the exact GELU, those with SigLIP 2 its tanh approximation.
     is_first = (size, patch) in {("base", 16), ("so400m", 14)} or (size == "large" and pixels < 512)
     return {
         "hidden_size": width,
@@ -87,7 +87,7 @@ def _values(vision: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load(values: Mapping[str, Any], weights: Weights) -> VisionTower:
-    """Return the tower of a config in the words of transformers, with its weights under timm's names."""
+    """Return the tower of a config with transformers' names of the fields, filled from tensors with timm's names."""
     import torch
     from torch import nn
 
@@ -95,7 +95,8 @@ def load(values: Mapping[str, Any], weights: Weights) -> VisionTower:
 
     model = build_model("SiglipVisionModel", values, None, name=weights.name)
     tower, prefixes = bare(model, "vision_model"), ("visual.trunk.",)
-    # transformers has one projection of queries, keys and values; timm has one of queries, and one of the others.
+    # The pooling head's attention has one tensor for queries, keys and values in transformers. timm has one for queries
+    # and one for keys and values, so they are loaded apart and joined.
     attention = tower.head.attention
     attention.in_proj_weight = attention.in_proj_bias = None
     weights.fill(tower, prefixes=prefixes, old_names=_NAMES, part=_part)

@@ -1,4 +1,4 @@
-"""open_clip's text transformers: CLIP's where no token sees a later one, SigLIP's where all see each other."""
+"""Text towers of open_clip's own text transformers: CLIP's with causal attention, SigLIP's without."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _DEFAULTS: dict[str, Any] = {
 }
 _TOKENIZER = ("hf_tokenizer_name", "tokenizer_mode", "tokenizer_kwargs")
 _KNOWN = frozenset({*_DEFAULTS, *_TOKENIZER, "act_kwargs", "norm_kwargs", "pad_id", "output_tokens"})
-# What follows "hf_" sets up a tower of transformers, which is named by hf_model_name.
+# Fields with "hf_" set up a tower of transformers, which hf_model_name names; without that they mean nothing.
 _UNUSED = ("hf_model_pretrained", "hf_proj_type", "hf_pooler_type")
 _NAMES = (
     (r"^embeddings\.position_embedding\.weight$", "positional_embedding"),
@@ -42,15 +42,15 @@ _NAMES = (
     (r"^final_layer_norm\.", "ln_final."),
     *BLOCKS,
 )
-# Of a CLIP without and with a text tower of its own class.
-_PREFIXES = ("text.", "")
+_PREFIXES = ("text.", "")  # of models with and without a class for the text tower
 
 
 def text_spec(model: Mapping[str, Any]) -> TextSpec:
     """Return the text tower of a `model_cfg`."""
     values = _values(model["text_cfg"])
     is_known = _knows(values)
-    # Padding is not seen where no token sees a later one, and is no end of text.
+    # Padding to the longest text gives the same vectors: with causal attention no token attends to it, and CLIP's
+    # padding id is not the end of a text.
     is_cut = is_known and not values["no_causal_mask"] and not values.get("hf_tokenizer_name")
     return TextSpec(
         max_length=int(values["context_length"]),
@@ -107,7 +107,7 @@ def _load(model_cfg: Mapping[str, Any], weights: Weights) -> TextTower:
 
 
 def _config(values: Mapping[str, Any], model_cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tower's config in the words of transformers."""
+    """Return the tower's config with transformers' names of the fields."""
     return {
         "hidden_size": values["width"],
         "intermediate_size": int(values["width"] * values["mlp_ratio"]),
@@ -118,7 +118,7 @@ def _config(values: Mapping[str, Any], model_cfg: Mapping[str, Any]) -> dict[str
         "hidden_act": activation(dict(values), quick_gelu=model_cfg.get("quick_gelu", False)),
         "layer_norm_eps": epsilon(dict(values)),
         "projection_dim": model_cfg["embed_dim"],
-        # transformers pools by it, too, which is not used; no special token is looked up.
+        # transformers pools by this id; its pooled output is not used.
         "eos_token_id": 2,
     }
 
@@ -143,7 +143,7 @@ def _quick_vectors(
 
 
 def _places(token_ids: Tensor, *, pool_type: str, end: int) -> Tensor:
-    """Return the place of the token that each text's vector is made of, `(n,)`."""
+    """Return the place `(n,)` in each text of the token that its vector is made of."""
     if pool_type == "argmax":  # the end of a text has the highest id of CLIP's vocabulary
         return token_ids.argmax(dim=-1)
     if pool_type == "eos":

@@ -1,7 +1,7 @@
-"""open_clip's texts: cleaned, cut into words and closed with an end token as its `tokenizer.py` does.
+"""open_clip's tokenizers, which clean and cut texts as its `tokenizer.py` does.
 
-Where a `text_cfg` names a tokenizer of transformers, texts pass that one; else they pass CLIP's own byte pairs, whose
-vocabulary is read from the checkpoint's files.
+If a `text_cfg` names a tokenizer of transformers, that one is used, else CLIP's own byte pairs. Both are read from the
+checkpoint's files.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 __all__ = ["cleaning_of", "tokenizer_of"]
 
 _SPECIAL = ("<start_of_text>", "<end_of_text>")
-"""What open_clip takes for its special tokens in a text; the vocabulary's files call them otherwise."""
+"""Words that open_clip reads as special tokens in a text; the vocabulary's files have other names for these tokens."""
 
 _WORD = rf"(?i:{'|'.join(_SPECIAL)}|'s|'t|'re|'ve|'m|'ll|'d|\p{{L}}+|\p{{N}}|[^\s\p{{L}}\p{{N}}]+)"
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def cleaning_of(text: Mapping[str, Any]) -> Callable[[str], str]:
-    """Return what is done to texts before they become tokens.
+    """Return the function that cleans texts before they are tokenized.
 
     Args:
-        text: A `text_cfg`.
+        text: Settings of the text tower, a `text_cfg`.
 
     Raises:
-        ValueError: It asks for what open_clip does not know, or does in training only.
+        ValueError: The settings ask for what open_clip does not have, or does in training only.
     """
     settings = text.get("tokenizer_kwargs") or {}
     if unknown := sorted(settings.keys() - {"clean", "strip_sep_token"}):
-        raise ValueError(f"tokenizer_kwargs has {', '.join(unknown)}, which is not known")
+        raise ValueError(f"tokenizer_kwargs has {', '.join(unknown)}, which is not supported")
     kind = settings.get("clean", "whitespace" if text.get("hf_tokenizer_name") else "lower")
     if kind not in _CLEANINGS:
         raise ValueError(f"tokenizer_kwargs has clean={kind!r}, which is not one of {', '.join(_CLEANINGS)}")
@@ -46,35 +46,35 @@ def cleaning_of(text: Mapping[str, Any]) -> Callable[[str], str]:
 
 
 def tokenizer_of(text: Mapping[str, Any]) -> Callable[[TokenizerFiles], TextTokenizer | None]:
-    """Return what makes the tokenizer of a `text_cfg` out of a checkpoint's files.
+    """Return the function that makes the tokenizer of a `text_cfg` from a checkpoint's files.
 
     Raises:
-        ValueError: It asks for a mode that open_clip does not have.
+        ValueError: The settings ask for a mode that is not supported.
     """
     if not text.get("hf_tokenizer_name"):
         return simple_texts
     if mode := text.get("tokenizer_mode"):
-        raise ValueError(f"tokenizer_mode is {mode!r}, which is not known")
+        raise ValueError(f"tokenizer_mode is {mode!r}, which is not supported")
     return without_separator_texts if (text.get("tokenizer_kwargs") or {}).get("strip_sep_token") else named_texts
 
 
 def lower(text: str) -> str:
-    """Return a text in lower case, mended, with one space for any white space."""
+    """Return a text with its encoding repaired, one space for any white space, and in lower case."""
     return white_space(text).lower()
 
 
 def white_space(text: str) -> str:
-    """Return a text, mended, with one space for any white space."""
-    return " ".join(_mended(text).split())
+    """Return a text with its encoding repaired and one space for any white space."""
+    return " ".join(_repaired(text).split())
 
 
 def canonical(text: str) -> str:
-    """Return a text in lower case, mended, without punctuation, with one space for any white space."""
-    return " ".join(_mended(text).replace("_", " ").translate(_NO_PUNCTUATION).lower().split())
+    """Return a text with its encoding repaired, without punctuation, one space for any white space, in lower case."""
+    return " ".join(_repaired(text).replace("_", " ").translate(_NO_PUNCTUATION).lower().split())
 
 
-def _mended(text: str) -> str:
-    """Return a text without broken encodings, typographic variants and entities of HTML."""
+def _repaired(text: str) -> str:
+    """Return a text in which ftfy has repaired wrong encodings and typographic variants, without HTML entities."""
     import ftfy
 
     return html.unescape(html.unescape(ftfy.fix_text(text))).strip()
@@ -84,10 +84,10 @@ _CLEANINGS = {"lower": lower, "whitespace": white_space, "canonicalize": canonic
 
 
 def simple_texts(files: TokenizerFiles) -> TextTokenizer:
-    """Return open_clip's `SimpleTokenizer`, with CLIP's vocabulary out of the checkpoint's files.
+    """Return open_clip's `SimpleTokenizer`, with CLIP's vocabulary from the checkpoint's files.
 
     Raises:
-        ValueError: The files hold another kind of vocabulary, or none.
+        ValueError: The files have no vocabulary, or one of another kind.
     """
     tokenizer = read_byte_pairs(files)
     if tokenizer is None or getattr(tokenizer.model, "end_of_word_suffix", None) != END_OF_WORD:
@@ -97,12 +97,12 @@ def simple_texts(files: TokenizerFiles) -> TextTokenizer:
 
 
 class _SimpleTexts:
-    """open_clip's `SimpleTokenizer`.
+    """A tokenizer that gives the ids of open_clip's `SimpleTokenizer`.
 
     Args:
-        tokenizer: Has CLIP's vocabulary and merges; its own rules are not used.
-        start: Id of the token before a text.
-        end: Id of the token behind it.
+        tokenizer: Tokenizer with CLIP's vocabulary and merges; its rules for cleaning and cutting texts are not used.
+        start: Id of the token that is put before a text.
+        end: Id of the token that is put after a text.
     """
 
     special_tokens = 2
@@ -115,7 +115,7 @@ class _SimpleTexts:
         from tokenizers import Regex, Tokenizer, pre_tokenizers
 
         self._words = pre_tokenizers.Split(Regex(_WORD), behavior="removed", invert=True)
-        # Anew from the vocabulary alone, without the special tokens that it would find in a text.
+        # Made anew from the vocabulary alone, since the given one would find its special tokens in a text.
         self._tokenizer = Tokenizer(tokenizer.model)
         as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         self._tokenizer.pre_tokenizer = pre_tokenizers.Sequence([self._words, as_bytes])
@@ -123,7 +123,7 @@ class _SimpleTexts:
         self._start, self._end = start, end
 
     def __call__(self, text: str, max_length: int, /) -> list[int]:
-        """Return the ids of a text, cut to a length, special tokens included."""
+        """Return the ids of a text, special tokens included, cut to `max_length`."""
         ids = self._ids_of_words(text) if any(word in text for word in _SPECIAL) else self._ids(text)
         return [self._start, *ids[: max_length - self.special_tokens], self._end]
 
@@ -131,7 +131,7 @@ class _SimpleTexts:
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def _ids_of_words(self, text: str) -> list[int]:
-        """Return the ids of a text in which a special token may be a word; punctuation before one makes it none."""
+        """Return the ids of a text that may have special tokens; one with punctuation before it is an ordinary word."""
         ids: list[int] = []
         for word, _place in self._words.pre_tokenize_str(text):
             ids += [self._special[word]] if word in self._special else self._ids(word)
@@ -139,7 +139,7 @@ class _SimpleTexts:
 
 
 def named_texts(files: TokenizerFiles) -> TextTokenizer | None:
-    """Return the tokenizer of transformers that a `text_cfg` names, or None where there is no `tokenizer.json`."""
+    """Return the tokenizer of transformers that a `text_cfg` names, or None if there is no `tokenizer.json`."""
     tokenizer = read_json_tokenizer(files)
     if tokenizer is None:
         return None
@@ -148,23 +148,23 @@ def named_texts(files: TokenizerFiles) -> TextTokenizer | None:
 
 
 def without_separator_texts(files: TokenizerFiles) -> TextTokenizer:
-    """Return the tokenizer that a `text_cfg` names, with 0 in the place of separators, as CLIPA was trained.
+    """Return the tokenizer that a `text_cfg` names, with separators replaced by 0, as CLIPA was trained.
 
     Raises:
-        ValueError: There is no `tokenizer.json`, or it has no separator.
+        ValueError: The `tokenizer.json` is missing, or has no separator.
     """
     tokenizer, texts = read_json_tokenizer(files), named_texts(files)
     if tokenizer is None or texts is None:
-        raise ValueError("tokenizer.json is missing, whose separators are taken out of texts")
+        raise ValueError("tokenizer.json is missing, which says what the separator is")
     return _WithoutSeparators(texts, id_of(tokenizer, files.token("sep_token") or "[SEP]"))
 
 
 class _WithoutSeparators:
-    """A tokenizer with 0 in the place of separators.
+    """A tokenizer that replaces separators by the id 0.
 
     Args:
-        texts: Puts the separators in.
-        separator: Their id.
+        texts: Tokenizer that adds the separators.
+        separator: Id of the separator.
     """
 
     rule = "open_clip's texts without separators"
@@ -177,5 +177,5 @@ class _WithoutSeparators:
         self.padding_side, self.truncation_side = texts.padding_side, texts.truncation_side
 
     def __call__(self, text: str, max_length: int, /) -> list[int]:
-        """Return the ids of a text, cut to a length."""
+        """Return the ids of a text, special tokens included, cut to `max_length`."""
         return [0 if number == self._separator else number for number in self._texts(text, max_length)]

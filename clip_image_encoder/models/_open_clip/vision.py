@@ -1,4 +1,4 @@
-"""Which code computes a vision tower that open_clip's format describes."""
+"""Chooses the code that computes a vision tower of open_clip's format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""open_clip's own ViTs: CLIP's tower, with or without its first layer norm, and with one of two poolings."""
+"""Vision towers of open_clip's own ViTs: CLIP's tower, with or without the first layer norm, with two poolings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ _DEFAULTS: dict[str, Any] = {
     "no_ln_pre": False,
     "final_ln_after_pool": False,
 }
-# What follows "timm_" sets up towers of timm, which this is none of; patches are dropped in training only.
+# Fields with "timm_" set up a tower of timm, which timm_model_name names; without that they mean nothing. Patches are
+# dropped (patch_dropout) in training only.
 _KNOWN = frozenset({*_DEFAULTS, "act_kwargs", "norm_kwargs", "patch_dropout", "output_tokens"})
 _UNUSED = ("timm_pool", "timm_proj", "timm_proj_bias", "timm_drop", "timm_drop_path", "timm_model_pretrained")
 _NAMES = (
@@ -47,7 +48,7 @@ _NAMES = (
 
 
 def knows(vision: Mapping[str, Any]) -> bool:
-    """Tell whether a `vision_cfg` describes such a tower."""
+    """Tell whether a `vision_cfg` describes a ViT of open_clip's own whose settings are all supported."""
     values = _values(vision)
     sides = [values["image_size"], values["patch_size"], values["layers"]]
     return (
@@ -120,5 +121,5 @@ def _features(model: Any, pixels: Tensor, output: Output, *, averages: bool, poo
 
 
 def _pooled(tokens: Tensor, *, averages: bool) -> Tensor:
-    """Return `(n, d)` of the class token and the patches: the mean of the patches, or the class token."""
+    """Return the mean of the patch tokens, or the class token, `(n, d)`, out of `(n, 1 + patches, d)`."""
     return tokens[:, 1:].mean(dim=1) if averages else tokens[:, 0]

@@ -1,4 +1,4 @@
-"""Text towers of sentence-transformers, and towers whose vectors are scaled to length 1 as a part of the model."""
+"""Text towers of sentence-transformers, and towers that scale their vectors to length 1 as a part of the model."""
 
 from __future__ import annotations
 

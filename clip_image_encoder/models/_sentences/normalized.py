@@ -1,4 +1,4 @@
-"""Towers whose vectors are scaled to length 1, where a checkpoint says that it is a part of the model."""
+"""Towers that scale their vectors to length 1, for checkpoints that list this as a part of the model."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["normalized_text", "normalized_vision", "unit"]
 
 
 def unit(vectors: Tensor) -> Tensor:
-    """Return vectors `(n, d)` scaled to length 1; one of zeros stays as it is."""
+    """Return vectors `(n, d)` scaled to length 1; a vector of zeros stays as it is."""
     scaled: Tensor = vectors / vectors.norm(dim=-1, keepdim=True).clamp(min=1e-12)
     return scaled
 
 
 def normalized_vision(spec: VisionSpec) -> VisionSpec:
-    """Return a vision tower whose vectors have length 1; its patch tokens stay as they are."""
+    """Return a vision tower that scales its vectors to length 1; its tokens stay as they are."""
     return replace(spec, load=partial(_load_normalized_vision, spec.load))
 
 
@@ -43,7 +43,7 @@ def _unit_features(
 
 
 def normalized_text(spec: TextSpec) -> TextSpec:
-    """Return a text tower whose vectors have length 1."""
+    """Return a text tower that scales its vectors to length 1."""
     return replace(spec, load=partial(_load_normalized_text, spec.load))
 
 

@@ -1,4 +1,4 @@
-"""Poolings of sentence-transformers: from the tokens of texts, and the mask of their padding, to one vector each."""
+"""Poolings of sentence-transformers, which make one vector of each text's tokens and their mask."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _OLD_KEYS = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-"""A config of before version 5.4 says true or false to each mode."""
+"""Fields of configs before version 5.4, each of which is true or false for one mode."""
 
 
 def pooling_mode(config: Mapping[str, Any], *, name: str) -> str:
     """Return the mode that a pooling's config names, a key of `POOLINGS`.
 
     Args:
-        config: The parsed `config.json` of the pooling.
-        name: The pooling as messages call it.
+        config: Parsed `config.json` of the pooling.
+        name: Name of the pooling for error messages.
 
     Raises:
-        CheckpointError: It is another mode, or there are several, whose vectors would be put side by side.
+        CheckpointError: The mode is not supported, or there are several, whose vectors would be concatenated.
     """
     said = config.get("pooling_mode")
     if said is None:
@@ -45,21 +45,21 @@ def pooling_mode(config: Mapping[str, Any], *, name: str) -> str:
 
 
 def _first(tokens: Tensor, mask: Tensor) -> Tensor:
-    """Return the first token that is no padding."""
+    """Return the first token that is not padding."""
     place = mask.argmax(dim=1)[:, None, None].expand(-1, 1, tokens.shape[-1])
     return tokens.gather(1, place)[:, 0]
 
 
 def _largest(tokens: Tensor, mask: Tensor) -> Tensor:
-    """Return the largest number of all tokens, in each place of the vector."""
+    """Return the largest number of all tokens, for each place of the vector."""
     return tokens.masked_fill(mask[:, :, None] == 0, float("-inf")).amax(dim=1)
 
 
 def _mean(tokens: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of the tokens, in float32 on the way, since float16 would overflow in long texts."""
+    """Return the mean of the tokens, computed in float32, since sums over long texts overflow in float16."""
     weights = mask[:, :, None].float()
     return ((tokens * weights).sum(dim=1) / weights.sum(dim=1)).to(tokens.dtype)
 
 
 POOLINGS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"cls": _first, "max": _largest, "mean": _mean}
-"""Called with tokens `(n, length, width)` and their mask `(n, length)`; each returns `(n, width)`."""
+"""Pooling functions by mode, of tokens `(n, length, width)` and their mask `(n, length)`; each returns `(n, width)`."""

@@ -1,8 +1,8 @@
-"""Text towers of sentence-transformers: an encoder of tokens, and the modules that make one vector of them.
+"""Text towers of sentence-transformers: an encoder of tokens, and modules that make one vector of them.
 
     token ids (n, length) ─Transformer─▶ (n, length, width) ─Pooling─▶ (n, width) ─Dense, Normalize─▶ (n, d)
 
-A checkpoint lists its modules; what is behind the pooling comes in any number and order.
+A checkpoint lists its modules; any number of Dense and Normalize follow the pooling, in any order.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ ENCODERS = {
     "roberta": "RobertaModel",
     "xlm-roberta": "XLMRobertaModel",
 }
-"""The classes of transformers that encode texts, by `model_type`."""
+"""Names of the classes of transformers that encode texts, by `model_type`."""
 
 _BEHIND_THE_PADDING = ("camembert", "mpnet", "roberta", "xlm-roberta")
-"""Those that count the positions of tokens from behind the id of the padding."""
+"""Types of encoders that count the positions of tokens from the padding's id + 1."""
 
 _ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "torch.nn.modules.activation.ReLU": lambda vectors: vectors.relu(),
@@ -52,13 +52,13 @@ _ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Module:
-    """One module of a checkpoint.
+    """One module of a checkpoint of sentence-transformers.
 
     Attributes:
-        kind: Name of its class, such as "Pooling"; with the name of the Python module, where the class is not one of
+        kind: Name of the module's class, such as "Pooling"; with the name of the Python module if the class is not of
             sentence-transformers.
-        folder: Name of the folder of its files; "" for the folder of the checkpoint.
-        config: What its `config.json` says.
+        folder: Name of the folder with the module's files; "" for the checkpoint's own folder.
+        config: Parsed `config.json` of the module.
     """
 
     kind: str
@@ -70,13 +70,13 @@ def text_spec(modules: Sequence[Module], *, length: int | None, lower_case: bool
     """Return the text tower that is made of modules.
 
     Args:
-        modules: A Transformer, a Pooling, and any number of Dense and Normalize.
-        length: Number of tokens at which the checkpoint cuts texts; None is what the encoder reads.
-        lower_case: Whether texts are lower-cased, whatever the tokenizer's files say.
-        name: The checkpoint as messages call it.
+        modules: Modules in order: a Transformer, a Pooling, and any number of Dense and Normalize.
+        length: Number of tokens at which the checkpoint cuts texts; None is the number that the encoder reads.
+        lower_case: Whether texts are lower-cased before the tokenizer does what its files say.
+        name: Name of the checkpoint for error messages.
 
     Raises:
-        CheckpointError: A module does what is not supported.
+        CheckpointError: A module has settings that are not supported.
     """
     encoder, pooling, *behind = modules
     model_type = str(encoder.config.get("model_type"))
@@ -97,7 +97,7 @@ def _positions(model_type: str, config: Mapping[str, Any], name: str) -> int:
     """Return the number of tokens that an encoder has positions for.
 
     Raises:
-        CheckpointError: The config says something else than numbers.
+        CheckpointError: The config's values are not integers.
     """
     positions, padding = config.get("max_position_embeddings", 512), config.get("pad_token_id", 1)
     if not isinstance(positions, int) or not isinstance(padding, int):
@@ -107,15 +107,15 @@ def _positions(model_type: str, config: Mapping[str, Any], name: str) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class _Dense:
-    """A linear layer and what follows it.
+    """A linear layer with its activation.
 
     Attributes:
-        key: Where the layer is kept in the tower.
-        folder: As in `Module`.
-        width: Length of the vectors that come.
-        dimension: Length of those that go.
-        bias: Whether the layer has one.
-        activation: Changes each number.
+        key: Key of the layer in the tower's modules.
+        folder: Name of the folder with the layer's files, as in `Module`.
+        width: Length of the vectors that the layer takes.
+        dimension: Length of the vectors that it returns.
+        bias: Whether the layer has a bias.
+        activation: Function that is applied to the layer's result.
     """
 
     key: str
@@ -130,10 +130,10 @@ class _Dense:
 
 
 def _step(module: Module, key: str, name: str) -> _Step:
-    """Return what a module behind the pooling does to vectors.
+    """Return the function that a module after the pooling applies to vectors.
 
     Raises:
-        CheckpointError: It does what is not supported.
+        CheckpointError: The module has settings that are not supported.
     """
     config, place = module.config, f"{name}: {module.folder}"
     for field in ("module_input_name", "module_output_name"):
@@ -174,7 +174,7 @@ def _load(
     from clip_image_encoder.models._towers import TextTower, build
 
     encoder = build_model(ENCODERS[config["model_type"]], config, None, name=weights.name)
-    # The encoder's own pooling, a layer on top of the first token, is no part of the vector.
+    # The encoder's own pooling, a layer on top of the first token, is not used.
     encoder.pooler = None
     weights.fill(encoder, prefixes=("", f"{encoder.base_model_prefix}."))
     model, dimension = nn.ModuleDict({"encoder": encoder}), encoder.config.hidden_size
@@ -206,7 +206,11 @@ def _vectors(
 
 
 def _lower_cased(files: TokenizerFiles) -> TextTokenizer:
-    """Return the tokenizer of `tokenizer.json`, which lower-cases texts before all that it does by itself."""
+    """Return the tokenizer of `tokenizer.json`, changed so that it lower-cases texts first.
+
+    Raises:
+        ValueError: The `tokenizer.json` is missing.
+    """
     from tokenizers import normalizers
 
     tokenizer = read_json_tokenizer(files)
