@@ -188,10 +188,10 @@ class CachedEncoder:
         workers = 0 if inputs.total == 1 or are_prepared(inputs.images) else self._encoder.num_workers
         name_it, load_it = partial(name_or_place, self.loader, kind), partial(load, self._encoder)
         with_names = in_order(
-            gate.behind(name_it) if gate else name_it, enumerate(inputs.images), workers=workers, ahead=max(size, 2)
+            gate.guard(name_it) if gate else name_it, enumerate(inputs.images), workers=workers, ahead=max(size, 2)
         )
         loaded = in_order(
-            gate.behind(load_it) if gate else load_it,
+            gate.guard(load_it) if gate else load_it,
             self._look_up_parts(in_parts(with_names, size), on_its_way),
             workers=workers,
             ahead=max(size, 2),
