@@ -208,7 +208,7 @@ def _embeddings(
     batch: LoadedBatch, *, backend: Backend, pooling: Pooling, device: str, room: dict[str, int], normalize: bool
 ) -> Vectors:
     embeddings = np.full((len(batch.items), backend.dimension), np.nan, dtype=np.float32)
-    # Images of one size share a forward pass. Most models have one size for all; NaFlex models have one for each image.
+    # Images of one size share a forward pass. Most models have one size; NaFlex models have one for each image.
     groups: dict[tuple[int, ...], list[int]] = {}
     dtypes = set()
     for row, item in enumerate(batch.items):
