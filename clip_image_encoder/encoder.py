@@ -207,8 +207,7 @@ class ImageEncoder:
             normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
             on_error: "raise" stops at the first image that can't be read; "nan" gives it a row of NaN, encodes
                 all others and lists the failures in one warning.
-            show_progress: Whether a progress bar is shown; None shows one in interactive sessions if the work takes
-                more than a few batches.
+            show_progress: Whether a progress bar is shown; None shows one for long work in interactive sessions.
 
         Returns:
             float32, C-contiguous: `(d,)` for one image; `(n, d)` for n images, in their order; `(0, d)` for an
@@ -250,8 +249,7 @@ class ImageEncoder:
                 kinds are used.
             device: Name of a device, or a list of names, for this call only; None means the constructor's.
             normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
-            show_progress: Whether a progress bar is shown; None shows one in interactive sessions if the work takes
-                more than a few batches.
+            show_progress: Whether a progress bar is shown; None shows one for long work in interactive sessions.
 
         Yields:
             EncodedBatch: `start`, `embeddings` `(m, d)` float32 and `failures`.

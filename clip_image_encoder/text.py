@@ -219,8 +219,7 @@ class TextEncoder:
             batch_size: Number of texts in a batch; None means 256 on CUDA devices and 32 on others.
             device: Name of a device, or a list of names, for this call only; None means the constructor's.
             normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
-            show_progress: Whether a progress bar is shown; None shows one in interactive sessions if the work takes
-                more than a few batches.
+            show_progress: Whether a progress bar is shown; None shows one for long work in interactive sessions.
 
         Yields:
             EncodedBatch: `start` and `embeddings` `(m, d)` float32; `failures` is empty.
