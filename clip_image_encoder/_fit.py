@@ -176,7 +176,7 @@ def load_backend(
         preprocess = preprocess_of(checkpoint.preprocessor_config, exact=exact)
     if isinstance(preprocess, Preprocess):
         pixel_format = preprocess.pixel_format
-    else:  # a plain function returns normalized pixels: with mean 0 and std 1 the backend leaves them as they are
+    else:  # a plain function returns float32 pixels, which are normalized already: mean and std are not used
         pixel_format = PixelFormat(size=checkpoint.vision.image_size, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     backend = load(checkpoint, pixel_format=pixel_format, dtype=dtype, device=device)
     check_is_backend(backend, Backend)

@@ -27,7 +27,7 @@ _LONGEST_WAIT = 30.0
 
 
 _REST = 0.1
-"""Time after a call, in seconds, in which a runtime's threads may hold locks: without it 1 of 200 children hung."""
+"""Seconds after a call in which a runtime's threads may hold locks: without them 1 of 200 children of OpenVINO hung."""
 
 
 class _Process:

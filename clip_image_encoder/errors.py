@@ -132,7 +132,7 @@ class ServingError(EncoderError, RuntimeError):
 
 
 class QueueFullError(ServingError):
-    """As many calls wait as `max_queue` allows; try again later, or answer "busy", such as with HTTP 503."""
+    """The queue is full: `max_queue` calls wait; try again later, or answer "busy", such as with HTTP 503."""
 
 
 class ClosedError(ServingError):

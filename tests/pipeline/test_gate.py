@@ -103,8 +103,8 @@ def test_what_waits_at_the_gate_does_not_load(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("clip_image_encoder.pipeline.time.perf_counter", lambda: now)
 
     class Watched(Gate):
-        def behind(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-            waiting = super().behind(function)
+        def guard(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+            waiting = super().guard(function)
 
             def come(item: Any) -> Any:
                 if not self._open.is_set():
