@@ -266,7 +266,7 @@ class TextEncoder:
             ((2,), True)
         """
         if self._checkpoint is None or self.logit_scale is None:
-            raise ConfigurationError("the checkpoint has no logit_scale for probabilities; compare cosines instead")
+            raise ConfigurationError("no logit_scale is known, which probabilities need; compare cosines instead")
         return probabilities_of(
             image_vectors,
             text_vectors,
