@@ -1,4 +1,4 @@
-"""Pictures to CLIP vectors: L2-normalised float32 numpy arrays, the same however a picture arrives.
+"""Images and texts as CLIP vectors: float32 numpy arrays of length 1, for search, comparison and training.
 
 Example:
     >>> from clip_image_encoder import ImageEncoder, TextEncoder
@@ -107,7 +107,7 @@ _HOMES = {
 
 
 def _import(name: str) -> object:
-    # Torch takes seconds to import; it comes with the first name that needs it.
+    # Torch takes seconds to import, so it is imported with the first name that needs it (PEP 562).
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value: object = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
@@ -115,7 +115,7 @@ def _import(name: str) -> object:
     return value
 
 
-if not TYPE_CHECKING:  # which would take any misspelt name for an object
+if not TYPE_CHECKING:  # with a module-level __getattr__, a type checker accepts any misspelt name
     __getattr__ = _import
 
 

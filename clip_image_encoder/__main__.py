@@ -29,13 +29,13 @@ exit status: 0 for success, 1 after an error, 2 for a wrong command line, 130 af
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line, do what it says, and return the exit status.
+    """Parse the command line, run its command, and return the exit status.
 
     Args:
-        arguments: Without the program's name; None takes those of this process.
+        arguments: Words of the command line without the program's name; None means those of this process.
 
     Raises:
-        SystemExit: The command line is wrong, or asks for help or the version.
+        SystemExit: The command line is wrong, or asks for the help or the version.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = _parser()
@@ -60,13 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def entry() -> None:
-    """Run the command line of this process, and end it with the exit status."""
+    """Run the command line of this process, and exit with its status."""
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a folder's name need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold bytes that are not valid text
     try:
         sys.exit(main())
     finally:
-        _write("")  # what argparse printed, such as help, goes out here
+        _write("")  # flushes what argparse has printed, such as the help
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,11 +89,11 @@ def _fail(message: str) -> int:
 
 
 def _write(text: str) -> None:
-    """Write to standard output, at once; a reader that has gone, as `head` does, has read what it wanted."""
+    """Write to standard output and flush; a closed pipe, such as that of `head`, is no error."""
     try:
         print(text, end="", flush=True)
     except BrokenPipeError:
-        # Python flushes once more at its end, and would complain.
+        # At its end Python flushes stdout again, and would print the error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

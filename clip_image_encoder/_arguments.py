@@ -1,4 +1,4 @@
-"""The numbers that a call is given, checked, and what they are by default."""
+"""Checks of arguments, and the numbers that are used where an argument is None."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def check_count(value: int, *, name: str, least: int = 1, most: int | None = None) -> int:
-    """Return a whole number as Python's int, if it is an integer of Python or numpy in a range.
+    """Return a value as Python's int, if it is an integer of Python or numpy in a range.
 
     Args:
-        value: The number that was given.
-        name: Name of the argument, for the error.
-        least: The smallest number that is taken.
-        most: The largest number that is taken; None sets no limit.
+        value: Value that the caller passed.
+        name: Name of the argument, for the error message.
+        least: Smallest value that is allowed, 1 by default.
+        most: Largest value that is allowed; None sets no limit.
 
     Raises:
-        ConfigurationError: The value is a float, a bool, a text or something else, or out of the range.
+        ConfigurationError: The value is out of the range, or not an integer; bools and floats are not.
 
     Example:
         >>> from clip_image_encoder.arguments import check_count
@@ -66,18 +66,18 @@ def check_count(value: int, *, name: str, least: int = 1, most: int | None = Non
 def check_number(
     value: float, *, name: str, kind: str, above: float = -math.inf, least: float = -_LARGEST, most: float = _LARGEST
 ) -> float:
-    """Return a number as Python's int or float, if it is one of Python or numpy in a range.
+    """Return a value as Python's int or float, if it is a number of Python or numpy in a range.
 
     Args:
-        value: The number that was given.
-        name: Name of the argument, for the error.
-        kind: The range in words, for the error, such as "a number from 0".
-        above: A bound that the number has to be larger than.
-        least: The smallest number that is taken; by default the smallest finite one.
-        most: The largest number that is taken; by default the largest finite one.
+        value: Value that the caller passed.
+        name: Name of the argument, for the error message.
+        kind: Range in words, for the error message, such as "a number from 0".
+        above: Lower bound that is not allowed itself; by default there is none.
+        least: Smallest value that is allowed; by default the smallest finite float.
+        most: Largest value that is allowed; by default the largest finite float.
 
     Raises:
-        ConfigurationError: The value is NaN, a bool, a text or something else, or out of the range.
+        ConfigurationError: The value is out of the range, NaN, or not a number; bools are not.
 
     Example:
         >>> from clip_image_encoder.arguments import check_number
@@ -93,8 +93,14 @@ def check_number(
 def check_duration(value: float, *, name: str, unit: Literal["seconds", "milliseconds"], may_be_0: bool) -> float:
     """Return a duration, if it is a number of at most a day.
 
+    Args:
+        value: Value that the caller passed.
+        name: Name of the argument, for the error message.
+        unit: Unit of the value.
+        may_be_0: Whether 0 is allowed.
+
     Raises:
-        ConfigurationError: it is not.
+        ConfigurationError: The value is not a number, or out of the range.
     """
     day = 86_400 if unit == "seconds" else 86_400_000
     if may_be_0:
@@ -105,16 +111,16 @@ def check_duration(value: float, *, name: str, unit: Literal["seconds", "millise
 def check_each(
     values: Sequence[_Number], check: Callable[..., _Number], *, name: str, parts: Sequence[str]
 ) -> tuple[_Number, ...]:
-    """Return several numbers as a tuple, each of which is checked.
+    """Return the numbers of a tuple or list as a tuple, each checked.
 
     Args:
-        values: what was given.
-        check: takes a number and its `name`.
-        name: of the argument that they were given as.
-        parts: what each number is, such as `("height", "width")`.
+        values: Value that the caller passed.
+        check: Function that checks one number, called with the number and its `name`.
+        name: Name of the argument, for the error message.
+        parts: Names of the numbers, such as `("height", "width")`.
 
     Raises:
-        ConfigurationError: it is neither a tuple nor a list of so many, or one is refused by `check`.
+        ConfigurationError: `values` is not a tuple or list of that length, or `check` refuses a number.
     """
     if not isinstance(values, (tuple, list)) or len(values) != len(parts):
         raise _wrong(values, name=name, kind=f"({', '.join(parts)})")
@@ -122,10 +128,14 @@ def check_each(
 
 
 def check_flag(value: bool, *, name: str) -> None:
-    """Check that a setting that is on or off is one of the two.
+    """Check that a value is True or False.
+
+    Args:
+        value: Value that the caller passed.
+        name: Name of the argument, for the error message.
 
     Raises:
-        ConfigurationError: it is not.
+        ConfigurationError: The value is not a bool.
     """
     if not isinstance(value, bool):
         raise _wrong(value, name=name, kind="True or False")
@@ -134,8 +144,12 @@ def check_flag(value: bool, *, name: str) -> None:
 def check_size(size: tuple[int, int], *, name: str) -> tuple[int, int]:
     """Return a size, if it is `(height, width)` of positive integers.
 
+    Args:
+        size: Value that the caller passed.
+        name: Name of the argument, for the error message.
+
     Raises:
-        ConfigurationError: it is not.
+        ConfigurationError: The value is not a tuple or list of two positive integers.
     """
     height, width = check_each(size, check_count, name=name, parts=("height", "width"))
     return height, width
@@ -145,51 +159,58 @@ def check_batch_size(batch_size: int | None, devices: Sequence[str]) -> int:
     """Return the batch size, if it is a positive integer.
 
     Args:
-        batch_size: the caller's; None is 256 where all devices are CUDA's, which wait for the host in smaller batches
-            of a ViT-B/32, and 32 elsewhere.
-        devices: names of those that the batches pass.
+        batch_size: Value that the caller passed; None means 256 if all devices are CUDA's, and 32 otherwise.
+        devices: Names of the devices that encode the batches.
 
     Raises:
-        ConfigurationError: it is not.
+        ConfigurationError: The value is neither None nor a positive integer.
     """
     if batch_size is None:
+        # With fewer than 256 images of a ViT-B/32 in a batch, a CUDA device waits for the host.
         return 256 if all(device.startswith("cuda") for device in devices) else 32
     return check_count(batch_size, name="batch_size")
 
 
 def check_num_workers(num_workers: int | None) -> int:
-    """Return the number of loading threads: the one asked for, or one for each core.
+    """Return the number of loading threads, by default one for each available core.
+
+    Args:
+        num_workers: Value that the caller passed; None means `available_cores()`.
 
     Raises:
-        ConfigurationError: it is neither None nor an integer from 0.
+        ConfigurationError: The value is neither None nor an integer from 0.
     """
     return available_cores() if num_workers is None else check_count(num_workers, name="num_workers", least=0)
 
 
 def _plain(value: object) -> object:
     """Return a number of numpy as Python's, and anything else as it is."""
-    if isinstance(value, np.integer) and not isinstance(value, np.timedelta64):  # which numpy counts as an integer
+    # numpy.timedelta64 is a subclass of numpy.integer.
+    if isinstance(value, np.integer) and not isinstance(value, np.timedelta64):
         return int(value)
     return float(value) if isinstance(value, np.floating) else value
 
 
 def _wrong(value: object, *, name: str, kind: str) -> ConfigurationError:
-    # Short: what was given may be an array or a text of any length.
+    # reprlib shortens the value, which may be an array or a text of any length.
     return ConfigurationError(f"{name} must be {kind}, not {reprlib.repr(value)}")
 
 
 def check_on_error(on_error: str) -> None:
-    """Check what `encode` is to do at a bad image.
+    """Check the argument `on_error` of `encode`.
+
+    Args:
+        on_error: Value that the caller passed.
 
     Raises:
-        ConfigurationError: it is neither "raise" nor "nan".
+        ConfigurationError: The value is neither "raise" nor "nan".
     """
     if on_error not in ("raise", "nan"):
         raise ConfigurationError(f"on_error must be 'raise' or 'nan', not {reprlib.repr(on_error)}")
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use: by its affinity and, in a container, by its quota of time."""
+    """Return the number of cores that this process may use, by its affinity and, in a container, its CPU quota."""
     if hasattr(os, "process_cpu_count"):  # from Python 3.13 on, with PYTHON_CPU_COUNT
         cores = os.process_cpu_count() or 1
     elif hasattr(os, "sched_getaffinity"):
@@ -201,7 +222,7 @@ def available_cores() -> int:
 
 @cache
 def _quota() -> float:
-    """Return how many cores' time this process's control group has, or infinity."""
+    """Return the CPU quota of this process's control group in cores, or infinity."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:  # no Linux
@@ -210,12 +231,12 @@ def _quota() -> float:
 
 
 def cpu_groups(lines: Iterable[str], root: Path) -> list[Path]:
-    """Return the folders of the control groups that limit a process's time on cores.
+    """Return the folders of the control groups that limit a process's CPU time (Linux, cgroups(7)).
 
     Args:
-        lines: what `/proc/PID/cgroup` says: "0::/kubepods/pod7" of version 2, which has one group for all it limits;
-            "4:cpu,cpuacct:/docker/1f" of version 1, which has one for each kind.
-        root: the folder that all groups lie in.
+        lines: Lines of `/proc/PID/cgroup`: "0::/kubepods/pod7" with version 2, which has one group for all
+            resources; "4:cpu,cpuacct:/docker/1f" with version 1, which has one for each kind of resource.
+        root: Folder of all control groups, such as `/sys/fs/cgroup`.
     """
     groups = []
     for line in lines:
@@ -228,19 +249,19 @@ def cpu_groups(lines: Iterable[str], root: Path) -> list[Path]:
 
 
 def quota_of(group: Path) -> float:
-    """Return how many cores' time a control group has, or infinity: the least of its own and all above.
+    """Return the CPU quota of a control group in cores, or infinity: the least of its own and its parents'.
 
     Args:
-        group: the group's folder, in a container often the one that all groups lie in.
+        group: Folder of the group.
     """
     quota = math.inf
     for folder in (group, *group.parents):
         with suppress(OSError, ValueError):
-            # Microseconds of time in a period of so many: "150000 100000", or "max 100000".
+            # Version 2: microseconds of CPU time in each period of microseconds: "150000 100000", or "max 100000".
             time, period = (folder / "cpu.max").read_text().split()
             quota = min(quota, math.inf if time == "max" else int(time) / int(period))
         with suppress(OSError, ValueError):
-            # Version 1 has a file for each of the two, and -1 where there is no limit.
+            # Version 1: one file for each of the two numbers; a quota of -1 means no limit.
             time, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
             quota = min(quota, math.inf if int(time) < 0 else int(time) / int(period))
     return quota

@@ -1,4 +1,4 @@
-"""What is the same for both towers: a call of a backend within its memory, and what is checked of its results."""
+"""Calls of backends of both towers: they run within the device's memory, and their results are checked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _logger = logging.getLogger("clip_image_encoder.pipeline")
 
 _Rows = TypeVar("_Rows", bound=NDArray[np.float32])
 
-# Each runtime has errors and words of its own; importing them all to ask would load them all.
+# Words of the runtimes' errors. Their classes are not compared, since that would import every runtime.
 _OUT_OF_MEMORY = (
     "out of memory",  # CUDA, Apple's MPS
     "alloc_failed",  # CUDA's libraries
@@ -44,21 +44,21 @@ def compute_rows(
     noun: str,
     shape: tuple[int | None, ...],
 ) -> _Rows:
-    """Run a backend over a batch, with half as many rows at a time when the device's memory runs out.
+    """Run a backend over a batch, with half as many rows at a time each time the device's memory runs out.
 
     Args:
-        compute: Returns the features of some rows of the batch.
+        compute: Function that takes a slice of the batch's rows and returns their features.
         count: Number of rows in the batch.
-        room: Number of rows that a device takes at a time, where it had no memory for more; written to here, so that
-            the next batch begins with as many.
-        name: Name of the backend.
-        device: Name of the device that it runs on.
-        noun: What a row is, "image" or "text".
-        shape: Shape of one row of the features; None is any length.
+        room: Largest number of rows at a time for each device whose memory has run out; written to by this
+            function, so that later batches begin with this number.
+        name: Name of the backend, for messages.
+        device: Name of the device that the backend runs on.
+        noun: Word for a row in messages, "image" or "text".
+        shape: Shape of the features of one row; None stands for any length.
 
     Raises:
-        BackendError: The device failed, or is out of memory with a single row.
-        ContractError: What came is not float32 of that shape.
+        BackendError: The device failed, or its memory runs out with a single row.
+        ContractError: The features are not float32 of that shape.
     """
     parts: list[_Rows] = []
     start = 0
@@ -78,7 +78,7 @@ def compute_rows(
             _logger.warning(
                 "%s: %s is out of memory with %d %ss; trying %d", name, device, stop - start, noun, room[device]
             )
-            continue  # out of this block, so that the error and with it the failed call's memory are gone
+            continue  # leaves this block, which frees the error, and with its traceback the failed call's memory
         check_rows(features, name=name, shape=(stop - start, *shape))
         parts.append(features)
         start = stop
@@ -89,15 +89,15 @@ def compute_rows(
 
 
 def check_rows(values: object, *, name: str, shape: tuple[int | None, ...]) -> None:
-    """Check what a component returned.
+    """Check the array that a component returned.
 
     Args:
-        values: What it returned.
-        name: Of the component.
-        shape: What it has to have; None is any length.
+        values: Value that the component returned.
+        name: Name of the component, for the error message.
+        shape: Shape that the array must have; None stands for any length.
 
     Raises:
-        ContractError: It is no numpy array, or not float32 of that shape.
+        ContractError: The value is not a numpy array, or not float32 of that shape.
     """
     wanted = f"({', '.join('tokens' if length is None else str(length) for length in shape)})"
     if not isinstance(values, np.ndarray):
@@ -110,15 +110,15 @@ def check_rows(values: object, *, name: str, shape: tuple[int | None, ...]) -> N
 
 
 def check_pixels(pixels: Pixels, size: tuple[int, int] | None, *, name: str) -> None:
-    """Check what a preprocess returned for one image.
+    """Check the pixels that a preprocess returned for one image.
 
     Args:
-        pixels: What it returned.
-        size: `(height, width)` that the backend takes; None is any.
-        name: Of the preprocess.
+        pixels: Array that the preprocess returned.
+        size: Size `(height, width)` that the backend takes; None allows any size.
+        name: Name of the preprocess, for the error message.
 
     Raises:
-        ContractError: It is neither uint8 `(H, W, 3)` nor float32 `(3, H, W)` of that size.
+        ContractError: The array is neither uint8 `(H, W, 3)` nor float32 `(3, H, W)` of that size.
     """
     height, width = size or ("H", "W")
     is_bytes = pixels.dtype == np.uint8
@@ -132,15 +132,15 @@ def check_pixels(pixels: Pixels, size: tuple[int, int] | None, *, name: str) -> 
 
 
 def finish_rows(vectors: Vectors, *, normalize: bool, describe: Callable[[int], str]) -> Vectors:
-    """Return vectors that are finite, `(n, d)`, and of length 1 if that is wanted.
+    """Check that a model's vectors are finite, and return them, scaled to length 1 if that is wanted.
 
     Args:
-        vectors: `(n, d)` float32.
+        vectors: Vectors `(n, d)` float32.
         normalize: Whether each vector is scaled to length 1.
-        describe: Names the input of a row, for messages.
+        describe: Function that takes a row's number and returns the name of its input, for the error message.
 
     Raises:
-        BackendError: A number is NaN or infinite, or a vector that has to be scaled is zero.
+        BackendError: A number is NaN or infinite, or a vector that is to be scaled is zero.
     """
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():

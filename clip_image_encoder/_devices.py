@@ -1,4 +1,4 @@
-"""Which devices a call runs on: names, checked against what a component has."""
+"""Names of the devices that a call runs on, checked against those that a component has."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from clip_image_encoder.errors import ConfigurationError
 __all__ = ["Devices", "resolve_devices"]
 
 Devices: TypeAlias = str | Sequence[str] | None
-"""A device's name, several to split the work over, or None for the best there is."""
+"""Name of a device, or a list of names to split the work over; None means the best available device."""
 
 
 def resolve_devices(device: Devices, available: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the devices to run on, as the component that runs on them spells them.
+    """Return the names of the devices to run on, in the component's own spelling.
 
     Args:
-        device: what the caller asked for; "cuda" means "cuda:0".
-        available: what there is, the best first.
+        device: Name or names that the caller asked for, where "cuda" means "cuda:0"; None means the best device.
+        available: Names of the devices that the component can run on, the best first.
 
     Raises:
-        ConfigurationError: a device is not there, or the list is empty.
+        ConfigurationError: A device is not available, or the list is empty.
 
     Example:
         >>> resolve_devices("cuda", ["cuda:0", "cuda:1", "cpu"])
@@ -29,7 +29,7 @@ def resolve_devices(device: Devices, available: Sequence[str]) -> tuple[str, ...
     """
     if device is None:
         return (available[0],)
-    # A torch.device is neither a str nor a sequence, and says its name when asked.
+    # A torch.device is neither a str nor a sequence; its str() is its name.
     names = [str(name) for name in device] if isinstance(device, (list, tuple)) else [str(device)]
     if not names:
         raise ConfigurationError("device is an empty list; name a device, or leave it out")
@@ -37,6 +37,6 @@ def resolve_devices(device: Devices, available: Sequence[str]) -> tuple[str, ...
     for name in names:
         match = next((spelling for spelling in (name, f"{name}:0") if spelling in available), None)
         if match is None:
-            raise ConfigurationError(f"no device {name!r} here; there are {', '.join(available)}")
+            raise ConfigurationError(f"no device {name!r} here; available: {', '.join(available)}")
         resolved.append(match)
     return tuple(resolved)

@@ -1,4 +1,4 @@
-"""One short string for all that decides a vector."""
+"""Fingerprints: one short string for everything that decides a vector."""
 
 from __future__ import annotations
 
@@ -15,39 +15,45 @@ from clip_image_encoder.errors import ConfigurationError
 
 __all__ = ["describe_component", "fingerprint"]
 
-# Counts up when this package computes other vectors from the same components.
+# The number is raised when this package computes other vectors from the same components.
 _RULES = "clip_image_encoder vectors 1"
 
-# Whose repr says all of their value, in every version of Python.
+# Types whose repr is their whole value, in every version of Python.
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, range)
 
 
 def fingerprint(*components: object) -> str:
     """Return a hexadecimal SHA-256 that is the same for the same components, in every process.
 
+    Args:
+        components: Components in the order in which an input passes them, or strings that describe them.
+
     Raises:
-        ConfigurationError: a component does not say what it is; see `describe_component`.
+        ConfigurationError: A component can't be described; see `describe_component`.
     """
     described = "\n".join([_RULES, *map(describe_component, components)])
     return hashlib.sha256(described.encode()).hexdigest()
 
 
 def describe_component(component: object) -> str:
-    """Return all that decides what a component computes, as text.
+    """Return a text that holds everything that decides what a component computes.
 
-    That is the component itself if it is a string, its `fingerprint` attribute if it has one, or
-    else the class and fields of a frozen dataclass. Values of fields may be numbers, strings, enums,
+    The text is the component itself if it is a string, its `fingerprint` attribute if it has one, or
+    else the class and fields of a dataclass. Values of fields may be numbers, strings, enums,
     paths, arrays, tensors on the CPU, tuples, lists, dicts and sets of these, and components.
 
-    The metadata of a field may say how it is described:
+    The metadata of a field may change how the field is described:
 
-    - `{"fingerprint": text}`: by this text, whatever its value, for settings that decide no vector; "" leaves
-      the field out.
-    - `{"fingerprint_omits": value}`: not at all while it has this value, so that a field that is added to a
-      class leaves the fingerprints of before as they were.
+    - `{"fingerprint": text}` puts this text in the place of name and value, for settings that change no vector;
+      "" leaves the field out.
+    - `{"fingerprint_omits": value}` leaves the field out while it has this value, so that a new field with this
+      default does not change earlier fingerprints.
+
+    Args:
+        component: Component to describe.
 
     Raises:
-        ConfigurationError: it is none of these, so that nothing is known about it.
+        ConfigurationError: The component, or a value in it, is of another kind.
 
     Example:
         >>> from dataclasses import dataclass, field
@@ -62,9 +68,9 @@ def describe_component(component: object) -> str:
 
 
 def _described(component: object, name: str) -> str:
-    """Describe what is a component or nothing; `name` is what messages call it."""
+    """Describe a value that must be a component; `name` is its name in error messages."""
     said = getattr(component, "fingerprint", None)
-    # A default repr holds a memory address, which says nothing and changes from run to run.
+    # A fingerprint made of a default repr, "<... object at 0x7f...>", changes from run to run.
     if isinstance(said, str) and not re.search(r" at 0x[0-9a-fA-F]+", said):
         return said
     kind = type(component)
@@ -75,7 +81,7 @@ def _described(component: object, name: str) -> str:
 
 
 def _field(field: dataclasses.Field[Any], value: object, owner: str) -> str:
-    """Return "name=value", or what the field's metadata says."""
+    """Return "name=value", or the text that the field's metadata gives."""
     if "fingerprint" in field.metadata:
         return str(field.metadata["fingerprint"])
     name = f"{owner}.{field.name}"
@@ -86,7 +92,7 @@ def _field(field: dataclasses.Field[Any], value: object, owner: str) -> str:
 
 
 def _value(value: object, name: str) -> str:
-    """Describe a value, down to its last number; never by a repr that may leave something out."""
+    """Describe a value completely; the repr of an array or of an unknown class may leave something out."""
     kind = type(value)
     if kind in _PLAIN:
         return repr(value)
@@ -106,12 +112,12 @@ def _value(value: object, name: str) -> str:
 
 
 def _array(value: Any, name: str) -> str:
-    """Describe an array, or a tensor of any library that speaks DLPack, by its type, shape and numbers."""
-    if isinstance(value, np.ndarray) and type(value) not in (np.ndarray, np.memmap):  # as one with a mask
+    """Describe an array, or a tensor of any library with DLPack, by its type, its shape and a hash of its numbers."""
+    if isinstance(value, np.ndarray) and type(value) not in (np.ndarray, np.memmap):  # such as a masked array
         raise _unknown(value, name)
     try:
         array = np.asarray(value) if isinstance(value, (np.ndarray, np.generic)) else np.from_dlpack(value)
-    except (TypeError, ValueError, RuntimeError, BufferError) as error:  # on a GPU, or with a gradient
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:  # a tensor on a GPU, or with a gradient
         raise _unknown(value, name) from error
     if array.dtype.hasobject:
         raise _unknown(value, name)

@@ -1,4 +1,4 @@
-"""The parts of an encoder, found and fitted: whether they are what they are called, before the first image."""
+"""Components of an encoder: they are loaded, and checked to fit each other before the first image."""
 
 from __future__ import annotations
 
@@ -33,10 +33,15 @@ __all__ = [
 
 
 def check_components(loader: object, preprocess: object, pooling: object) -> None:
-    """Check that each of them is what it is called; None is what is taken by default.
+    """Check the type of an encoder's components.
+
+    Args:
+        loader: Value passed as `loader`; None means the default.
+        preprocess: Value passed as `preprocess`; None means the default.
+        pooling: Value passed as `pooling`; None means the default.
 
     Raises:
-        ConfigurationError: One of them is something else.
+        ConfigurationError: A value is not such a component.
     """
     if loader is not None and not isinstance(loader, ImageLoader):
         raise ConfigurationError(f"loader must be an ImageLoader, not {loader!r}")
@@ -50,25 +55,25 @@ def check_components(loader: object, preprocess: object, pooling: object) -> Non
 
 
 def is_loaded(backend: object) -> bool:
-    """Tell an instance of a backend, complete or not, from a name and from what loads one."""
+    """Tell whether a value is an instance of a backend, complete or not, and neither a name nor a load function."""
     return not isinstance(backend, (str, type)) and hasattr(backend, "dimension")
 
 
 def check_left_out(
     *, model: object, dtype: object, revision: object, token: object, cache_dir: object, local_files_only: object
 ) -> None:
-    """Check that nothing is said about a checkpoint where none is loaded.
+    """Check that the arguments about a checkpoint have their defaults, if the backend is loaded already.
 
     Args:
-        model: What the encoder was given under this name, as all that follow.
-        dtype: Left out, it is "auto".
-        revision: Left out, it is None.
-        token: Left out, it is None.
-        cache_dir: Left out, it is None.
-        local_files_only: Left out, it is False.
+        model: Value passed as `model`; the default is DEFAULT_MODEL.
+        dtype: Value passed as `dtype`; the default is "auto".
+        revision: Value passed as `revision`; the default is None.
+        token: Value passed as `token`; the default is None.
+        cache_dir: Value passed as `cache_dir`; the default is None.
+        local_files_only: Value passed as `local_files_only`; the default is False.
 
     Raises:
-        ConfigurationError: One of them was given.
+        ConfigurationError: A value is not the default.
     """
     given = {
         "model": model != DEFAULT_MODEL,
@@ -83,14 +88,14 @@ def check_left_out(
 
 
 def check_is_load(load: object, protocol: type) -> None:
-    """Check that a backend that is no name and no instance can be called with a checkpoint.
+    """Check that a load function can be called with a checkpoint.
 
     Args:
-        load: What was given as `backend`.
-        protocol: `Load` or `LoadText`: what it will be called with.
+        load: Value passed as `backend`, if it is neither a name nor an instance.
+        protocol: `Load` or `LoadText`, whose parameters it must take.
 
     Raises:
-        ConfigurationError: It takes other arguments, or can't be called.
+        ConfigurationError: The value takes other arguments, or can't be called.
     """
     called_with = list(inspect.signature(protocol.__call__).parameters)[1:]
     try:
@@ -103,29 +108,33 @@ def check_is_load(load: object, protocol: type) -> None:
 
 
 def check_is_backend(backend: object, protocol: type) -> None:
-    """Check that an object has all that is asked of a backend.
+    """Check that an object has all members of a backend.
 
     Args:
-        backend: What was given, or what a load function returned.
-        protocol: `Backend` or `TextBackend`.
+        backend: Value passed as `backend`, or returned by a load function.
+        protocol: `Backend` or `TextBackend`, whose members it must have.
 
     Raises:
-        ConfigurationError: It lacks something, which is named.
+        ConfigurationError: A member is missing; the message names it.
     """
     missing = sorted(name for name in _members(protocol) if not hasattr(backend, name))
     if missing or not callable(backend):
         raise ConfigurationError(
-            f"{backend!r} is no {protocol.__name__}: it lacks {', '.join(missing or ['__call__'])}"
+            f"{backend!r} is not a {protocol.__name__}: it lacks {', '.join(missing or ['__call__'])}"
         )
 
 
 def take_backend(
     backend: Backend, preprocess: Preprocess | Callable[[Image], Any] | None
 ) -> tuple[Backend, Preprocess | Callable[[Image], Any]]:
-    """Return a backend that is loaded already, and the preprocess that comes with it.
+    """Return a backend that is loaded already, and the preprocess for it.
+
+    Args:
+        backend: Value passed as `backend`.
+        preprocess: Value passed as `preprocess`; None means the backend's attribute of that name.
 
     Raises:
-        ConfigurationError: It is no backend, or nothing tells how images are prepared for it.
+        ConfigurationError: The value is not a backend, or there is no preprocess.
     """
     check_is_backend(backend, Backend)
     if preprocess is None:
@@ -133,8 +142,8 @@ def take_backend(
         check_components(None, preprocess, None)
     if preprocess is None:
         raise ConfigurationError(
-            f"how images are prepared for {type(backend).__name__} is not known; pass preprocess=, such as "
-            "ClipPreprocess(...) or another encoder's"
+            f"{type(backend).__name__} has no preprocess; pass preprocess=, such as ClipPreprocess(...) or another "
+            "encoder's"
         )
     return backend, preprocess
 
@@ -148,10 +157,18 @@ def load_backend(
     dtype: str,
     device: Devices,
 ) -> tuple[Backend, Preprocess | Callable[[Image], Any]]:
-    """Return a backend that is loaded now, and the preprocess that was given or is the checkpoint's own.
+    """Load a backend, and return it with the preprocess for it.
+
+    Args:
+        checkpoint: Checkpoint whose vision tower is loaded.
+        load: Function that loads the backend.
+        preprocess: Value passed as `preprocess`; None means the checkpoint's own.
+        exact: Whether the checkpoint's own preprocess resizes exactly as Pillow does.
+        dtype: Type that the model computes in, or "auto".
+        device: Name or names of devices; None means the best available device.
 
     Raises:
-        ConfigurationError: It can't be loaded so, or what was loaded is no backend.
+        ConfigurationError: The backend has no such dtype or device, or `load` does not return a backend.
         CheckpointError: The checkpoint has no vision tower, or its weights are missing, damaged or of another model.
     """
     check_is_load(load, Load)
@@ -159,7 +176,7 @@ def load_backend(
         preprocess = preprocess_of(checkpoint.preprocessor_config, exact=exact)
     if isinstance(preprocess, Preprocess):
         pixel_format = preprocess.pixel_format
-    else:  # a plain function, whose pixels are normalized already
+    else:  # a plain function returns float32 pixels, which are normalized already: mean and std are not used
         pixel_format = PixelFormat(size=checkpoint.vision.image_size, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     backend = load(checkpoint, pixel_format=pixel_format, dtype=dtype, device=device)
     check_is_backend(backend, Backend)
@@ -167,10 +184,15 @@ def load_backend(
 
 
 def check_backend_fits(preprocess: object, backend: Backend, pooling: Pooling) -> None:
-    """Check that the parts of an encoder fit each other.
+    """Check that the components of an encoder fit each other.
+
+    Args:
+        preprocess: Preprocess, whose size of pixels the backend must take.
+        backend: Backend, which must give the features that the pooling reads.
+        pooling: Pooling of the backend's features.
 
     Raises:
-        ConfigurationError: Two of them don't fit.
+        ConfigurationError: Two components don't fit.
     """
     if isinstance(preprocess, Preprocess):
         made, taken = (_in_words(size) for size in (preprocess.pixel_format.size, backend.image_size))
@@ -186,11 +208,14 @@ def check_backend_fits(preprocess: object, backend: Backend, pooling: Pooling) -
 
 
 def shape_left_alone(loader: ImageLoader, preprocess: object) -> tuple[int, ...] | None:
-    """Return the shape of the uint8 arrays that neither the loader nor the preprocess would change, or None.
+    """Return the shape `(H, W, 3)` of uint8 arrays that loader and preprocess leave as they are, or None.
+
+    Arrays of this shape skip both. The two known kinds of preprocess decide by an image's size alone whether they
+    change it, so one image of noise shows it.
 
     Args:
-        loader: Of any class; what another one than `ImageLoader` does is not known.
-        preprocess: Of any class; those known here do to an image what its size says, so that one image shows it.
+        loader: Loader of any class; a subclass of `ImageLoader` gives None.
+        preprocess: Preprocess of any class; other classes than ClipPreprocess and OpenClipPreprocess give None.
     """
     if type(loader) is not ImageLoader or type(preprocess) not in (ClipPreprocess, OpenClipPreprocess):
         return None

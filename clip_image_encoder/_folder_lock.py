@@ -1,4 +1,4 @@
-"""A folder for one job at a time: the lock ends with the process that holds it, however that ends."""
+"""A lock that lets one job at a time write to a folder; it is released when its process ends, even if killed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ else:
     import fcntl
 
     def _remove(file: Path, descriptor: int) -> None:
-        # While it is held, so that it is never the file of the next job.
+        # Removed while the lock is held: after close() the file may already be locked by the next job.
         file.unlink(missing_ok=True)
         os.close(descriptor)
 
@@ -42,16 +42,16 @@ else:
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold a folder, which is made where it is missing, until the block ends.
+    """Lock a folder until the block ends; the folder is made if it is missing.
 
-    The lock is on the empty file `.lock` in the folder. Where the disk has no locks, as some network disks have
-    none, a warning says so and the block runs without.
+    The lock is on the empty file `.lock` in the folder. If the disk has no locks, as some network disks, a warning
+    says so and the block runs without a lock.
 
     Args:
-        folder: the folder.
+        folder: Folder to lock.
 
     Raises:
-        ConfigurationError: another job holds it, or it can't be written to.
+        ConfigurationError: Another job has locked the folder, or the folder can't be written to.
     """
     file = folder / ".lock"
     try:
@@ -61,7 +61,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
         descriptor = _locked(file)
     except BlockingIOError as error:
         raise ConfigurationError(
-            f"another job writes to {folder}; wait until it has ended, or write to another place"
+            f"another job writes to {folder}; wait until it has ended, or write to another folder"
         ) from error
     except OSError as error:
         raise ConfigurationError(f"{folder} can't be written to: {error.strerror}") from error
@@ -72,7 +72,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 def _locked(file: Path) -> int:
-    """Return the descriptor of a file, locked."""
+    """Open and lock a file, and return its descriptor."""
     while True:
         try:
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
@@ -84,8 +84,11 @@ def _locked(file: Path) -> int:
             if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
                 os.close(descriptor)
                 raise
-            warnings.warn(f"the disk of {file.parent} has no locks: let no other job write there", stacklevel=7)
-        # The job before may have removed the file since it was opened: then another one will be locked by others.
+            warnings.warn(
+                f"the disk of {file.parent} has no file locks; make sure that no other job writes there", stacklevel=7
+            )
+        # The job before may have removed the file after it was opened here. Then this lock is on a file that other jobs
+        # don't see, and it is opened again.
         if _is(file, descriptor):
             return descriptor
         os.close(descriptor)

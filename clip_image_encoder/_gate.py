@@ -1,4 +1,4 @@
-"""A gate that holds loading threads back while the model has the cores."""
+"""Gate: lets loading threads wait while the model computes on the same cores."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _Result = TypeVar("_Result")
 
 
 class Gate:
-    """Open at first; calls of the functions behind it wait while it is closed.
+    """Guards functions: their calls wait while the gate is closed. It is open at first.
 
-    A model's threads meet after each layer: when one of them has to share its core with a loading thread,
-    all the others wait for it. Loading between two batches instead of beside them costs nothing, since the
-    cores are busy all the time either way.
+    The threads of a model on the CPU wait for each other after each layer. If one of them shares its core with a
+    loading thread, all others wait for it. Loading between two batches, not during a batch, loses no time, since all
+    cores are busy either way.
     """
 
     def __init__(self) -> None:
         self._open = Event()
         self._open.set()
 
-    def behind(self, function: Callable[[_Item], _Result]) -> Callable[[_Item], _Result]:
-        """Return the function, whose calls begin when the gate is open; those that have begun go on."""
+    def guard(self, function: Callable[[_Item], _Result]) -> Callable[[_Item], _Result]:
+        """Return a function that waits until the gate is open, then calls the given one; a call that runs goes on."""
 
         def wait_and_call(item: _Item) -> _Result:
             self._open.wait()
@@ -36,7 +36,7 @@ class Gate:
 
     @contextmanager
     def closed(self) -> Iterator[None]:
-        """Close the gate for a while."""
+        """Keep the gate closed until the block ends."""
         self._open.clear()
         try:
             yield

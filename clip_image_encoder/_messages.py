@@ -1,4 +1,4 @@
-"""What is told of an error, and what is not kept of it."""
+"""Parts of error messages, and errors without the tracebacks that keep inputs in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ _Error = TypeVar("_Error", bound=Exception)
 
 
 def without_tracebacks(error: _Error) -> _Error:
-    """Return an error whose traceback, and those of its causes, are taken off: their frames hold the inputs.
+    """Remove the tracebacks of an error and of its causes, whose frames keep inputs in memory, and return the error.
+
+    Args:
+        error: Error to change.
 
     Example:
         >>> try:
@@ -28,7 +31,10 @@ def without_tracebacks(error: _Error) -> _Error:
 
 
 def first_line(error: BaseException) -> str:
-    r"""Return the first line of an error's message, or the name of its class if it has none.
+    r"""Return the first line of an error's message, or the name of its class if the message is empty.
+
+    Args:
+        error: Any error.
 
     Example:
         >>> first_line(OSError("the disk is full\nsee the log"))
@@ -38,7 +44,10 @@ def first_line(error: BaseException) -> str:
 
 
 def missing_package(error: ImportError) -> str | None:
-    """Return the name of the package that an import lacked, in transformers' words or in Python's, or None.
+    """Return the name of the package that an import lacks, from transformers' message or Python's, or None.
+
+    Args:
+        error: Error of the import.
 
     Example:
         >>> missing_package(ImportError("DinatModel requires the natten library but it was not found"))

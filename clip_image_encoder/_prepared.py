@@ -1,4 +1,4 @@
-"""Inputs that are loaded before an encoder is called with them, on threads that are not its own."""
+"""Inputs that were loaded before an encoder is called with them, on threads of its caller."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ __all__ = ["LoadedImage", "Prepared", "Prepares", "are_prepared"]
 
 
 class Prepared:
-    """An input for which no loading thread has anything left to do; the encoder that made it takes it as an image."""
+    """Base class of inputs that are loaded already; the encoder that made one takes it in the place of an image."""
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedImage(Prepared):
-    """An image at the model's size.
+    """An image that is loaded and preprocessed.
 
     Attributes:
-        pixels: What the preprocess made of it.
+        pixels: Pixels at the model's size, `(H, W, 3)` uint8 or `(3, H, W)` float32.
     """
 
     pixels: Pixels
@@ -27,15 +27,18 @@ class LoadedImage(Prepared):
 
 @runtime_checkable
 class Prepares(Protocol):
-    """An encoder that loads one input by itself, on threads of whoever calls it."""
+    """An encoder that can load a single input on its caller's thread."""
 
     @property
     def _num_workers(self) -> int:
-        """Number of threads that it would load on."""
+        """Number of threads that the encoder loads on by itself."""
         ...
 
     def _prepare(self, item: object, /) -> Prepared:
-        """Return what the encoder may be called with instead of the input; any thread may call it.
+        """Load an input, and return an object that the encoder takes in its place; any thread may call this.
+
+        Args:
+            item: Any input of the encoder.
 
         Raises:
             ImageError: The input can't be loaded.
@@ -44,5 +47,5 @@ class Prepares(Protocol):
 
 
 def are_prepared(images: object) -> bool:
-    """Return whether loading threads would have nothing to do for a list of inputs."""
+    """Return whether the inputs are a list in which all are loaded already."""
     return isinstance(images, list) and all(isinstance(image, Prepared) for image in images)

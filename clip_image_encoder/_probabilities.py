@@ -1,4 +1,4 @@
-"""What a cosine means to the checkpoint that it comes from: how likely a text is, among others or by itself."""
+"""Probabilities of texts for images, computed from cosines as a checkpoint was trained to: by softmax or sigmoid."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ __all__ = ["probabilities_of"]
 def probabilities_of(
     images: Vectors, texts: Vectors, *, scale: float, bias: float, compared_by: Literal["softmax", "sigmoid"]
 ) -> NDArray[np.float32]:
-    """Return how likely each text is for each image, `(n, m)` float32, or `(m,)` for one image.
+    """Return the probability of each text for each image, `(n, m)` float32, or `(m,)` for one image.
+
+    The logits are `cosine * scale + bias`; "softmax" as in CLIP (arXiv:2103.00020), "sigmoid" as in SigLIP
+    (arXiv:2303.15343).
 
     Args:
-        images: Unit vectors `(n, d)`, or `(d,)` for one image.
-        texts: Unit vectors `(m, d)`, or `(d,)` for one text.
-        scale: Number that cosines are multiplied with.
-        bias: Number that is added then.
+        images: Unit vectors `(n, d)` of images, or `(d,)` of one image.
+        texts: Unit vectors `(m, d)` of texts, or `(d,)` of one text.
+        scale: Number that cosines are multiplied by.
+        bias: Number that is added to the scaled cosines.
         compared_by: "softmax" over all texts of an image, or "sigmoid" of each pair.
 
     Raises:
-        ConfigurationError: The vectors have other shapes, or not the same length.
+        ConfigurationError: The vectors have other shapes, or their lengths differ.
     """
     shapes = np.shape(images), np.shape(texts)
     if not all(1 <= len(shape) <= 2 for shape in shapes) or shapes[0][-1:] != shapes[1][-1:]:
@@ -35,7 +38,7 @@ def probabilities_of(
         )
     logits = np.asarray(images, np.float64) @ np.atleast_2d(np.asarray(texts, np.float64)).T * scale + bias
     if compared_by == "sigmoid":
-        # Of the smaller power, so that neither overflows.
+        # exp of a negative number only, which can't overflow: 1 / (1 + e^-x) = e^x / (1 + e^x).
         powers = np.exp(-np.abs(logits))
         likely = np.where(logits < 0, powers, 1) / (1 + powers)
     else:

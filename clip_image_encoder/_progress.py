@@ -1,4 +1,4 @@
-"""The progress bar of long work."""
+"""Progress bar for long work."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from clip_image_encoder.batches import EncodedBatch
 
 __all__ = ["bars", "is_interactive", "progress"]
 
-# Work that is done after so few batches needs no bar.
+# Number of batches before a bar is shown by itself; shorter work needs none.
 _FEW = 3
 
 
 def progress(
     batches: Iterable[EncodedBatch], *, total: int | None, show: bool | None, unit: str = "image"
 ) -> Generator[EncodedBatch]:
-    """Hand batches on and show on stderr how many images or texts they were.
+    """Yield batches, and show on stderr how many images or texts have been encoded.
 
     Args:
-        batches: What is counted.
-        total: Number of inputs; None where it is not known.
-        show: Whether a bar is shown; None shows one in a terminal or a notebook, once the work turns out to be long.
-        unit: What an input is, "image" or "text".
+        batches: Batches to yield and count.
+        total: Number of all inputs; None if it is not known.
+        show: Whether a bar is shown; None shows one in a terminal or a notebook, if there are more than 3 batches.
+        unit: Word for an input, "image" or "text".
     """
     wanted = is_interactive() if show is None else show
     if not wanted:
@@ -49,18 +49,18 @@ def progress(
 
 @cache
 def bars() -> Callable[..., Any]:
-    """Return a class of bars like tqdm's own, with a lock for threads."""
+    """Return a class of tqdm's bars whose lock is for threads only."""
     from tqdm.auto import tqdm
 
-    class Bar(tqdm):  # type: ignore[type-arg]  # of nothing: it counts by itself
+    class Bar(tqdm):  # type: ignore[type-arg]  # the parameter is the type that a bar iterates over; this one counts
         pass
 
-    # tqdm's own lock is one of multiprocessing, too, and making that fixes the application's start method.
+    # tqdm's default lock includes one of multiprocessing, which would fix the application's start method.
     Bar.set_lock(RLock())
     return Bar
 
 
 def is_interactive() -> bool:
-    """Return whether somebody is there to watch."""
-    # Python's prompt, IPython and notebooks set ps1; a script in a terminal writes to a tty.
+    """Return whether this is an interactive session: a terminal, a notebook or Python's prompt."""
+    # Python's prompt, IPython and notebooks set sys.ps1; the stderr of a script in a terminal is a tty.
     return hasattr(sys, "ps1") or (sys.stderr is not None and sys.stderr.isatty())

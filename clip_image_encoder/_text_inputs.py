@@ -1,4 +1,4 @@
-"""What a call was given as texts: strings that follow each other, each checked when its turn comes."""
+"""Texts that a call is given: one string or an iterable of strings, checked one by one."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ __all__ = ["each_text"]
 
 
 def each_text(texts: str | Iterable[str]) -> Iterator[str]:
-    """Return the texts one by one, each checked when its turn comes.
+    """Return an iterator over the texts that checks each of them.
+
+    Args:
+        texts: One string, or an iterable of strings.
 
     Raises:
-        ConfigurationError: `texts` has no order or is no iterable, now; an item is no text, later.
+        ConfigurationError: `texts` is a set, a mapping or no iterable, raised at the call; or an item is not a
+            string, raised by the iterator.
     """
     if isinstance(texts, (bytes, Mapping, Set)) or not isinstance(texts, Iterable):
         raise ConfigurationError(f"texts must be a string or an iterable of strings, not {type(texts).__name__}")
@@ -26,5 +30,5 @@ def _checked(index: int, text: object) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ConfigurationError(f"text {index} has a surrogate, half of a character, in it") from error
+        raise ConfigurationError(f"text {index} has a lone surrogate, which is no character; remove it") from error
     return text

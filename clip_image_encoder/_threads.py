@@ -1,4 +1,4 @@
-"""Work on threads, ahead of who takes the results, and in order."""
+"""Function calls on threads, some ahead of the caller, whose results come in order."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = ["Crew", "in_order", "in_parts"]
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-# Seconds that a crew's threads have to end. A read from a network or a pipe may never end: it keeps neither
-# Ctrl-C nor an error nor the program's end waiting.
-_PATIENCE = 1.0
+# Seconds that threads have to end. A read from a network or a pipe may never end, and must not block Ctrl-C, an error
+# or the program's end.
+_LONGEST_WAIT = 1.0
 
 
 def in_order(
@@ -31,14 +31,14 @@ def in_order(
 ) -> Generator[_Result]:
     """Apply a function to each item on threads, and yield the results in the items' order.
 
-    Where no thread can be started, as at the end of the program, the function is called on the caller's.
+    If no thread can be started, as at the end of the program, the function is called on the caller's thread.
 
     Args:
-        function: called once for each item; what it raises is raised here, in its place.
-        items: drawn on the caller's thread, as results are taken. If drawing raises, the results of
+        function: Function of one item; an error that it raises is raised here in the place of the result.
+        items: Iterable, drawn on the caller's thread as results are taken. If drawing raises, the results of
             the items before come first, then that error.
-        workers: number of threads; 0 calls the function on the caller's thread, with nothing ahead.
-        ahead: number of items that are drawn before the first result is handed on.
+        workers: Number of threads; 0 calls the function on the caller's thread, with no item ahead.
+        ahead: Number of items that are drawn before the first result is yielded.
     """
     if workers == 0:
         yield from map(function, items)
@@ -54,7 +54,7 @@ def in_order(
                 item = next(source)
             except StopIteration:
                 break
-            except Exception as error:  # noqa: BLE001 - whatever the source raises, after the results before it
+            except Exception as error:  # noqa: BLE001 - raised below, after the results of the items before
                 source_error = error
                 break
             pending.append(crew.submit(function, item))
@@ -73,15 +73,15 @@ def in_order(
 
 def _check_threads(process: int) -> None:
     if os.getpid() != process:
-        raise ConfigurationError("a stream can't be continued in a forked process; begin another one there")
+        raise ConfigurationError("a stream can't be continued in a forked process; start a new one there")
 
 
 def in_parts(items: Iterable[_Item], size: int) -> Generator[list[_Item]]:
-    """Yield lists of so many items, the last one shorter; if drawing raises, the items before come first.
+    """Yield the items in lists of equal length; the last list may be shorter.
 
     Args:
-        items: any iterable, endless ones too.
-        size: number of items in a list.
+        items: Any iterable; it may be endless. If drawing raises, the items before are yielded first.
+        size: Number of items in a list.
     """
     source = iter(items)
     while True:
@@ -89,7 +89,7 @@ def in_parts(items: Iterable[_Item], size: int) -> Generator[list[_Item]]:
         source_error: Exception | None = None
         try:
             part.extend(itertools.islice(source, size))
-        except Exception as error:  # noqa: BLE001 - the source's own: what came before it is handed on first
+        except Exception as error:  # noqa: BLE001 - raised below, after the items before
             source_error = error
         if part:
             yield part
@@ -100,13 +100,13 @@ def in_parts(items: Iterable[_Item], size: int) -> Generator[list[_Item]]:
 
 
 class Crew:
-    """A few threads that call functions, started as there is work for them.
+    """A thread pool, whose threads are started as calls are submitted.
 
-    Unlike those of ThreadPoolExecutor they are daemons, and the program's end waits for them a second, not
-    until their reads have ended.
+    Unlike the threads of ThreadPoolExecutor these are daemons: the program's end waits for them for at most a second,
+    not until their reads have ended.
 
     Args:
-        size: number of threads, at most.
+        size: Largest number of threads.
     """
 
     def __init__(self, size: int) -> None:
@@ -118,7 +118,7 @@ class Crew:
         self.end = weakref.finalize(self, _end_threads, self._threads, self._tasks)
 
     def submit(self, function: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
-        """Return the future of a call, which a thread makes when it comes to it; several threads may submit."""
+        """Queue a call of a function with an item, and return its future; any thread may call this."""
         future: Future[_Result] = Future()
         if self._to_start:
             with self._starting:
@@ -130,7 +130,7 @@ class Crew:
         return future
 
     def close(self) -> None:
-        """Start no more threads, and end those there are."""
+        """End the threads, and start no more."""
         with self._starting:
             self._to_start = 0
         self.end()
@@ -141,7 +141,7 @@ class Crew:
         thread = _Worker(self._tasks, number=len(self._threads))
         try:
             thread.start()
-        except RuntimeError:  # the program ends, or the system has no more threads: those there are must do
+        except RuntimeError:  # at the program's end, or at the system's limit: go on with the threads that run
             self._to_start = 0
         else:
             self._to_start -= 1
@@ -152,17 +152,17 @@ _Task = tuple[Future[Any], Callable[[Any], Any], Any]
 
 
 class _Worker(Thread):
-    """Works on tasks until it is told that there are no more."""
+    """Makes the calls of a queue until it gets None."""
 
     def __init__(self, tasks: SimpleQueue[_Task | None], *, number: int) -> None:
         super().__init__(name=f"clip_image_encoder_{number}", daemon=True)
         self._tasks = tasks
 
     def run(self) -> None:
-        """Work on tasks."""
+        """Make the calls of the queue."""
         while (task := self._tasks.get()) is not None:
             _work_on(*task)
-            del task  # while the next is awaited, nobody's image is kept in memory
+            del task  # frees the image while the thread waits for the next call
 
 
 def _work_on(future: Future[_Result], function: Callable[[_Item], _Result], item: _Item) -> None:
@@ -172,13 +172,13 @@ def _work_on(future: Future[_Result], function: Callable[[_Item], _Result], item
         result = function(item)
     except BaseException as error:  # noqa: BLE001 - raised where the result is taken
         future.set_exception(error)
-        del future  # which keeps the error, whose traceback keeps this frame
+        del future  # breaks a cycle: the future keeps the error, whose traceback keeps this frame
     else:
         future.set_result(result)
 
 
 def _end_threads(threads: list[_Worker], tasks: SimpleQueue[_Task | None]) -> None:
-    """Drop the calls that have not begun, and let the threads end."""
+    """Cancel the calls that have not begun, and wait for the threads to end, for at most a second."""
     while True:
         try:
             task = tasks.get_nowait()
@@ -188,10 +188,10 @@ def _end_threads(threads: list[_Worker], tasks: SimpleQueue[_Task | None]) -> No
             task[0].cancel()
     for _ in threads:
         tasks.put(None)
-    # A generator may be collected on such a thread, which must not wait for itself or for another that
-    # waits for it; and a thread of a program that has ended never ends.
+    # The garbage collector may run this on one of these threads, which must not wait for itself or for another that
+    # waits for it. And a daemon thread never ends once the interpreter shuts down.
     if isinstance(current_thread(), _Worker) or sys.is_finalizing():
         return
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _LONGEST_WAIT
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))

@@ -1,4 +1,4 @@
-"""The rule for numbers that are given, for those who write an integration with numbers of its own."""
+"""Checks of number arguments, for integrations that have such arguments of their own."""
 
 from __future__ import annotations
 

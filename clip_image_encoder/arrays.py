@@ -1,4 +1,4 @@
-"""One name per shape: what travels between the components, as numpy arrays."""
+"""Types of the numpy arrays that components pass to each other: pixels, tokens, vectors and token ids."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from clip_image_encoder.errors import BackendError
 __all__ = ["PixelFormat", "Pixels", "TokenIds", "Tokens", "Vectors", "unit_rows"]
 
 Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.float32]
-"""One image or a batch of them, at the model's size.
+"""Pixels of one image or of a batch of images, at the model's size.
 
-Either `(H, W, 3)` or `(n, H, W, 3)` uint8 RGB, which the backend normalizes on its device;
-or `(3, H, W)` or `(n, 3, H, W)` float32, which is taken as normalized already.
+Either uint8 RGB, `(H, W, 3)` or `(n, H, W, 3)`, which the backend normalizes on its device;
+or float32, `(3, H, W)` or `(n, 3, H, W)`, which is normalized already.
 """
 
 Tokens: TypeAlias = NDArray[np.float32]
-"""`(n, prefix_tokens + patches, d)` float32: class and register tokens where the model has them, then the patches."""
+"""Vectors of all tokens, `(n, prefix_tokens + patches, d)` float32: class and register tokens if any, then patches."""
 
 Vectors: TypeAlias = NDArray[np.float32]
-"""`(n, d)` float32, a row for each image or text."""
+"""Vectors `(n, d)` float32, a row for each image or text."""
 
 TokenIds: TypeAlias = NDArray[np.int64]
-"""`(n, length)` int64: the numbers that a tokenizer makes of texts; also their mask, 1 for a token, 0 for padding."""
+"""Token ids `(n, length)` int64 that a tokenizer makes of n texts; also their mask, 1 for a token, 0 for padding."""
 
 
 _CHANNELS = ("red", "green", "blue")
@@ -35,15 +35,17 @@ _CHANNELS = ("red", "green", "blue")
 
 @dataclass(frozen=True, kw_only=True)
 class PixelFormat:
-    """What pixels have to be for a model: their size, and how they are normalized.
+    """Format of the pixels that a model takes: their size, and how they are normalized.
+
+    A uint8 pixel p becomes `(p / 255 - mean) / std` in float32, for each color channel.
 
     Args:
-        size: `(height, width)` in pixels; None where each image has a size of its own, whose sides patches fill.
-        mean: Mean of each color channel, red first, for values in 0..1; it is subtracted from uint8 pixels.
-        std: Standard deviation of each color channel, for values in 0..1; uint8 pixels are divided by it then.
+        size: Size `(height, width)` in pixels; None means that each image has a size of its own, in whole patches.
+        mean: Mean of each color channel, red first, for values in 0..1.
+        std: Standard deviation of each color channel, red first, for values in 0..1.
 
     Raises:
-        ConfigurationError: A side or a standard deviation is not positive, or something is no number.
+        ConfigurationError: A side or a standard deviation is not positive, or a value is not a number.
 
     Example:
         >>> from clip_image_encoder import PixelFormat
@@ -71,10 +73,16 @@ def _check_std(value: float, *, name: str) -> float:
 
 
 def unit_rows(vectors: Vectors) -> Vectors:
-    """Return the rows of `(n, d)` finite float32 vectors scaled to length 1, as float32.
+    """Return vectors scaled to length 1.
+
+    Args:
+        vectors: Vectors `(n, d)` float32, all numbers finite.
+
+    Returns:
+        float32 of the same shape.
 
     Raises:
-        BackendError: A row is zero, and has no direction.
+        BackendError: A vector is zero, and has no direction.
 
     Example:
         >>> unit_rows(np.array([[3.0, 4.0]], np.float32))
@@ -84,6 +92,6 @@ def unit_rows(vectors: Vectors) -> Vectors:
     exact = vectors.astype(np.float64)
     norms = np.linalg.norm(exact, axis=1, keepdims=True)
     if not norms.all():
-        raise BackendError("the model gave a zero vector, which has no direction; is the checkpoint sound?")
+        raise BackendError("the model gave a zero vector, which has no direction; check the checkpoint's weights")
     unit: Vectors = (exact / norms).astype(np.float32)
     return unit

@@ -1,4 +1,4 @@
-"""Runs of inputs, before and after the model: where each of them stands, and what became of it."""
+"""Batches of inputs before and after the model, with the place of each input and its vector or its error."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["EncodedBatch", "LoadedBatch", "gather", "join", "until_failure"]
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedBatch:
-    """A run of inputs before the model sees them.
+    """Inputs that follow each other and are loaded, before the model encodes them.
 
     Attributes:
-        start: Place of the first input among all, from 0.
-        items: The pixels of each input, or the error that took their place.
-        loading_seconds: Time that threads spent on the inputs, in sum.
+        start: Place of the batch's first input among all inputs, from 0.
+        items: Pixels of each input, or the error of an input that could not be loaded.
+        loading_seconds: Time that loading took, in seconds, summed over the threads.
     """
 
     start: int
@@ -32,20 +32,20 @@ class LoadedBatch:
 
     @property
     def failures(self) -> tuple[ImageError, ...]:
-        """The errors among the items, in order."""
+        """Errors of the inputs that could not be loaded, in order."""
         return tuple(item for item in self.items if isinstance(item, ImageError))
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedBatch:
-    """The vectors of a run of inputs.
+    """Vectors of inputs that follow each other.
 
     Attributes:
-        start: Place of the first input among all, from 0.
-        embeddings: `(m, d)` float32, a row for each input; the row of an input that failed is NaN.
-        failures: The errors of the inputs that failed, in order; each knows its `index` among all.
-        loading_seconds: Time that threads spent on reading and decoding the inputs, in sum; 0 for texts.
-        encoding_seconds: Time that the model took, and for texts the tokenizer.
+        start: Place of the batch's first input among all inputs, from 0.
+        embeddings: Vectors `(m, d)` float32, a row for each input; the row of an input that failed is NaN.
+        failures: Errors of the inputs that failed, in order; the `index` of each is its place among all inputs.
+        loading_seconds: Time that reading and decoding took, in seconds, summed over the threads; 0 for texts.
+        encoding_seconds: Time that the model took, and for texts the tokenizer, in seconds.
     """
 
     start: int
@@ -72,11 +72,11 @@ _Batch = TypeVar("_Batch", LoadedBatch, EncodedBatch)
 
 
 def join(batches: Sequence[EncodedBatch], *, dimension: int) -> tuple[Vectors, list[ImageError | None]]:
-    """Return the vectors `(n, dimension)` of batches that follow each other, and the error of each row or None.
+    """Return the vectors `(n, dimension)` of batches that follow each other, and for each row its error or None.
 
     Args:
-        batches: Batches of one stream, in their order; there may be none.
-        dimension: Length of a vector.
+        batches: Batches of one stream, in their order; the sequence may be empty.
+        dimension: Length of a vector, needed if there are no batches.
 
     Example:
         >>> from clip_image_encoder import ImageEncoder
@@ -96,7 +96,7 @@ def gather(batches: Iterable[EncodedBatch], *, dimension: int) -> Vectors:
 
     Args:
         batches: All batches of a stream, in their order.
-        dimension: Length of a vector.
+        dimension: Length of a vector, needed if there are no batches.
     """
     vectors, errors = join(list(batches), dimension=dimension)
     if failures := [error for error in errors if error is not None]:
@@ -105,13 +105,13 @@ def gather(batches: Iterable[EncodedBatch], *, dimension: int) -> Vectors:
 
 
 def until_failure(batches: Iterable[_Batch]) -> Generator[_Batch]:
-    """Hand batches on, and raise the first failure instead of the batch that has it.
+    """Yield batches up to the first failure, which is raised in the place of its batch.
 
     Args:
-        batches: Any batches, loaded or encoded.
+        batches: Batches, loaded or encoded, in their order.
 
     Raises:
-        ImageError: An input of a batch has failed.
+        ImageError: An input of a batch failed.
     """
     for batch in batches:
         if batch.failures:

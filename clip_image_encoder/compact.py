@@ -1,4 +1,4 @@
-"""Smaller vectors for large collections: fewer dimensions, eight bits a number, or one."""
+"""Smaller vectors for large collections: fewer numbers in a vector, or eight bits or one bit for each number."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ def truncate(vectors: Vectors, dimension: int) -> Vectors:
     """Return the first numbers of each vector, scaled to length 1 again.
 
     For checkpoints that were trained so that the first numbers matter most (Kusupati et al. 2022,
-    "Matryoshka Representation Learning"). CLIP and SigLIP were not: measure what it costs you.
+    "Matryoshka Representation Learning", arXiv:2205.13147). CLIP and SigLIP were not: measure first how much
+    your search loses.
 
     Args:
-        vectors: `(n, d)` or `(d,)` float32.
-        dimension: Number of numbers that are kept, 1 to d.
+        vectors: Vectors `(n, d)`, or one vector `(d,)`, float32.
+        dimension: Number of values of each vector that are kept, 1 to d.
 
     Raises:
-        ConfigurationError: the vectors have no so many numbers, one is NaN, or one has only zeros in them.
+        ConfigurationError: The vectors are shorter than `dimension`, one is NaN, or one is zero in all values kept.
 
     Example:
         >>> import numpy as np
@@ -46,18 +47,18 @@ def truncate(vectors: Vectors, dimension: int) -> Vectors:
 
 @dataclass(frozen=True, kw_only=True)
 class Int8Quantizer:
-    """Vectors as int8, a quarter of the memory, on one scale for all numbers.
+    """Turns vectors into int8 codes, a quarter of their memory, with one scale for all numbers.
 
-    With one scale, the integer dot product of two codes is their cosine times `(127 / bound) ** 2`, so that any
-    database that compares int8 vectors ranks them as it would rank the originals; and texts, whose numbers lie
-    elsewhere than pictures', keep their place. What lies beyond the bound is cut.
+    With one scale, the integer dot product of two codes is about their cosine times `(127 / bound) ** 2`, so that a
+    database that compares int8 vectors ranks codes as it ranks the vectors. This holds for texts too, whose
+    numbers are distributed differently from those of images. Numbers beyond the bound are clipped.
 
     Args:
-        bound: number that becomes 127; finite and above 0.
-        fingerprint: Fingerprint of the encoder whose vectors the bound was taken from.
+        bound: Number that becomes 127; finite and above 0.
+        fingerprint: Fingerprint of the encoder whose vectors the bound was taken from; "" stores none.
 
     Raises:
-        ConfigurationError: the bound is something else.
+        ConfigurationError: The bound is not a finite number above 0.
 
     Example:
         >>> import numpy as np
@@ -72,55 +73,65 @@ class Int8Quantizer:
 
     def __post_init__(self) -> None:
         bound = check_number(self.bound, name="bound", kind="a finite number above 0", above=0)
-        # A number of Python's own, which JSON can keep.
+        # Python's float, not numpy's, so that JSON can store it.
         object.__setattr__(self, "bound", float(bound))
 
     @classmethod
     def fit(cls, vectors: Vectors, *, fingerprint: str = "") -> Int8Quantizer:
-        """Return the quantizer whose bound is the largest number of vectors `(n, d)` of your own pictures.
+        """Return a quantizer whose bound is the largest absolute value in vectors of your own images.
 
-        A few hundred are enough. Keep the result: codes of two quantizers can't be compared.
+        A few hundred vectors are enough. Save the quantizer: codes of two quantizers can't be compared.
+
+        Args:
+            vectors: Vectors `(n, d)` float32.
+            fingerprint: Fingerprint of the encoder that made the vectors; "" stores none.
 
         Raises:
-            ConfigurationError: there are no vectors, one is NaN, or all are zero.
+            ConfigurationError: There are no vectors, one is NaN, or all are zero.
         """
         bound = float(np.abs(_some_rows(vectors)).max())
         if not bound:
-            raise ConfigurationError("all vectors are zero; there is nothing to fit to")
+            raise ConfigurationError("all vectors are zero; pass vectors of images")
         return cls(bound=bound, fingerprint=fingerprint)
 
     def __call__(self, vectors: Vectors) -> NDArray[np.int8]:
-        """Return codes, int8 of the same shape.
+        """Return the int8 codes of vectors, in the same shape.
+
+        Args:
+            vectors: Vectors `(n, d)`, or one vector `(d,)`, float32.
 
         Raises:
-            ConfigurationError: a vector is NaN.
+            ConfigurationError: A vector is NaN.
         """
         scaled = _vectors(vectors) * (127 / self.bound)
         codes: NDArray[np.int8] = np.clip(np.rint(scaled), -127, 127).astype(np.int8)
         return codes
 
     def restore(self, codes: NDArray[np.int8]) -> Vectors:
-        """Return float32 vectors of length 1 near those that the codes were made of, in the same shape.
+        """Return float32 vectors of length 1 that approximate the encoded ones, in the same shape.
+
+        Args:
+            codes: Codes `(n, d)`, or one code `(d,)`, int8.
 
         Raises:
-            ConfigurationError: a code is zero, and has no direction.
+            ConfigurationError: A code is zero, and has no direction.
         """
         return _directions(_vectors(codes), name="code")
 
 
 @dataclass(frozen=True, kw_only=True)
 class BinaryQuantizer:
-    """Vectors as bits, a thirty-second of the memory: whether each number is above its centre.
+    """Turns vectors into bits, 1/32 of their memory: a bit says whether a number is above its center.
 
-    For a first search by Hamming distance, whose best hits are ranked again by their full vectors. Take one
-    quantizer for pictures and one for texts: their centres differ.
+    For a first search by Hamming distance, whose best results are then ranked by their full vectors. Fit one
+    quantizer to images and one to texts, since their centers differ.
 
     Args:
-        centre: d finite numbers.
-        fingerprint: Fingerprint of the encoder whose vectors the centre was taken from.
+        centre: Center of each of a vector's d numbers, such as their means; finite.
+        fingerprint: Fingerprint of the encoder whose vectors the center was taken from; "" stores none.
 
     Raises:
-        ConfigurationError: the centre is something else.
+        ConfigurationError: The center is not a sequence of finite numbers.
 
     Example:
         >>> import numpy as np
@@ -138,23 +149,30 @@ class BinaryQuantizer:
         if centre is None or centre.ndim != 1 or not centre.size:
             raise ConfigurationError(f"centre must be finite numbers, not {reprlib.repr(self.centre)}")
         numbers = (check_number(number, name="centre", kind="finite numbers") for number in self.centre)
-        # Numbers of Python's own, which JSON can keep, and in a tuple, since what is frozen has a hash.
+        # Python's floats, so that JSON can store them; a tuple, so that the frozen dataclass has a hash.
         object.__setattr__(self, "centre", tuple(map(float, numbers)))
 
     @classmethod
     def fit(cls, vectors: Vectors, *, fingerprint: str = "") -> BinaryQuantizer:
-        """Return the quantizer whose centre is the mean of vectors `(n, d)` of your own pictures, or of texts.
+        """Return a quantizer whose center is the mean of vectors of your own images, or of your texts.
+
+        Args:
+            vectors: Vectors `(n, d)` float32.
+            fingerprint: Fingerprint of the encoder that made the vectors; "" stores none.
 
         Raises:
-            ConfigurationError: there are no vectors, or one is NaN.
+            ConfigurationError: There are no vectors, or one is NaN.
         """
         return cls(centre=tuple(_some_rows(vectors).mean(axis=0).tolist()), fingerprint=fingerprint)
 
     def __call__(self, vectors: Vectors) -> NDArray[np.uint8]:
-        """Return codes `(n, ceil(d / 8))` uint8 of vectors `(n, d)`, eight bits a byte, the first bit highest.
+        """Return the codes of vectors: uint8 `(n, ceil(d / 8))`, eight bits in a byte, the first bit highest.
+
+        Args:
+            vectors: Vectors `(n, d)`, or one vector `(d,)`, float32.
 
         Raises:
-            ConfigurationError: a vector is NaN, or of another length than the centre.
+            ConfigurationError: A vector is NaN, or its length is not that of the center.
         """
         given = _vectors(vectors)
         if given.shape[-1] != len(self.centre):
@@ -166,10 +184,14 @@ _KINDS = {"int8": Int8Quantizer, "binary": BinaryQuantizer}
 
 
 def save_quantizer(quantizer: Int8Quantizer | BinaryQuantizer, file: str | os.PathLike[str]) -> None:
-    """Write a quantizer as JSON.
+    """Write a quantizer to a JSON file.
+
+    Args:
+        quantizer: Quantizer to write.
+        file: Path of the file, which is replaced if it exists.
 
     Raises:
-        ConfigurationError: it is something else.
+        ConfigurationError: `quantizer` is neither an Int8Quantizer nor a BinaryQuantizer.
     """
     kind = next((name for name, known in _KINDS.items() if isinstance(quantizer, known)), None)
     if kind is None:
@@ -179,14 +201,14 @@ def save_quantizer(quantizer: Int8Quantizer | BinaryQuantizer, file: str | os.Pa
 
 
 def load_quantizer(file: str | os.PathLike[str], *, fingerprint: str = "") -> Int8Quantizer | BinaryQuantizer:
-    """Read what `save_quantizer` has written.
+    """Read a quantizer from a file that `save_quantizer` has written.
 
     Args:
-        file: the file.
-        fingerprint: Fingerprint of the encoder in use; "" does not compare it.
+        file: Path of the JSON file.
+        fingerprint: Fingerprint of the encoder in use, compared with the stored one; "" skips the comparison.
 
     Raises:
-        ConfigurationError: the file is something else, or of another encoder.
+        ConfigurationError: The file is not a quantizer's, or was fitted to vectors of another encoder.
 
     Example:
         >>> import tempfile
@@ -204,12 +226,12 @@ def load_quantizer(file: str | os.PathLike[str], *, fingerprint: str = "") -> In
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(f"{Path(file)} is not a quantizer that save_quantizer has written") from error
     if fingerprint and quantizer.fingerprint != fingerprint:
-        raise ConfigurationError(f"{Path(file)} was fitted to vectors of another encoder; fit it anew")
+        raise ConfigurationError(f"{Path(file)} was fitted to vectors of another encoder; fit a new quantizer")
     return quantizer
 
 
 def _numbers(given: object) -> NDArray[Any] | None:
-    """Return numbers as an array, or None if they are something else."""
+    """Return an array of integers or floats, or None if the given object can't be one."""
     try:
         array = np.asarray(given)
     except (TypeError, ValueError):  # a tensor on a GPU, rows of several lengths
@@ -218,28 +240,28 @@ def _numbers(given: object) -> NDArray[Any] | None:
 
 
 def _vectors(given: object) -> Vectors:
-    """Return vectors as a float array `(n, d)` or `(d,)`, if they are that, in lists or in an array, and finite."""
+    """Return vectors as float32 `(n, d)` or `(d,)`, if they are finite numbers in an array or in lists."""
     array = _numbers(given)
     if array is None or array.ndim not in (1, 2):
         shape = type(given).__name__ if array is None else array.shape
         raise ConfigurationError(f"vectors must be numbers, (n, d) or (d,), not {shape}")
-    # Lists hold float64, and codes int8; arrays of float32 stay as they are.
+    # Lists become float64 arrays, and codes are int8; float32 arrays are not copied.
     vectors: Vectors = array.astype(np.float32, copy=False)
     bad = np.flatnonzero(~np.isfinite(np.atleast_2d(vectors)).all(axis=1))
     if bad.size:
-        raise ConfigurationError(f"vector {bad[0]} is NaN, as those of failed images are; leave it out")
+        raise ConfigurationError(f"vector {bad[0]} is NaN or infinite, as those of failed images are; leave it out")
     return vectors
 
 
 def _some_rows(vectors: Vectors) -> Vectors:
     rows = np.atleast_2d(_vectors(vectors))
     if not rows.size:
-        raise ConfigurationError("there are no vectors to fit to")
+        raise ConfigurationError("there are no vectors; pass some to fit the quantizer to")
     return rows
 
 
 def _directions(vectors: Vectors, *, name: str) -> Vectors:
-    """Return vectors `(n, d)` or `(d,)` at length 1."""
+    """Return vectors `(n, d)` or `(d,)` scaled to length 1; `name` is how an error calls a row."""
     rows = np.atleast_2d(vectors)
     zero = np.flatnonzero(~rows.any(axis=1))
     if zero.size:

@@ -1,4 +1,4 @@
-"""ImageEncoder: composes loader, preprocess, backend and pooling into one call."""
+"""ImageEncoder: images in, vectors out; it calls a loader, a preprocess, a backend and a pooling in this order."""
 
 from __future__ import annotations
 
@@ -44,40 +44,40 @@ _logger = logging.getLogger(__name__)
 
 
 class ImageEncoder:
-    """Turns images into vectors of CLIP's space, where texts of the same checkpoint live too.
+    """Turns images into vectors that can be compared with each other, and with texts of the same checkpoint.
 
-    An encoder doesn't change once it is made: it may be called from several threads, and pickles
-    as its configuration, so that the other side loads the weights for itself.
+    An encoder does not change after it is made. Several threads may call it. It pickles as its
+    configuration, and the process that unpickles it loads the weights again.
 
     Args:
         model: A hub id, a folder, or "tiny-shapes" (bundled, needs no network), in the format of transformers,
-            open_clip or sentence-transformers. "hf-hub:" before an id and "local-dir:" before a folder ask for
+            open_clip or sentence-transformers. "hf-hub:" before an id and "local-dir:" before a folder select
             open_clip's format where there are several.
-        backend: Name of the runtime, a file of `clip_image_encoder.backends`; None is the runtime that an exported
-            folder was made for, and torch for all others. Or what loads one with settings of its own, such as
-            `partial(TorchBackend, compile=True)`. Or a `Backend` instance, which comes with its preprocess: as
+        backend: Name of the runtime, "torch", "onnx" or "openvino"; None means the runtime that an exported folder
+            was made for, and torch otherwise. Also a callable that loads a backend with other settings, such as
+            `partial(TorchBackend, compile=True)`, or a `Backend` instance, which needs its preprocess: as
             `preprocess=`, or as an attribute of that name.
-        preprocess: A `Preprocess`, or any callable from a PIL image to normalized float32
-            `(3, H, W)`, such as open_clip's transform; None is what the checkpoint was trained with, which
-            resizes as exactly as the loader decodes.
-        pooling: A `Pooling`; None is what the checkpoint was trained with.
-        loader: An `ImageLoader` with other limits, background or channel order, or an exact one.
-        device: Name of a device, a list of them to split the work, or None for cuda, mps or cpu,
-            whichever is there first.
-        dtype: "float32", "float16", "bfloat16" and what else the backend has; "auto" is float16 if
-            `device` is a cuda device, and float32 if it is another; it holds for all devices that
-            are named later.
-        num_workers: Number of threads that load images ahead of the model; None is one for each core that the
-            process may use, by its affinity and its container's quota, 0 loads on the caller's thread.
-            Up to as many as there are cores, they take turns with a model on the CPU; more are for
-            images that come over a network, and load beside it.
-        revision: Branch, tag or commit on the hub.
-        token: Token of the hub, for private and gated repositories.
-        cache_dir: Folder where downloaded files are kept instead of the hub's own cache.
-        local_files_only: Whether the network is never asked.
+        preprocess: A `Preprocess`, or any callable from a PIL image to normalized float32 `(3, H, W)`, such as
+            open_clip's transform; None means the checkpoint's own, which resizes exactly if the loader is exact.
+        pooling: A `Pooling`; None means the pooling that the checkpoint was trained with.
+        loader: An `ImageLoader` with other limits, background, channel order or exactness; None means
+            `ImageLoader()`.
+        device: Name of a device, or a list of names to split the work over; None means cuda, mps or cpu, the
+            first of these that is available.
+        dtype: Type that the model computes in: "float32", "float16", "bfloat16" or another of the backend's;
+            "auto" means float16 if `device` is a cuda device, and float32 otherwise. The type stays the same for
+            the devices of later calls.
+        num_workers: Number of threads that load images ahead of the model; None means one for each core that the
+            process may use, by its affinity and its container's quota; 0 loads on the caller's thread. With at
+            most one thread for each core, loading pauses while a model computes on the CPU. More threads, for
+            images that come over a network, go on meanwhile.
+        revision: Branch, tag or commit on the hub; None means the newest commit.
+        token: Access token of the hub, for private and gated repositories; None means the stored one, if any.
+        cache_dir: Folder for downloaded files; None means the hub's own cache.
+        local_files_only: Whether only files on this machine are used, without a request to the network.
 
     Raises:
-        ConfigurationError: Something can't be had, or the components don't fit each other.
+        ConfigurationError: An argument is wrong, or the components don't fit each other.
         MissingExtraError: The backend's package is not installed.
         CheckpointError: The checkpoint is missing, unreachable, damaged or unsafe.
 
@@ -113,7 +113,7 @@ class ImageEncoder:
         self._device = device
         start = time.perf_counter()
         if is_loaded(model):
-            raise ConfigurationError("model is a backend; pass it as backend=, with its preprocess=")
+            raise ConfigurationError("model is a loaded backend; pass it as backend=, with its preprocess=")
         if is_loaded(backend):
             check_left_out(
                 model=model,
@@ -134,50 +134,50 @@ class ImageEncoder:
             )
         check_backend_fits(self._preprocess, self._backend, self._pooling)
         self._left_alone = shape_left_alone(self._loader, self._preprocess)
-        # Asked once, and not for each image: Python compares a protocol's members one by one.
+        # Asked once and not for each image: isinstance() of a protocol looks up its members one by one.
         self._has_pixel_format = isinstance(self._preprocess, Preprocess)
         devices = resolve_devices(device, self._backend.devices)
         _logger.info("%r on %s, loaded in %.1f s", self._backend, ", ".join(devices), time.perf_counter() - start)
 
     @property
     def loader(self) -> ImageLoader:
-        """Turns an input into an upright RGB picture."""
+        """Component that turns an input into an upright RGB image."""
         return self._loader
 
     @property
     def preprocess(self) -> Preprocess | Callable[[Image], Any]:
-        """Turns an upright RGB picture into pixels at the model's size."""
+        """Component that turns an upright RGB image into pixels at the model's size."""
         return self._preprocess
 
     @property
     def backend(self) -> Backend:
-        """Turns a batch of pixels into features."""
+        """Component that turns a batch of pixels into features: it runs the vision tower."""
         return self._backend
 
     @property
     def pooling(self) -> Pooling:
-        """Turns features into one vector a picture."""
+        """Component that turns the features of an image into one vector."""
         return self._pooling
 
     @property
     def num_workers(self) -> int:
-        """Number of threads that load images ahead of the model; 0 where the caller's thread loads them."""
+        """Number of threads that load images ahead of the model; 0 means that the caller's thread loads them."""
         return self._num_workers
 
     @property
     def dimension(self) -> int:
-        """Length of a vector."""
+        """Length of a vector: the number of its float32 values."""
         return self._backend.dimension
 
     @property
     def fingerprint(self) -> str:
-        """Same string, same vectors: a SHA-256 over the weights and the settings of every component.
+        """SHA-256 of the weights and the settings of all components: encoders with one fingerprint give equal vectors.
 
-        The first time, the weight files are read whole.
+        The first access reads the weight files whole.
 
         Raises:
-            CheckpointError: The checkpoint's files are no longer those that were loaded.
-            ConfigurationError: A component of yours does not say what it is.
+            CheckpointError: The checkpoint's files have changed since they were loaded.
+            ConfigurationError: A component of your own can't be fingerprinted.
         """
         return fingerprint(self._loader, self._preprocess, self._pooling, self._backend)
 
@@ -199,25 +199,25 @@ class ImageEncoder:
 
         Args:
             images: One image (a path, bytes, a file object, a PIL image, an array or tensor of 2 or
-                3 axes), or any iterable of them (a list, a generator, an array of 4 axes, a column
+                3 axes), or any iterable of images (a list, a generator, an array of 4 axes, a column
                 of a dataset).
-            batch_size: Number of images that pass the model at a time; None is 256 on CUDA devices, and 32 on others
-                or on both kinds.
-            device: Name of a device, or a list of them, for this call only; None is that of the constructor.
-            normalize: Whether each vector is scaled to length 1; False gives the model's own numbers.
-            on_error: "raise" stops at the first bad image; "nan" gives it a row of NaN, encodes all
-                others and lists the failures in one warning.
-            show_progress: Whether there is a progress bar; None shows one in interactive sessions, for long work.
+            batch_size: Number of images in one forward pass; None means 256 on CUDA devices, and 32 on others or
+                where both kinds are used.
+            device: Name of a device, or a list of names, for this call only; None means the constructor's.
+            normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
+            on_error: "raise" stops at the first image that can't be read; "nan" gives it a row of NaN, encodes
+                all others and lists the failures in one warning.
+            show_progress: Whether a progress bar is shown; None shows one for long work in interactive sessions.
 
         Returns:
-            float32, C-contiguous: `(d,)` for one image; `(n, d)` for many, in their order, and
-            `(0, d)` for none.
+            float32, C-contiguous: `(d,)` for one image; `(n, d)` for n images, in their order; `(0, d)` for an
+            empty iterable.
 
         Raises:
-            ImageError: An image can't be read; names its index and source.
-            ConfigurationError: An argument is wrong, or `images` is no image and no iterable.
-            BackendError: The device failed.
-            ContractError: A component of yours broke its protocol.
+            ImageError: An image can't be read; the message names its index and source.
+            ConfigurationError: An argument is wrong, or `images` is neither an image nor an iterable.
+            BackendError: The model or its device failed.
+            ContractError: A component of your own broke its protocol.
         """
         inputs = inputs_of(images)
         batches = self._encode(inputs, batch_size, device, normalize, on_error, show_progress)
@@ -235,34 +235,35 @@ class ImageEncoder:
     ) -> Generator[EncodedBatch]:
         """Encode any number of images in bounded memory, batch by batch, in order.
 
-        A bad image never stops the stream: its row is NaN and its error is in the batch's
+        An image that can't be read does not stop the stream: its row is NaN and its error is in the batch's
         `failures`. If `images` raises, the batches before come first, then its error. Threads end
-        with the generator, but for one whose read does not end within a second.
+        with the generator, except for one whose read does not end within a second.
 
-        Inputs are drawn ahead: 3 n - 1 of them before the first batch of n comes. A CUDA device adds n. Of several
-        devices, of which a free one takes the next batch, each adds 4 n, and a CUDA device 8 n. An encoder with
-        `num_workers=0` draws 2 n - 1 less, on a CPU nothing ahead: what a camera wants, with a `batch_size` of 1.
+        Inputs are drawn ahead: 3 n - 1 of them before the first batch of n is yielded. A CUDA device adds n. With
+        several devices, each adds 4 n, and a CUDA device 8 n; the next batch goes to the first that is free.
+        `num_workers=0` draws 2 n - 1 fewer: none ahead on a CPU, which suits a camera with a `batch_size` of 1.
 
         Args:
-            images: One image or an iterable of them, as in `encode`; endless iterables too.
-            batch_size: Number of images in a batch; None is 256 on CUDA devices, and 32 on others or on both kinds.
-            device: Name of a device, or a list of them, for this call only; None is that of the constructor.
-            normalize: Whether each vector is scaled to length 1.
-            show_progress: Whether there is a progress bar; None shows one in interactive sessions, for long work.
+            images: One image or an iterable of images, as in `encode`; the iterable may be endless.
+            batch_size: Number of images in a batch; None means 256 on CUDA devices, and 32 on others or where both
+                kinds are used.
+            device: Name of a device, or a list of names, for this call only; None means the constructor's.
+            normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
+            show_progress: Whether a progress bar is shown; None shows one for long work in interactive sessions.
 
         Yields:
             EncodedBatch: `start`, `embeddings` `(m, d)` float32 and `failures`.
 
         Raises:
-            ConfigurationError: An argument is wrong; at the call, not at the first batch.
-            BackendError: The device failed.
-            ContractError: A component of yours broke its protocol.
+            ConfigurationError: An argument is wrong; raised at the call, not at the first batch.
+            BackendError: The model or its device failed.
+            ContractError: A component of your own broke its protocol.
 
         Example:
             >>> from PIL import Image
             >>> from clip_image_encoder import ImageEncoder
-            >>> pictures = (Image.new("RGB", (64, 64), (shade, 0, 0)) for shade in range(5))
-            >>> [batch.embeddings.shape[0] for batch in ImageEncoder("tiny-shapes").stream(pictures, batch_size=2)]
+            >>> images = (Image.new("RGB", (64, 64), (shade, 0, 0)) for shade in range(5))
+            >>> [batch.embeddings.shape[0] for batch in ImageEncoder("tiny-shapes").stream(images, batch_size=2)]
             [2, 2, 1]
         """
         return self._encode(inputs_of(images), batch_size, device, normalize, "nan", show_progress)
@@ -283,7 +284,7 @@ class ImageEncoder:
             pooling=self._pooling,
             device=self._device if device is None else device,
             batch_size=batch_size,
-            # Threads are not worth their start for a single image, which is what a server sends.
+            # Starting threads takes longer than loading a single image, which is what a server sends.
             num_workers=0 if inputs.total == 1 or are_prepared(inputs.images) else self._num_workers,
             normalize=normalize,
             on_error=on_error,
@@ -291,7 +292,7 @@ class ImageEncoder:
         return progress(batches, total=inputs.total, show=show_progress)
 
     def _prepare(self, item: object, /) -> LoadedImage:
-        """Load an image, to be encoded later in its place."""
+        """Load an image on the caller's thread; `encode` and `stream` take the result in the image's place."""
         return LoadedImage(self._load(item))
 
     def _pixels_of(self, item: object) -> Pixels:
@@ -305,7 +306,7 @@ class ImageEncoder:
             and item.dtype == np.uint8
             and not isinstance(item, np.ma.MaskedArray)
         ):
-            return np.array(item)  # a copy: the caller may fill it anew before it is encoded
+            return np.array(item)  # a copy, since the caller may write to the array before it is encoded
         size = self._backend.image_size
         image = self._loader(item, model_size=size)
         name = getattr(self._preprocess, "__name__", type(self._preprocess).__name__)
@@ -318,6 +319,7 @@ class ImageEncoder:
         check_pixels(pixels, size, name=f"preprocess {name}")
         if pixels.dtype == np.uint8 and not self._has_pixel_format:
             raise ContractError(
-                f"preprocess {name} returned uint8 and has no pixel_format, which says how these are normalized"
+                f"preprocess {name} returned uint8 and has no pixel_format, by which the backend normalizes them; "
+                "add one, or return normalized float32"
             )
         return pixels

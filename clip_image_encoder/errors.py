@@ -1,8 +1,8 @@
-"""Everything that goes wrong, as one tree.
+"""The exceptions of this package, as one tree.
 
 ```text
 EncoderError
-├─ ConfigurationError (ValueError)    called wrong; raised before anything is read
+├─ ConfigurationError (ValueError)    a wrong argument; raised before an image is read
 │  ├─ MissingExtraError (ImportError) a package is needed that is not installed
 │  └─ CheckpointError (OSError)       not found, offline, incomplete, unsafe
 ├─ ImageError (ValueError)            one input: .index, .source, __cause__
@@ -11,11 +11,11 @@ EncoderError
 │  ├─ CorruptImageError               damaged or truncated
 │  ├─ ImageTooLargeError              more pixels or bytes than the loader admits
 │  └─ ImageFetchError                 a URL that is refused or does not answer
-├─ BackendError (RuntimeError)        the device failed
+├─ BackendError (RuntimeError)        the model or its device failed
 ├─ ServingError (RuntimeError)        a MicroBatcher did not take a call
 │  ├─ QueueFullError                  too many calls wait
-│  └─ ClosedError                     it is closed
-└─ ContractError (RuntimeError)       a component broke its protocol; names it
+│  └─ ClosedError                     the batcher is closed
+└─ ContractError (RuntimeError)       a component broke its protocol; names the component
 ```
 
 Each class is also the built-in exception in brackets, so `except ValueError` or
@@ -46,11 +46,11 @@ __all__ = [
 
 
 class EncoderError(Exception):
-    """The root of the tree: catch this to catch whatever this package raises."""
+    """Base class of all exceptions of this package."""
 
 
 class ConfigurationError(EncoderError, ValueError):
-    """An argument is wrong; the message says which, and what would be right."""
+    """An argument is wrong; the message names it and says which values are right."""
 
 
 class MissingExtraError(ConfigurationError, ImportError):
@@ -58,16 +58,16 @@ class MissingExtraError(ConfigurationError, ImportError):
 
 
 class CheckpointError(ConfigurationError, OSError):
-    """A checkpoint can't be found, reached, read whole or trusted; the message says what to do."""
+    """A checkpoint is missing, unreachable, incomplete or unsafe; the message says what to do."""
 
 
 class ImageError(EncoderError, ValueError):
-    """One input can't become a vector.
+    """An input can't be turned into a vector.
 
     Attributes:
-        reason: what is wrong and what to do, without naming the input.
-        source: the input in a few words, such as its path; never its payload, never a credential.
-        index: the input's place in the call, from 0; None outside of a call.
+        reason: What is wrong and what to do, without the name of the input.
+        source: Short description of the input, such as its path, without its content or credentials.
+        index: Place of the input in the call, from 0; None outside of a call.
 
     Example:
         >>> from clip_image_encoder.errors import CorruptImageError
@@ -86,13 +86,13 @@ class ImageError(EncoderError, ValueError):
         return f"{place}: {self.reason}"
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Keyword-only arguments are lost by the default, and with them errors that cross processes.
+        # BaseException pickles its positional arguments only: unpickling would fail without the keyword-only ones.
         return _restore, (type(self), self.reason, self.source, self.index)
 
     def at(self, index: int) -> ImageError:
-        """Return the same error, placed at `index`, with the same cause, but without the tracebacks.
+        """Return a copy of the error with another `index` and the same cause, without tracebacks.
 
-        Their frames would keep the input in memory, whole, for as long as somebody keeps the error.
+        The frames of a traceback would keep the whole input in memory for as long as the error is kept.
         """
         placed = type(self)(self.reason, source=self.source, index=index)
         placed.__cause__ = self.__cause__
@@ -104,7 +104,7 @@ def _restore(kind: type[ImageError], reason: str, source: str, index: int | None
 
 
 class ImageNotFoundError(ImageError, FileNotFoundError):
-    """A path leads nowhere."""
+    """There is no file at a path."""
 
 
 class UnsupportedImageError(ImageError):
@@ -116,7 +116,7 @@ class CorruptImageError(ImageError):
 
 
 class ImageTooLargeError(ImageError):
-    """The input has more pixels or bytes than the loader admits; nothing was decoded."""
+    """The input has more pixels or bytes than the loader's limits allow; it was not decoded."""
 
 
 class ImageFetchError(ImageError):
@@ -132,12 +132,12 @@ class ServingError(EncoderError, RuntimeError):
 
 
 class QueueFullError(ServingError):
-    """As many calls wait as may; try again later, or answer "busy"."""
+    """The queue is full: `max_queue` calls wait; try again later, or answer "busy", such as with HTTP 503."""
 
 
 class ClosedError(ServingError):
-    """The batcher is closed, or was before this call began."""
+    """The batcher is closed, or was closed before this call was encoded."""
 
 
 class ContractError(EncoderError, RuntimeError):
-    """A component returned what its protocol does not allow; the message names it."""
+    """A component raised or returned something that its protocol does not allow; the message names the component."""

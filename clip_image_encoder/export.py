@@ -1,4 +1,4 @@
-"""A checkpoint as a folder that runs without torch and transformers."""
+"""Export of a checkpoint to a folder of graphs that runs without torch and transformers."""
 
 from __future__ import annotations
 
@@ -44,31 +44,30 @@ def export(
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
 ) -> None:
-    """Write the towers of a checkpoint as graphs, with all that is needed to run them without torch.
+    """Write the towers of a checkpoint as graphs, with all settings and files that run them without torch.
 
-    `ImageEncoder(folder)` and `TextEncoder(folder)` run the folder in the runtime that it was made for, on any
-    machine. The folder appears when it is complete; until then its content lies in `<folder>-unfinished` beside it.
-    What a killed export leaves there is removed by the next one to the same folder.
+    `ImageEncoder(folder)` and `TextEncoder(folder)` run the graphs in the runtime that they were made for, on any
+    machine. The folder appears when it is complete; until then its content is in `<folder>-unfinished` beside it.
+    The next export to the same folder removes the files that a killed one has left.
 
     Args:
         model: A hub id, a folder, or "tiny-shapes".
-        folder: Where to write to; it must not exist, or be empty and not the current folder.
+        folder: Folder to write; it must not exist, or be empty and not the current folder.
         backend: Name of the runtime: "onnx" or "openvino".
-        dtype: "float32", or what else the runtime has, such as "int8".
-        output: "pooled" puts the checkpoint's own pooling into the graph; "tokens" leaves it out, for a `pooling` that
-            is given to `ImageEncoder(folder)`.
-        texts: Whether the text tower is exported; None is yes, if the checkpoint has one and its tokenizer.
-        revision: Branch, tag or commit on the hub; None is the newest.
-        token: Token of the hub, for private and gated repositories.
-        cache_dir: Folder where downloaded files are kept instead of the hub's own cache.
-        local_files_only: Whether the network is never asked.
+        dtype: Type that the graphs compute in: "float32", or another of the runtime's, such as "int8".
+        output: "pooled" puts the checkpoint's own pooling into the graph; "tokens" leaves it out, for another
+            pooling in `ImageEncoder(folder, pooling=...)`.
+        texts: Whether the text tower is exported; None exports it if the checkpoint has one and its tokenizer.
+        revision: Branch, tag or commit on the hub; None means the newest commit.
+        token: Access token of the hub, for private and gated repositories; None means the stored one, if any.
+        cache_dir: Folder for downloaded files; None means the hub's own cache.
+        local_files_only: Whether only files on this machine are used, without a request to the network.
 
     Raises:
-        ConfigurationError: The folder holds something, can't be written to, or is another export's at the moment; the
-            runtime has no such dtype; or a part of the checkpoint, such as its preprocess, has no form that can be
-            written.
-        MissingExtraError: A package that exports, or the runtime, is not installed.
-        CheckpointError: The checkpoint is missing, damaged, or has no text tower though `texts` is True.
+        ConfigurationError: The folder is not empty, can't be written to, or is in use by another export; the
+            runtime has no such dtype; or a part of the checkpoint, such as its preprocess, can't be stored.
+        MissingExtraError: The runtime, or a package that exports, is not installed.
+        CheckpointError: The checkpoint is missing or damaged, or `texts` is True and it has no text tower.
         BackendError: An exported graph gives other features than torch.
 
     Example:
@@ -81,7 +80,7 @@ def export(
         >>> ImageEncoder(folder).dimension
         64
     """
-    target = Path(os.path.realpath(folder))  # a link stays one
+    target = Path(os.path.realpath(folder))  # writes to the folder behind a link, and keeps the link
     _check_free(target)
     checkpoint = open_checkpoint(
         model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
@@ -92,7 +91,7 @@ def export(
         config = {
             "version": VERSION,
             "made_by": f"clip-image-encoder {__version__}",
-            # Of a folder its name alone, so that no path of this machine goes along.
+            # The name alone of a folder, so that the export holds no path of this machine.
             "model": Path(model).name if Path(model).is_dir() else os.fspath(model),
             "family": checkpoint.format.family(checkpoint.config),
             "weights": checkpoint.fingerprint,
@@ -108,50 +107,54 @@ def export(
 
 @contextmanager
 def _whole_or_absent(target: Path) -> Iterator[Path]:
-    """Yield an empty folder, which becomes the target when the block has ended well, and is removed otherwise.
+    """Yield an empty folder, which is renamed to the target if the block succeeds, and is removed otherwise.
 
-    It lies in a locked folder beside the target. What an export that was killed has left there is removed.
+    It is in a locked folder beside the target, whose content of a killed export is removed first:
+
+        clip-onnx                     the target
+        clip-onnx-unfinished/.lock    held until the block ends
+        clip-onnx-unfinished/made     the folder that is yielded
 
     Raises:
-        ConfigurationError: Another export writes to the target, or it can't be written.
+        ConfigurationError: Another export writes to the target, or the target can't be written.
     """
     unfinished = target.with_name(f"{target.name}-unfinished")
     made = unfinished / "made"
     try:
         with lock_folder(unfinished), _as_encoder_errors(target):
-            _check_free(target)  # another export may have ended since
+            _check_free(target)  # once more: another export may have written it before this one got the lock
             if made.exists():
                 shutil.rmtree(made)
             made.mkdir()
             try:
                 yield made
-                if target.exists():  # Windows doesn't rename to an empty folder; one that isn't empty stays
+                if target.exists():  # on Windows a rename fails even if the target is an empty folder
                     target.rmdir()
                 made.rename(target)
             finally:
                 shutil.rmtree(made, ignore_errors=True)
     finally:
-        with suppress(OSError):  # it isn't empty: another export writes there, or the user has files in it
+        with suppress(OSError):  # not empty: another export writes there, or the user has files in it
             unfinished.rmdir()
 
 
 def _check_free(target: Path) -> None:
     with _as_encoder_errors(target):
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise ConfigurationError(f"{target} holds something; export to a folder that is empty or not there")
+            raise ConfigurationError(f"{target} is not empty; export to an empty folder or to a new one")
         if target.exists() and (os.path.ismount(target) or target.samefile(os.curdir)):
-            raise ConfigurationError(f"{target} is a disk or the current folder; export to a folder in it")
+            raise ConfigurationError(f"{target} is a mounted disk or the current folder; export to a folder in it")
 
 
 @contextmanager
 def _as_encoder_errors(target: Path) -> Iterator[None]:
-    """Raise what the system refuses in the block, such as a write to a full disk, as an error of this package."""
+    """Raise an OSError of the block, such as that of a full disk, as an error of this package."""
     try:
         yield
     except EncoderError:
         raise
     except OSError as error:
-        # A copy that fails names both files, the one that it writes second.
+        # The error of a failed copy has both files; filename2 is the one that is written.
         place = error.filename2 or error.filename or target
         raise ConfigurationError(f"the export has failed at {place}: {error.strerror or error}") from error
 
@@ -179,16 +182,16 @@ def _write_vision(checkpoint: Checkpoint, made: Path, backend: str, dtype: str, 
 
 
 def _write_texts(checkpoint: Checkpoint, made: Path, backend: str, dtype: str) -> dict[str, Any]:
-    """Write the graph of a text tower and the files of its tokenizer, and return what is said of them."""
+    """Write the graph of a text tower and the files of its tokenizer, and return their entry in the config."""
     spec = checkpoint.text
     rules = {"clean": name_of(spec.clean, CLEANINGS), "tokenizer": name_of(spec.tokenizer, TOKENIZERS)}
     tokenizer = tokenizer_of(checkpoint, spec)
     fitted = find_text_backend(backend)(checkpoint, dtype=dtype, device="cpu")
-    assert isinstance(fitted, GraphTextBackend)  # the vision tower's was one
+    assert isinstance(fitted, GraphTextBackend)  # like the backend of the vision tower, which was checked
     names = {Path(name).name: name for name in checkpoint.format.tokenizer_files(checkpoint.files)}
     for name in names.keys() - {"config.json"}:
         shutil.copy(checkpoint.files.path(names[name]), made / name)
-    if spec.tokenizer is None and "tokenizer.json" not in names:  # transformers made it of other files
+    if spec.tokenizer is None and "tokenizer.json" not in names:  # transformers has converted another format
         (made / "tokenizer.json").write_text(tokenizer.as_json(), "utf-8")
     return {
         **_write_graph(fitted.file, made, "text"),
@@ -202,7 +205,7 @@ def _write_texts(checkpoint: Checkpoint, made: Path, backend: str, dtype: str) -
 
 
 def _write_graph(file: Path, made: Path, kind: str) -> dict[str, Any]:
-    """Copy a graph and the files of its weights, and return what is said of them."""
+    """Copy a graph and the files of its weights, and return their entry in the config."""
     (made / kind).mkdir()
     quality = quality_of(file)
     parts = sorted(part for part in file.parent.glob(f"{file.stem}.*") if part.is_file())
@@ -232,8 +235,12 @@ def _said(reference: Reference) -> dict[str, Any]:
 def _has_texts(checkpoint: Checkpoint, texts: bool | None) -> bool:
     """Tell whether the text tower is exported.
 
+    Args:
+        checkpoint: Checkpoint that is exported.
+        texts: Caller's wish; None exports the text tower if there is one with its tokenizer.
+
     Raises:
-        CheckpointError: It is wanted, and there is none.
+        CheckpointError: `texts` is True, and the checkpoint has no text tower.
     """
     if texts is not None:
         return texts and bool(checkpoint.text)

@@ -1,4 +1,4 @@
-"""A folder of pictures to a folder of Parquet files, on one machine, at any time interrupted and resumed."""
+"""Vectors of all images in a folder, written as Parquet files on one machine; an interrupted job can be resumed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = ["FolderSummary", "embed_folder", "list_images"]
 
 @dataclass(frozen=True, kw_only=True)
 class FolderSummary:
-    """What a run of `embed_folder` did.
+    """Counts of a run of `embed_folder`.
 
     Attributes:
-        embedded: Number of images that have a vector now and had none before.
-        failed: Number of images that could not be read; each is listed with its error.
-        skipped: Number of images that were written before.
+        embedded: Number of images whose vectors this run has written.
+        failed: Number of images that could not be read; each is in `failed-*.parquet` with its error.
+        skipped: Number of images that an earlier run had written.
     """
 
     embedded: int
@@ -44,30 +44,31 @@ def embed_folder(
     retry_failed: bool = False,
     show_progress: bool | None = None,
 ) -> FolderSummary:
-    """Encode every picture below a folder, and write the vectors as Parquet.
+    """Encode all images in a folder and its subfolders, and write the vectors as Parquet files.
 
-    May be killed at any moment and called again: what is in the destination is not done again, and a
-    file there is whole. Pictures that come later are added by another call. While a call writes to a
-    folder, another one is refused; at a URL, which can't be locked, see to it that there is none.
+    A call may be killed at any moment and repeated: images that are in the destination are not encoded again, and
+    every file there is complete. Another call also adds images that are new. While a call writes to a folder, other
+    calls to it are refused. A destination at a URL can't be locked: run one job at a time there.
 
     Args:
-        source: The folder; files whose names end as those of the loader's formats do are its images.
-            Links are followed. What is left out is told in warnings.
-        destination: Folder of Parquet files, as `pyarrow.parquet.read_table` and pandas read them:
-            columns `path` (below the source, with `/`), `embedding`, `status`, `error`; those that
+        source: Folder of images: the files whose names end as those of the loader's formats do. Links are
+            followed. Warnings list the files that are left out.
+        destination: Folder or URL for the Parquet files, which `pyarrow.parquet.read_table` and pandas read:
+            columns `path` (below the source, with `/`), `embedding`, `status`, `error`; images that
             succeeded are in `ok-*.parquet`, the others in `failed-*.parquet`, with NaN.
-        encoder: Makes the vectors; its fingerprint is stored with them.
-        batch_size: Number of images that pass the model at a time; None is as in `ImageEncoder.stream`.
-        rows_per_file: Number of images in a file; at most so many are done again after a kill.
-        retry_failed: Whether images that failed before are tried again, such as those of a network disk that
-            was away; False leaves them as they are.
+        encoder: Encoder of the images; its fingerprint is stored with the vectors.
+        batch_size: Number of images in one forward pass; None means 256 on CUDA devices, and 32 on others or where
+            both kinds are used.
+        rows_per_file: Number of images in a file, and the largest number that is encoded again after a kill.
+        retry_failed: Whether images that failed before are tried again, such as those on a network disk that
+            was not mounted; False skips them.
         show_progress: Whether a bar shows images per second and failures; None shows it in a terminal or notebook.
 
     Raises:
-        ConfigurationError: There is no such folder, or the destination holds other vectors or a damaged
-            file, can't be written to, or is another job's at the moment.
-        OSError: A file can't be written, on a full disk, say; what was written stays.
-        BackendError: The device failed; what was written stays.
+        ConfigurationError: There is no such folder; or the destination holds vectors of another encoder or a damaged
+            file, can't be written to, or is in use by another job.
+        OSError: A file can't be written, such as on a full disk; files that are complete stay.
+        BackendError: The model or its device failed; files that are complete stay.
 
     Example:
         >>> import tempfile
@@ -108,7 +109,7 @@ def _embed(
     rows_per_file: int,
     show: bool | None,
 ) -> int:
-    """Encode the images of a folder that have these names, write their rows, and return how many have failed."""
+    """Encode the images of a folder that have these names, write their rows, and return the number of failures."""
     fingerprint = encoder.fingerprint
     failed = 0
     kept: list[EncodedBatch] = []
@@ -131,24 +132,24 @@ def _embed(
                 if batch.start + len(batch.embeddings) - kept[0].start >= rows_per_file:
                     write()
         finally:
-            # Also when the device fails, or somebody presses Ctrl-C.
+            # Also after a failure of the device or Ctrl-C, so that encoded images are not lost.
             if kept:
                 write()
     return failed
 
 
 def list_images(source: str | os.PathLike[str], formats: Sequence[str], *, without: Path | None = None) -> list[str]:
-    r"""Return the names of the images in a folder and the folders in it, as they are below it, with `/`.
+    r"""Return the paths of the images in a folder and its subfolders, relative to the folder, with `/`.
 
-    An image is a file whose name ends as those of a format do. What is left out is told in warnings.
+    An image is a file whose name ends as those of a format do. Warnings list the files that are left out.
 
     Args:
-        source: A folder, or a URL of one, as `parquet.open_folder` takes it.
-        formats: Pillow's names of the formats, such as `ImageLoader().formats`.
-        without: A folder on this machine that is not searched; None searches all of them.
+        source: Folder, or URL of a folder such as `s3://bucket/photos`, as `parquet.open_folder` takes it.
+        formats: Pillow's names of the image formats, such as `ImageLoader().formats`.
+        without: Folder on this machine that is not searched; None searches all folders.
 
     Returns:
-        Sorted names. A byte of a name that is no text is `\xNN`.
+        Sorted paths. A byte that is not valid in a path's encoding is written as `\xNN`.
 
     Raises:
         ConfigurationError: There is no such folder.
@@ -164,13 +165,13 @@ def list_images(source: str | os.PathLike[str], formats: Sequence[str], *, witho
         >>> list_images(folder, ImageLoader().formats)
         ['blue.jpg', 'red.png']
     """
-    from pyarrow import fs  # here, so that where it is missing parquet.py says what to install
+    from pyarrow import fs  # imported here: if it is missing, parquet.py has raised an error with the install line
 
     filesystem, root = open_folder(source)
     if filesystem.get_file_info(root).type != fs.FileType.Directory:
         raise ConfigurationError(f"{source} is not a folder")
     if isinstance(filesystem, fs.LocalFileSystem):
-        # pyarrow lists nothing where a single name is no text.
+        # pyarrow raises if a single name in the folder is not valid UTF-8, and lists nothing.
         return images_below(Path(root), formats, without=without)
     endings = file_endings(formats)
     found = fs.SubTreeFileSystem(root, filesystem).get_file_info(fs.FileSelector("", recursive=True))

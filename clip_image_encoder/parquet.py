@@ -1,4 +1,4 @@
-"""Embeddings as Parquet files: one schema for everything that writes them, and what is written already."""
+"""Embeddings as Parquet files: the schema that all writers share, and the folder that the files are in."""
 
 from __future__ import annotations
 
@@ -35,14 +35,15 @@ _UNFINISHED = ".unfinished-"
 
 
 def open_folder(place: str | os.PathLike[str]) -> tuple[pa.fs.FileSystem, str]:
-    """Return the file system of a folder, and the folder's path in it.
+    """Return the file system that a folder is in, and the folder's path in it.
 
     Args:
-        place: A path, a URL of pyarrow's file systems, such as `s3://bucket/photos`, or any other URL that
+        place: Path, URL of one of pyarrow's file systems, such as `s3://bucket/photos`, or any other URL that
             fsspec opens.
 
     Raises:
-        ConfigurationError: Neither pyarrow nor fsspec knows such a URL, or what it takes is not installed.
+        ConfigurationError: Neither pyarrow nor fsspec opens such a URL, or the package that fsspec needs for it is
+            not installed.
 
     Example:
         >>> from clip_image_encoder.parquet import open_folder
@@ -56,7 +57,7 @@ def open_folder(place: str | os.PathLike[str]) -> tuple[pa.fs.FileSystem, str]:
     try:
         filesystem, path = pa.fs.FileSystem.from_uri(url)
     except pa.ArrowInvalid:
-        # pyarrow's own file systems are quicker where there are both.
+        # fsspec comes second: pyarrow's own file systems are faster where both open a URL.
         try:
             known, path = url_to_fs(url)
         except (ImportError, ValueError) as error:
@@ -68,18 +69,18 @@ def open_folder(place: str | os.PathLike[str]) -> tuple[pa.fs.FileSystem, str]:
 def embeddings_table(
     columns: Mapping[str, Any], embeddings: Vectors, failures: Sequence[ImageError | None], *, fingerprint: str
 ) -> pa.Table:
-    """Return a table of images and their embeddings.
+    """Return a table of n images and their embeddings.
 
     Args:
-        columns: What is known of the images, such as `{"path": [...]}`; n values in each column.
-        embeddings: `(n, d)` float32; the rows of images that failed are NaN.
-        failures: The error of each image, or None where there is none.
-        fingerprint: Fingerprint of the encoder; kept in the schema's metadata.
+        columns: Other columns of the table by name, such as `{"path": [...]}`; n values in each.
+        embeddings: Vectors `(n, d)` float32; the rows of images that failed are NaN.
+        failures: Error of each image, or None for an image that succeeded.
+        fingerprint: Fingerprint of the encoder, stored in the schema's metadata.
 
     Returns:
-        The columns, and after them `embedding`, a list of d float32 that is never null, since databases
-        and readers stumble over null vectors; `status`, "ok" or "failed"; `error`, what is wrong with the
-        picture, or null.
+        The given columns, then `embedding`, a list of d float32 that is never null, since many databases
+        and readers fail on null vectors; `status`, "ok" or "failed"; `error`, what is wrong with the
+        image, or null.
 
     Example:
         >>> import numpy as np
@@ -94,7 +95,7 @@ def embeddings_table(
     kind = pa.list_(pa.float32(), embeddings.shape[1])
     values = pa.array(np.ascontiguousarray(embeddings, dtype=np.float32).reshape(-1))
     statuses = ["failed" if failure else "ok" for failure in failures]
-    # Not its place in the call, which another run, or a resumed one, would number otherwise.
+    # The reason alone: the error's index is a place in this call, and means another image in a resumed run.
     errors = [failure.reason if failure else None for failure in failures]
     added = {
         pa.field("embedding", kind, nullable=False): pa.FixedSizeListArray.from_arrays(values, type=kind),
@@ -111,8 +112,8 @@ class EmbeddingFiles:
     """A folder of Parquet files, on a disk or an object store: `ok-*.parquet` and `failed-*.parquet`.
 
     Attributes:
-        filesystem: File system of pyarrow that the folder is in.
-        path: Path of the folder in the file system.
+        filesystem: pyarrow's file system that the folder is in.
+        path: Path of the folder in that file system.
     """
 
     filesystem: pa.fs.FileSystem
@@ -123,23 +124,23 @@ class EmbeddingFiles:
         """Return the files at a path, or at a URL such as `s3://bucket/vectors.parquet`.
 
         Raises:
-            ConfigurationError: There is no such kind of URL.
+            ConfigurationError: Neither pyarrow nor fsspec opens such a URL.
         """
         return cls(*open_folder(destination))
 
     @property
     def local(self) -> Path | None:
-        """The folder, where it is on a disk of this machine; None on an object store or another file system."""
+        """Folder on a disk of this machine; None if the files are on an object store or another file system."""
         return Path(self.path) if isinstance(self.filesystem, pa.fs.LocalFileSystem) else None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other jobs out until the block ends, and remove what killed ones have left unfinished.
+        """Lock the folder against other jobs until the block ends, and remove the unfinished files of killed jobs.
 
-        Only folders on disks can be locked: elsewhere the block runs without a lock, and nothing is removed.
+        Only folders on disks can be locked: elsewhere the block runs without a lock, and no file is removed.
 
         Raises:
-            ConfigurationError: Another job writes to the folder, or it can't be written to.
+            ConfigurationError: Another job writes to the folder, or the folder can't be written to.
         """
         if self.local is None:
             yield
@@ -151,16 +152,16 @@ class EmbeddingFiles:
             yield
 
     def add(self, table: pa.Table, *, key: str) -> None:
-        """Write a table from `embeddings_table`, a file for each status; each appears whole or not at all.
+        """Write a table of `embeddings_table`, one file for each status; readers never see an incomplete file.
 
-        The names of the files follow from the rows' keys: the same rows once more replace the first ones.
+        The name of a file is a SHA-256 of its rows' keys: the same rows, written again, replace the first ones.
 
         Args:
-            table: Rows, as `embeddings_table` makes them.
-            key: Name of the column that tells rows apart.
+            table: Table in the schema of `embeddings_table`.
+            key: Name of the column that identifies rows, such as "path".
 
         Raises:
-            OSError: A file can't be written, on a full disk, say.
+            OSError: A file can't be written, such as on a full disk.
         """
         self.filesystem.create_dir(self.path, recursive=True)
         for status in ("ok", "failed"):
@@ -170,14 +171,14 @@ class EmbeddingFiles:
                 self._write(f"{status}-{digest}.parquet", part)
 
     def written(self, key: str, *, fingerprint: str) -> set[str]:
-        """Return the keys of all rows; none where there is no folder.
+        """Return the keys of all rows; the set is empty if there is no folder.
 
         Args:
-            key: Name of the column that tells rows apart.
-            fingerprint: Fingerprint of the encoder that the vectors must be of.
+            key: Name of the column that identifies rows, such as "path".
+            fingerprint: Fingerprint of the encoder that must have made the vectors.
 
         Raises:
-            ConfigurationError: There are vectors of another encoder, files of something else, or damaged ones.
+            ConfigurationError: The folder holds vectors of another encoder, other files, or a damaged file.
         """
         keys: set[str] = set()
         for name in self._results():
@@ -185,23 +186,23 @@ class EmbeddingFiles:
             if (table.schema.metadata or {}).get(_FINGERPRINT) != fingerprint.encode():
                 raise ConfigurationError(
                     f"{self.path} holds vectors of another encoder, which can't be compared with this one's; "
-                    "write to another place, or delete it"
+                    "write to another folder, or delete this one"
                 )
             if key not in table.column_names:
-                raise ConfigurationError(f"{self.path}/{name} has no column {key!r}; write to another place")
+                raise ConfigurationError(f"{self.path}/{name} has no column {key!r}; write to another folder")
             keys.update(table[key].to_pylist())
         return keys
 
     def remove_failed(self, key: str, keys: Set[str]) -> set[str]:
-        """Remove the rows of pictures that failed, so that they can be written anew, and return their keys.
+        """Remove the rows of images that failed, so that these can be encoded again, and return their keys.
 
         Args:
-            key: Name of the column that tells rows apart.
-            keys: Keys of the rows that are removed, if their images failed.
+            key: Name of the column that identifies rows, such as "path".
+            keys: Keys to look for; rows of images that succeeded stay.
 
         Raises:
             ConfigurationError: A file is damaged.
-            OSError: A file can't be written, on a full disk, say.
+            OSError: A file can't be written, such as on a full disk.
         """
         removed: set[str] = set()
         for name in self._results():
@@ -220,7 +221,7 @@ class EmbeddingFiles:
         return removed
 
     def _write(self, name: str, table: pa.Table) -> None:
-        # No reader that takes all of a folder's *.parquet finds it, and no other writer has the same.
+        # The temporary name does not end in .parquet, which readers of the folder look for; it is unique to this write.
         unfinished = f"{self.path}/{_UNFINISHED}{Path(name).stem}-{uuid4().hex}"
         try:
             with self.filesystem.open_output_stream(unfinished) as stream:
@@ -236,7 +237,7 @@ class EmbeddingFiles:
                 return pq.ParquetFile(file).read(columns=columns)
             except (pa.ArrowException, OSError) as error:
                 raise ConfigurationError(
-                    f"{self.path}/{name} is damaged, or no Parquet file; delete it, and its pictures are done again"
+                    f"{self.path}/{name} is damaged, or not a Parquet file; delete it, and its images are encoded again"
                 ) from error
 
     def _results(self) -> list[str]:

@@ -1,4 +1,12 @@
-"""From many inputs to batches of vectors: loaded ahead on threads, in order, each failure kept in its place."""
+"""The way from many inputs to batches of vectors: inputs are loaded ahead on threads, and results come in order.
+
+```text
+images ─▶ loading threads ─▶ batches of pixels ─▶ backend ─▶ pooling ─▶ batches of vectors
+          2 n images ahead   n images, (n, H, W, 3) (n, tokens, d)        (n, d)
+```
+
+An input that can't be loaded keeps its place: it becomes an error in its batch and a row of NaN.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +34,7 @@ __all__ = ["on_devices", "run"]
 _Batch = TypeVar("_Batch")
 
 _AHEAD = 4
-"""Batches for each of several devices that are encoded or wait for it, before the first of them is handed on."""
+"""Number of batches for each of several devices that are drawn before the first result is yielded."""
 
 
 def run(
@@ -41,30 +49,31 @@ def run(
     normalize: bool = True,
     on_error: Literal["raise", "nan"] = "raise",
 ) -> Generator[EncodedBatch]:
-    """Encode inputs batch by batch, in their order: what `ImageEncoder` does with its components.
+    """Encode inputs batch by batch, in their order, with components of your own; `ImageEncoder` calls this function.
 
     The arguments are checked at the call, not at the first batch. Inputs are drawn on the caller's
-    thread; if that raises, what was drawn before is handed on first. The threads are gone once the
-    generator is finished or closed, but for one whose read does not end within a second.
+    thread; if drawing raises, the inputs drawn before are encoded and yielded first. The threads end when the
+    generator is finished or closed, except for one whose read does not end within a second.
 
     Args:
-        images: Any iterable, endless ones too.
-        load: Makes pixels of one input, or raises ImageError; called on the loading threads.
-        backend: Computes features.
-        pooling: Makes vectors of the features.
-        device: Name of a device of the backend, a list of them that take batches in turn, or None for its best.
-        batch_size: Number of inputs in a batch; None is 256 if all devices are CUDA's, and 32 if not.
+        images: Any iterable of inputs; it may be endless.
+        load: Function that turns one input into pixels, or raises ImageError; called on the loading threads.
+        backend: Backend that computes features of pixels.
+        pooling: Pooling that turns features into vectors.
+        device: Name of a device of the backend, or a list of names to split the batches over; None means the
+            backend's best device.
+        batch_size: Number of inputs in a batch; None means 256 if all devices are CUDA's, and 32 otherwise.
         num_workers: Number of loading threads; 0 loads on the caller's thread, None means one per core.
-        normalize: Whether each vector is scaled to length 1.
-        on_error: "raise" raises the first ImageError before its batch passes the model; "nan" hands it on
-            in its batch.
+        normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
+        on_error: "raise" raises the first ImageError before its batch is encoded; "nan" yields it in its batch's
+            `failures`, with a row of NaN.
 
     Yields:
         EncodedBatch: The vectors and the failures of a batch.
 
     Raises:
         ConfigurationError: An argument is wrong.
-        ImageError: An input can't be loaded, with `on_error="raise"`.
+        ImageError: An input can't be loaded, and `on_error` is "raise".
         BackendError: The device failed, ran out of memory with a single image, or gave NaN, an
             infinity or a zero vector.
         ContractError: The backend or the pooling returned what its protocol does not allow.
@@ -112,7 +121,8 @@ def _run(
     normalize: bool,
     on_error: Literal["raise", "nan"],
 ) -> Generator[EncodedBatch]:
-    # More threads than cores are there to wait for a network or a disk, and go on beside the model.
+    # A user who asks for more threads than cores loads over a network or from a slow disk: these threads mostly wait,
+    # and may go on while the model computes.
     gate = Gate() if num_workers <= available_cores() else None
     room: dict[str, int] = {}
 
@@ -142,15 +152,17 @@ def _run(
 def on_devices(
     encode: Callable[[_Batch, str], EncodedBatch], batches: Iterable[_Batch], devices: Sequence[str], *, is_one: bool
 ) -> Generator[EncodedBatch]:
-    """Encode batches; of several devices, each on a thread, whichever is free takes the next. They come in order.
+    """Encode batches on one or several devices, and yield the results in the order of the batches.
+
+    Each of several devices has a thread; the next batch goes to the first device that is free.
 
     Args:
-        encode: Makes vectors of a batch on the device of that name.
-        batches: What it is called with.
+        encode: Function that takes a batch and the name of a device, and returns the batch's vectors.
+        batches: Batches to encode, of whatever type `encode` takes.
         devices: Names of the devices.
-        is_one: Whether there is one batch at most, which is encoded on the caller's thread.
+        is_one: Whether there is at most one batch, which is then encoded on the caller's thread.
     """
-    # A CUDA device has two batches: one is copied to it while it computes the other.
+    # A CUDA device has two places: one batch is copied to it while it computes the other.
     places = [device for device in devices for _ in range(2 if device.startswith("cuda") else 1)]
     free: SimpleQueue[str] = SimpleQueue()
     for place in places:
@@ -164,7 +176,7 @@ def on_devices(
             free.put(place)
 
     workers = 0 if is_one or len(places) == 1 else len(places)
-    # So many batches go by while a slow device has one of them, which is the next that is handed on.
+    # Results come in order: while a slow device computes the next one to be yielded, fast ones compute those after.
     ahead = len(places) if len(set(places)) == 1 else _AHEAD * len(places)
     return in_order(encode_where_free, batches, workers=workers, ahead=ahead)
 
@@ -172,7 +184,7 @@ def on_devices(
 def _load_batches(
     images: Iterable[object], load: Callable[[object], Pixels], *, gate: Gate | None, size: int, workers: int
 ) -> Generator[LoadedBatch]:
-    """Load inputs on threads, up to a batch ahead of the model, and hand them on in order."""
+    """Load inputs on threads, up to two batches ahead of the model, and yield them as batches in order."""
 
     def load_or_fail(indexed: tuple[int, object]) -> tuple[Pixels | ImageError, float]:
         index, image = indexed
@@ -184,8 +196,8 @@ def _load_batches(
             loaded = error.at(index)
         return loaded, time.perf_counter() - start
 
-    # The clock of an input starts behind the gate: who waits there doesn't load.
-    function = gate.behind(load_or_fail) if gate else load_or_fail
+    # The gate is outside of the function that measures the time: waiting at the gate is not loading.
+    function = gate.guard(load_or_fail) if gate else load_or_fail
     with closing(in_order(function, enumerate(images), workers=workers, ahead=2 * size)) as loaded:
         for start, items in zip(itertools.count(step=size), in_parts(loaded, size), strict=False):
             pixels, seconds = zip(*items, strict=True)
@@ -196,7 +208,7 @@ def _embeddings(
     batch: LoadedBatch, *, backend: Backend, pooling: Pooling, device: str, room: dict[str, int], normalize: bool
 ) -> Vectors:
     embeddings = np.full((len(batch.items), backend.dimension), np.nan, dtype=np.float32)
-    # Images of one size pass the model together; most models have one size for all.
+    # Images of one size share a forward pass. Most models have one size; NaFlex models have one for each image.
     groups: dict[tuple[int, ...], list[int]] = {}
     dtypes = set()
     for row, item in enumerate(batch.items):
@@ -204,9 +216,9 @@ def _embeddings(
             groups.setdefault(item.shape, []).append(row)
             dtypes.add(item.dtype)
     if len(dtypes) > 1:
-        raise ContractError("the preprocess returned uint8 and float32 pixels in one batch; it must keep to one")
+        raise ContractError("the preprocess returned uint8 and float32 pixels in one batch; return one dtype only")
     for rows in groups.values():
-        pixels: Any = [batch.items[row] for row in rows]  # of one shape and dtype, and no errors
+        pixels: Any = [batch.items[row] for row in rows]  # all of one shape and dtype, without the errors
         stacked: Pixels = np.stack(pixels)
         features = _features(stacked, backend=backend, pooling=pooling, device=device, room=room)
         vectors = _pooled(features, pooling=pooling, dimension=backend.dimension)
@@ -218,7 +230,7 @@ def _embeddings(
 def _features(
     pixels: Pixels, *, backend: Backend, pooling: Pooling, device: str, room: dict[str, int]
 ) -> Tokens | Vectors:
-    """Return what the pooling reads, `(n, d)` or `(n, tokens, d)`."""
+    """Return the features that the pooling reads, `(n, d)` or `(n, tokens, d)` float32."""
     output: Output = "pooled" if pooling.reads == "pooled" else "tokens"
 
     def compute(rows: slice) -> Tokens | Vectors:

@@ -1,7 +1,7 @@
-"""The plug points: what an encoder asks of its components, and nothing more.
+"""Protocols of the components that an encoder calls: write a class with these members to replace one.
 
-Any object that has these members will do; nothing has to be inherited or registered. Members that
-say something are read-only properties, so that frozen dataclasses fit.
+A class need not inherit from its protocol or be registered. All members besides the call are read-only
+properties, so that a frozen dataclass fits.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from clip_image_encoder.arrays import PixelFormat, Pixels, TokenIds, Tokens, Vec
 __all__ = ["Backend", "Output", "Pooling", "Preprocess", "Reads", "TextBackend", "Tokenizer"]
 
 Output: TypeAlias = Literal["pooled", "tokens"]
-"""What a backend is asked for: the checkpoint's own pooling, or every token."""
+"""Kind of features that a backend computes: vectors of the checkpoint's own pooling, or every token."""
 
 Reads: TypeAlias = Literal["pooled", "tokens", "prefix", "patches"]
-"""What a pooling reads: the checkpoint's own pooling, every token, those before the patches, or the patches alone."""
+"""Input of a pooling: vectors of the checkpoint's own pooling, all tokens, those before the patches, or the patches."""
 
 
 @runtime_checkable
 class Preprocess(Protocol):
     """Turns an upright RGB image into pixels at the model's size.
 
-    A plain callable `PIL -> float32 (3, H, W)`, such as open_clip's transform, is accepted in its
-    place: a `pixel_format` describes pixels that still have to be normalized.
+    An encoder also takes a plain callable from a PIL image to normalized float32 `(3, H, W)`, such as open_clip's
+    transform. It needs no `pixel_format`, which describes uint8 pixels that the backend normalizes.
     """
 
     @property
     def pixel_format(self) -> PixelFormat:
-        """Size of what it returns, and how the backend normalizes it."""
+        """Size of the pixels that are returned, and the mean and std that the backend normalizes uint8 pixels by."""
         ...
 
     def __call__(self, image: Image, /) -> Pixels:
@@ -44,32 +44,32 @@ class Preprocess(Protocol):
 class Backend(Protocol):
     """Runs the vision tower on one device: pixels in, features out.
 
-    An instance may also have a `preprocess`, which an encoder takes where it is given none.
+    An instance may also have an attribute `preprocess`, which `ImageEncoder(backend=...)` uses by default.
     """
 
     @property
     def dimension(self) -> int:
-        """Length of a vector."""
+        """Length of a vector: the number of its float32 values."""
         ...
 
     @property
     def image_size(self) -> tuple[int, int] | None:
-        """`(height, width)` of the pixels that it takes; None where each batch may have a size of its own."""
+        """Size `(height, width)` of the pixels that the backend takes; None means that it takes any size."""
         ...
 
     @property
     def devices(self) -> Sequence[str]:
-        """Names of the devices it can run on, the best first."""
+        """Names of the devices that the backend can run on, the best first."""
         ...
 
     @property
     def outputs(self) -> frozenset[Output]:
-        """What it can be asked for."""
+        """Kinds of features that the backend can compute."""
         ...
 
     @property
     def prefix_tokens(self) -> int:
-        """Number of class and register tokens before the patches, the class token first; 0 where there is none."""
+        """Number of class and register tokens before the patches, the class token first; 0 if there are none."""
         ...
 
     def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
@@ -88,7 +88,7 @@ class Pooling(Protocol):
 
     @property
     def reads(self) -> Reads:
-        """What it is given, and so what the backend has to compute."""
+        """Kind of features that the pooling is called with; the backend computes only these."""
         ...
 
     def __call__(self, features: Tokens | Vectors, /) -> Vectors:
@@ -101,10 +101,13 @@ class Pooling(Protocol):
 
 
 class Tokenizer(Protocol):
-    """Turns texts into the numbers that a text tower reads."""
+    """Turns texts into token ids, the integers that a text tower reads."""
 
     def __call__(self, texts: Sequence[str], /) -> tuple[TokenIds, TokenIds | None]:
-        """Return token ids `(n, length)` and their mask, or None where the tower attends to the padding."""
+        """Return int64 token ids `(n, length)`, and their mask; None means that the tower attends to the padding.
+
+        The mask is int64 `(n, length)`, 1 for a token and 0 for padding.
+        """
         ...
 
 
@@ -114,25 +117,25 @@ class TextBackend(Protocol):
 
     @property
     def dimension(self) -> int:
-        """Length of a vector."""
+        """Length of a vector: the number of its float32 values."""
         ...
 
     @property
     def devices(self) -> Sequence[str]:
-        """Names of the devices it can run on, the best first."""
+        """Names of the devices that the backend can run on, the best first."""
         ...
 
     @property
     def max_length(self) -> int:
-        """Number of tokens that it reads, special ones included."""
+        """Largest number of tokens that the backend reads, start and end tokens included."""
         ...
 
     def __call__(self, token_ids: TokenIds, attention_mask: TokenIds | None, /, *, device: str) -> Vectors:
         """Return `(n, d)` float32, not normalized.
 
         Args:
-            token_ids: `(n, length)`, with `length` up to `max_length`; must not be changed.
-            attention_mask: The same shape, 1 for a token and 0 for padding; None where nothing is masked.
-            device: One of `devices`.
+            token_ids: Token ids `(n, length)` int64, `length` at most `max_length`; must not be changed.
+            attention_mask: Mask `(n, length)` int64, 1 for a token and 0 for padding; None masks nothing.
+            device: Name of the device to run on, one of `devices`.
         """
         ...

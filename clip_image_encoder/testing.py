@@ -1,6 +1,6 @@
-"""What a component must do, as checks for everybody who writes one.
+"""Checks that a component of your own keeps its protocol, and a backend without a model for tests.
 
-Call them in a test of your own, with an instance; they raise AssertionError with what is wrong.
+Call a check in your tests, with an instance; it raises AssertionError that says what is wrong.
 
 ```python
 from clip_image_encoder.testing import check_pooling
@@ -32,15 +32,15 @@ _SIZES = ((1, 1), (1, 40), (40, 1), (64, 48), (48, 64), (300, 300), (2, 900))
 
 @dataclass(frozen=True, kw_only=True)
 class ToyBackend:
-    """A backend without a model: each token is a fixed random projection of a patch's mean colour.
+    """A backend without a model, for tests: each token is a fixed random projection of a patch's mean color.
 
-    Fast, deterministic, and independent of the batch size: for tests of whatever goes around a
-    backend. Similar pictures get similar vectors; there is no text tower that goes with it.
+    It is fast, deterministic and independent of the batch size, and similar images get similar vectors. It has no
+    text tower.
 
     Args:
-        dimension: Length of a vector.
-        image_size: `(height, width)` of the pixels that it takes.
-        grid: Number of patches on each side.
+        dimension: Length of a vector, 16 by default.
+        image_size: Size `(height, width)` of the pixels that the backend takes, `(32, 32)` by default.
+        grid: Number of patches along each side of an image, 4 by default.
 
     Raises:
         ConfigurationError: An argument is out of its range.
@@ -63,34 +63,34 @@ class ToyBackend:
 
     @property
     def devices(self) -> Sequence[str]:
-        """The CPU alone."""
+        """Names of the devices: "cpu" only."""
         return ("cpu",)
 
     @property
     def outputs(self) -> frozenset[Output]:
-        """Both of them."""
+        """Kinds of features: "pooled" and "tokens"."""
         return frozenset({"pooled", "tokens"})
 
     @property
     def prefix_tokens(self) -> int:
-        """One class token."""
+        """Number of tokens before the patches: 1, the class token."""
         return 1
 
     @property
     def preprocess(self) -> ClipPreprocess:
-        """A preprocess that goes with it: scales the short side and crops the center."""
+        """Preprocess for the backend's image size: it resizes the short side and crops the center."""
         height, width = self.image_size
         return ClipPreprocess(resize=height if height == width else (height, width), crop=(height, width))
 
     def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:  # noqa: ARG002
         """Return `(n, d)` or `(n, 1 + grid * grid, d)` float32 for a batch of pixels."""
         if pixels.dtype == np.uint8:
-            colours = pixels.astype(np.float64) / 255 - 0.5
+            colors = pixels.astype(np.float64) / 255 - 0.5
         else:
-            colours = pixels.astype(np.float64).transpose(0, 2, 3, 1)
-        bands = np.array_split(colours, self.grid, axis=1)
+            colors = pixels.astype(np.float64).transpose(0, 2, 3, 1)  # (n, H, W, 3)
+        bands = np.array_split(colors, self.grid, axis=1)
         cells = [cell.mean(axis=(1, 2)) for band in bands for cell in np.array_split(band, self.grid, axis=2)]
-        # The constant keeps a grey picture from the zero vector, which has no direction.
+        # (n, grid * grid, 4): the fourth number is 1, so that a gray image does not become the zero vector.
         patches = np.stack([np.append(cell, np.ones((len(cell), 1)), axis=1) for cell in cells], axis=1)
         weights = np.random.default_rng(0).normal(size=(1 + self.grid**2, 4, self.dimension))
         class_token = np.einsum("npc,pcd->nd", patches, weights[1:])[:, None]
@@ -99,31 +99,37 @@ class ToyBackend:
 
 
 def check_preprocess(preprocess: Preprocess) -> None:
-    """Check that a preprocess keeps its protocol, on pictures of several shapes.
+    """Check that a preprocess keeps its protocol, with images of several shapes.
+
+    Args:
+        preprocess: Instance to check.
 
     Raises:
-        AssertionError: The contract is broken; the message says where.
+        AssertionError: The protocol is broken; the message says which part of it.
     """
     pixel_format: object = preprocess.pixel_format
     assert isinstance(pixel_format, PixelFormat), f"pixel_format must be a PixelFormat, not {pixel_format!r}"
     for size in _SIZES:
-        image = _picture(size)
+        image = _image(size)
         before = image.tobytes()
         pixels = preprocess(image)
         is_right = _are_pixels(pixels, pixel_format.size)
-        assert is_right, f"a {size} picture became {pixels.dtype} {pixels.shape}"
-        assert image.tobytes() == before and image.size == size, "the picture was changed"
-        assert np.array_equal(pixels, preprocess(image)), "the same picture gave other pixels the second time"
+        assert is_right, f"an image of {size} became {pixels.dtype} {pixels.shape}"
+        assert image.tobytes() == before and image.size == size, "the image was changed"
+        assert np.array_equal(pixels, preprocess(image)), "the same image gave other pixels the second time"
     _check_pickles(preprocess)
 
 
 def check_backend(backend: Backend) -> None:
-    """Check that a backend keeps its protocol, on each output and on its best device.
+    """Check that a backend keeps its protocol, for each of its outputs, on its best device.
+
+    Args:
+        backend: Instance to check.
 
     Raises:
-        AssertionError: The contract is broken; the message says where.
+        AssertionError: The protocol is broken; the message says which part of it.
     """
-    # Patches of 8, 14, 16 and 32 pixels fill these sides.
+    # Patches of 8, 14, 16 and 32 pixels divide 224 and 448.
     height, width = backend.image_size or (224, 448)
     assert backend.dimension > 0, f"dimension must be positive, not {backend.dimension}"
     assert backend.devices, "devices must not be empty"
@@ -139,25 +145,28 @@ def check_backend(backend: Backend) -> None:
         assert features.shape[0] == 5 and features.shape[-1] == backend.dimension, f"{output}: shape {features.shape}"
         patches = features.shape[1] - backend.prefix_tokens
         assert output == "pooled" or patches > 0, (
-            f"tokens: {features.shape[1]}, and {backend.prefix_tokens} of them prefix"
+            f"tokens: {features.shape[1]}, of which {backend.prefix_tokens} are prefix_tokens; no patch is left"
         )
         assert np.isfinite(features).all(), f"{output}: NaN or infinity"
         scale = np.abs(features).max()
         alone = [backend(pixels[row : row + 1], output=output, device=backend.devices[0])[0] for row in range(5)]
         difference = np.abs(np.stack(alone) - features).max() / scale
-        assert difference < 1e-2, f"{output}: a picture's features depend on its batch (by {difference:.1e})"
-        assert np.abs(features - features[:1]).max() > 0, f"{output}: the same features for different pictures"
+        assert difference < 1e-2, f"{output}: an image's features depend on its batch (by {difference:.1e})"
+        assert np.abs(features - features[:1]).max() > 0, f"{output}: the same features for different images"
     untouched = np.random.default_rng(0).integers(0, 256, pixels.shape, dtype=np.uint8)
     assert np.array_equal(pixels, untouched), "the pixels were changed"
-    _check_normalised_pixels(backend, pixels)
+    _check_normalized_pixels(backend, pixels)
     _check_pickles(backend)
 
 
 def check_pooling(pooling: Pooling) -> None:
     """Check that a pooling keeps its protocol.
 
+    Args:
+        pooling: Instance to check.
+
     Raises:
-        AssertionError: The contract is broken; the message says where.
+        AssertionError: The protocol is broken; the message says which part of it.
     """
     rows = {"pooled": (), "tokens": (1 + 16,), "prefix": (1,), "patches": (16,)}
     assert pooling.reads in rows, f"reads must be one of {', '.join(map(repr, rows))}, not {pooling.reads!r}"
@@ -170,15 +179,18 @@ def check_pooling(pooling: Pooling) -> None:
         assert vectors.shape == (count, 8), f"{features.shape} became {vectors.shape}, not {(count, 8)}"
         assert np.array_equal(features, before), "the features were changed"
         alone = np.concatenate([pooling(features[row : row + 1]) for row in range(count)])
-        assert np.allclose(alone, vectors, atol=1e-6), "a picture's vector depends on its batch"
+        assert np.allclose(alone, vectors, atol=1e-6), "an image's vector depends on its batch"
     _check_pickles(pooling)
 
 
 def check_text_backend(backend: TextBackend) -> None:
     """Check that a text backend keeps its protocol, on its best device.
 
+    Args:
+        backend: Instance to check.
+
     Raises:
-        AssertionError: The contract is broken; the message says where.
+        AssertionError: The protocol is broken; the message says which part of it.
     """
     assert backend.dimension > 0, f"dimension must be positive, not {backend.dimension}"
     assert backend.max_length > 0, f"max_length must be positive, not {backend.max_length}"
@@ -206,21 +218,21 @@ def _are_pixels(pixels: Pixels, size: tuple[int, int] | None) -> bool:
     return is_number and len(shape) == 3 and shape[2] == 3 and size in (None, shape[:2])
 
 
-def _check_normalised_pixels(backend: Backend, pixels: Pixels) -> None:
+def _check_normalized_pixels(backend: Backend, pixels: Pixels) -> None:
     scaled = pixels.astype(np.float32) / np.float32(255) - np.float32(0.5)
-    normalised = np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+    normalized = np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
     output = min(backend.outputs)
-    features = backend(normalised, output=output, device=backend.devices[0])
+    features = backend(normalized, output=output, device=backend.devices[0])
     assert features.shape[0] == len(pixels), "float32 (n, 3, H, W) pixels were not taken"
     assert features.dtype == np.float32, f"float32 pixels gave {features.dtype}, not float32"
 
 
 def _check_pickles(component: object) -> None:
     restored = pickle.loads(pickle.dumps(component))  # noqa: S301 - what was pickled just now
-    assert type(restored) is type(component), "it does not pickle to its own kind"
+    assert type(restored) is type(component), f"unpickling gives {type(restored).__name__}, not the same class"
 
 
-def _picture(size: tuple[int, int]) -> Image.Image:
+def _image(size: tuple[int, int]) -> Image.Image:
     width, height = size
     noise = np.random.default_rng(width * 1000 + height).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(noise)

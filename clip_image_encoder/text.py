@@ -1,4 +1,4 @@
-"""TextEncoder: composes tokenizer and text backend into one call, for searching images by words."""
+"""TextEncoder: texts in, vectors out, to search images by words; it calls a tokenizer, then a text backend."""
 
 from __future__ import annotations
 
@@ -36,29 +36,31 @@ __all__ = ["TextEncoder"]
 
 
 class TextEncoder:
-    """Turns texts into vectors of the space where images of the same checkpoint live.
+    """Turns texts into vectors that can be compared with those of images of the same checkpoint.
 
-    The dot product of a text's vector and an image's is their cosine: the higher, the better they
-    go together. An encoder may be called from several threads, and pickles as its configuration.
+    The dot product of a text's vector and an image's is their cosine: the higher it is, the better the text
+    describes the image. Several threads may call an encoder. It pickles as its configuration.
 
     Args:
         model: A hub id, a folder, or "tiny-shapes", as in `ImageEncoder`; or a text model of sentence-transformers
-            that was trained beside an image model.
-        backend: Name of the runtime, as in `ImageEncoder`; or what loads one with settings of its own; or a
-            `TextBackend` instance, which comes with its `tokenizer` and without a `model`.
-        tokenizer: Hub id or folder whose tokenizer is used instead of the model's own, or a `Tokenizer`.
-        max_length: Number of tokens at which texts are cut; None is what the tower reads.
-        device: Name of a device, a list of them to split the work, or None for cuda, mps or cpu,
-            whichever is there first.
-        dtype: "float32", "float16", "bfloat16"; "auto" is float16 if `device` is a cuda device, and float32
-            if it is another; it holds for all devices that are named later.
-        revision: Branch, tag or commit on the hub.
-        token: For private and gated repositories.
-        cache_dir: Where downloaded files are kept instead of the hub's own cache.
-        local_files_only: Whether the network is never asked.
+            that was trained to match an image model.
+        backend: Name of the runtime, "torch", "onnx" or "openvino"; None means the runtime that an exported folder
+            was made for, and torch otherwise. Also a callable that loads a backend with other settings, or a
+            `TextBackend` instance, which needs a `tokenizer` and no `model`.
+        tokenizer: Hub id or folder whose tokenizer is used, or a `Tokenizer`; None means the model's own.
+        max_length: Number of tokens that a longer text is cut to; None means as many as the text tower reads.
+        device: Name of a device, or a list of names to split the work over; None means cuda, mps or cpu, the
+            first of these that is available.
+        dtype: Type that the model computes in: "float32", "float16", "bfloat16" or another of the backend's;
+            "auto" means float16 if `device` is a cuda device, and float32 otherwise. The type stays the same for
+            the devices of later calls.
+        revision: Branch, tag or commit on the hub; None means the newest commit.
+        token: Access token of the hub, for private and gated repositories; None means the stored one, if any.
+        cache_dir: Folder for downloaded files; None means the hub's own cache.
+        local_files_only: Whether only files on this machine are used, without a request to the network.
 
     Raises:
-        ConfigurationError: The device or the dtype can't be had, or the components don't fit each other.
+        ConfigurationError: An argument is wrong, or the components don't fit each other.
         MissingExtraError: A package that the backend or the tokenizer needs is not installed.
         CheckpointError: The checkpoint is missing, unreachable, damaged, or has no text tower.
 
@@ -107,7 +109,7 @@ class TextEncoder:
                 model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
             )
             self._checkpoint = checkpoint
-            # First, since it is read in no time: what is missing of it is found before the weights are loaded.
+            # Before the weights, which take seconds: what the tokenizer lacks is reported at once.
             if callable(tokenizer):
                 self._tokenizer = tokenizer
             else:
@@ -125,37 +127,37 @@ class TextEncoder:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Turns texts into token ids."""
+        """Component that turns texts into token ids."""
         return self._tokenizer
 
     @property
     def backend(self) -> TextBackend:
-        """Turns token ids into vectors."""
+        """Component that turns token ids into vectors: it runs the text tower."""
         return self._backend
 
     @property
     def dimension(self) -> int:
-        """Length of a vector."""
+        """Length of a vector: the number of its float32 values."""
         return self._backend.dimension
 
     @cached_property
     def logit_scale(self) -> float | None:
-        """Number that the checkpoint multiplies cosines with to compare them; None where it has none."""
+        """Number that the checkpoint multiplies cosines by before it compares them; None if it has no such number."""
         logarithm = None if self._checkpoint is None else self._checkpoint.number("logit_scale")
         return None if logarithm is None else math.exp(logarithm)
 
     @cached_property
     def logit_bias(self) -> float | None:
-        """Number that the checkpoint adds to scaled cosines; None where it has none, as CLIP."""
+        """Number that the checkpoint adds to scaled cosines, as SigLIP does; None if it has no such number, as CLIP."""
         return None if self._checkpoint is None else self._checkpoint.number("logit_bias")
 
     @property
     def fingerprint(self) -> str:
-        """Same string, same vectors: a SHA-256 over the weights, the tokenizer and the settings of both.
+        """SHA-256 of the weights, the tokenizer and their settings: encoders with one fingerprint give equal vectors.
 
         Raises:
-            CheckpointError: The checkpoint's files are no longer those that were loaded.
-            ConfigurationError: A component of yours does not say what it is.
+            CheckpointError: The checkpoint's files have changed since they were loaded.
+            ConfigurationError: A component of your own can't be fingerprinted.
         """
         return fingerprint(self._tokenizer, self._backend)
 
@@ -172,26 +174,26 @@ class TextEncoder:
     ) -> Vectors:
         """Encode one text or many.
 
-        Texts that are longer than the tower reads are cut at its end.
+        A text with more tokens than the tower reads is cut.
 
         Args:
             texts: A string, or any iterable of strings.
-            batch_size: Number of texts that pass the model at a time; None is 256 on CUDA devices, and 32 on others.
-            device: For this call only, as in the constructor.
-            normalize: Whether each vector is scaled to length 1; False gives the model's own numbers.
+            batch_size: Number of texts in one forward pass; None means 256 on CUDA devices and 32 on others.
+            device: Name of a device, or a list of names, for this call only; None means the constructor's.
+            normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
 
         Returns:
-            float32, C-contiguous: `(d,)` for a string; `(n, d)` for many, in their order, and
-            `(0, d)` for none.
+            float32, C-contiguous: `(d,)` for one string; `(n, d)` for n strings, in their order; `(0, d)` for an
+            empty iterable.
 
         Raises:
             ConfigurationError: An argument is wrong, or an item is not a string.
-            BackendError: The device failed.
-            ContractError: A component of yours broke its protocol.
+            BackendError: The model or its device failed.
+            ContractError: A component of your own broke its protocol.
         """
-        # All of them before the first is encoded: a wrong item in the middle is found at once.
+        # All texts are checked before the first is encoded, so that a wrong item in the middle is reported at once.
         strings = list(each_text(texts))
-        # Texts of about one length pass together, since a batch is padded to its longest.
+        # Texts of similar length share a batch, which is padded to its longest text.
         order = sorted(range(len(strings)), key=lambda number: len(strings[number]))
         sorted_texts = ((number, strings[number]) for number in order)
         vectors = np.empty((len(strings), self.dimension), np.float32)
@@ -213,20 +215,20 @@ class TextEncoder:
         If `texts` raises, or an item of it is not a string, the batches before come first, then the error.
 
         Args:
-            texts: As in `encode`; endless iterables too.
-            batch_size: Number of texts in a batch; None is 256 on CUDA devices, and 32 on others.
-            device: For this call only, as in the constructor.
-            normalize: Whether each vector is scaled to length 1.
-            show_progress: Whether a progress bar is shown; None shows one in interactive sessions, for long work.
+            texts: A string, or any iterable of strings, as in `encode`; the iterable may be endless.
+            batch_size: Number of texts in a batch; None means 256 on CUDA devices and 32 on others.
+            device: Name of a device, or a list of names, for this call only; None means the constructor's.
+            normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
+            show_progress: Whether a progress bar is shown; None shows one for long work in interactive sessions.
 
         Yields:
-            EncodedBatch: `start` and `embeddings` `(m, d)` float32; there are no `failures`.
+            EncodedBatch: `start` and `embeddings` `(m, d)` float32; `failures` is empty.
 
         Raises:
-            ConfigurationError: An argument is wrong; at the call, not at the first batch. An item is not a
-                string, when its turn comes.
-            BackendError: The device failed.
-            ContractError: A component of yours broke its protocol.
+            ConfigurationError: An argument is wrong, raised at the call; or an item is not a string, raised at its
+                batch.
+            BackendError: The model or its device failed.
+            ContractError: A component of your own broke its protocol.
 
         Example:
             >>> from clip_image_encoder import TextEncoder
@@ -241,8 +243,8 @@ class TextEncoder:
     def probabilities(self, image_vectors: Vectors, text_vectors: Vectors) -> NDArray[np.float32]:
         """Return how likely each text is for each image, as the checkpoint was trained to say.
 
-        CLIP compares the texts of an image with each other, by a softmax: they sum to 1, and a text that is
-        missing is not missed. SigLIP judges each pair by itself, by a sigmoid: none may fit.
+        CLIP compares the given texts with each other by a softmax, so that an image's values sum to 1 even if no
+        text describes it. SigLIP judges each pair by itself, by a sigmoid, so that all values may be low.
 
         Args:
             image_vectors: Unit vectors `(n, d)` of an `ImageEncoder` of this checkpoint, or `(d,)` for one image.
@@ -264,7 +266,7 @@ class TextEncoder:
             ((2,), True)
         """
         if self._checkpoint is None or self.logit_scale is None:
-            raise ConfigurationError("there is no logit_scale here, which says what a cosine means; compare cosines")
+            raise ConfigurationError("no logit_scale is known, which probabilities need; compare cosines instead")
         return probabilities_of(
             image_vectors,
             text_vectors,
@@ -276,7 +278,7 @@ class TextEncoder:
     def _encode(
         self, texts: Iterable[tuple[int, str]], number: int | None, size: int | None, device: Devices, normalize: bool
     ) -> Generator[EncodedBatch]:
-        """Check the arguments now, and return the generator that does the work; each text comes with its number."""
+        """Check the arguments, and return a generator of batches that does the work; each text has its number."""
         devices = resolve_devices(self._device if device is None else device, self._backend.devices)
         size = check_batch_size(size, devices)
         return self._batches(texts, size, devices, normalize, is_one=number is not None and number <= size)
@@ -302,7 +304,7 @@ class TextEncoder:
     def _vectors(
         self, numbered: list[tuple[int, str]], device: str, room: dict[str, int], *, normalize: bool
     ) -> Vectors:
-        """Return `(n, d)` for the texts of a batch."""
+        """Return the vectors `(n, d)` of the numbered texts of a batch."""
         token_ids, mask = self._tokenizer([text for _, text in numbered])
 
         def compute(rows: slice) -> Vectors:

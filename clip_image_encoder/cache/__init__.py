@@ -1,4 +1,4 @@
-"""Vectors of pictures that were seen before, from memory or from disk; off unless you wrap an encoder in it."""
+"""Caches of vectors in memory or on disk, so that no image is encoded twice; used by wrapping an encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cache in an SQLite file."""
+"""DiskCache: vectors in an SQLite file."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ __all__ = ["DiskCache"]
 
 @dataclass(frozen=True)
 class DiskCache:
-    """Vectors in an SQLite file, which several threads and processes of one machine may share.
+    """Cache of vectors in an SQLite file, which several threads and processes of one machine may share.
 
-    What was written longest ago is dropped first. Files on a network are not for SQLite. A file that this
-    process may not write, as on a read-only disk, is looked into, and nothing is added to it.
+    The vectors that were written longest ago are dropped first. Do not put the file on a network disk, where SQLite's
+    locks do not work. A file that this process may not write, such as one on a read-only disk, is only read.
 
     Args:
-        file: path of the cache, which is made if it is not there; kept as an absolute path.
-        max_bytes: size of the file, at most; SQLite's journal beside it takes some megabytes more. Where an
-            empty file is larger, some 12,000 bytes, nothing is kept.
+        file: Path of the file, which is made if it is missing; stored as an absolute path.
+        max_bytes: Largest size of the file in bytes, 4,000,000,000 by default; SQLite's journal beside it takes some
+            megabytes more. Below the size of an empty file, about 12,000 bytes, no vector is kept.
 
     Raises:
-        ConfigurationError: the file can't be opened, or is something else.
-        sqlite3.Error: later, at a call: it can't be read or written any more, for a full disk for example.
+        ConfigurationError: The file can't be opened, or is not such a cache.
+        sqlite3.Error: The file can't be read or written any more, such as on a full disk; raised by `get` and `put`.
 
     Example:
         >>> import tempfile
@@ -63,7 +63,14 @@ class DiskCache:
             raise ConfigurationError(f"{Path(self.file)} can't be used as a cache: {error}") from error
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Vectors]:
-        """Return the vectors `(d,)` that are there, of these keys."""
+        """Return the vectors that the cache has.
+
+        Args:
+            keys: Keys to look up.
+
+        Returns:
+            Vectors `(d,)` float32 by key, without the keys that are not in the cache.
+        """
         found: dict[bytes, Vectors] = {}
         with no_fork(), closing(self._open()) as database:
             for key in keys:
@@ -73,7 +80,11 @@ class DiskCache:
         return found
 
     def put(self, vectors: Mapping[bytes, Vectors]) -> None:
-        """Keep vectors `(d,)`, unless the file is read only."""
+        """Store vectors, unless the file is read-only.
+
+        Args:
+            vectors: Vectors `(d,)` float32 by key.
+        """
         if _is_read_only(Path(self.file)):
             return
         rows = [(key, vector.astype("<f4").tobytes()) for key, vector in vectors.items()]
@@ -87,12 +98,13 @@ class DiskCache:
                 ).rowcount
 
     def _open(self) -> sqlite3.Connection:
-        # A connection for each batch: it costs less than a picture, and none is left to a fork, which would take the
-        # parent's locks for its own, or to a thread's end.
-        file = Path(self.file).resolve()  # SQLite's journal lies beside the file, not beside a link to it
+        # One connection for each call: opening takes less time than one image. A connection that is open across a fork
+        # can damage the file (https://www.sqlite.org/howtocorrupt.html), and one that is kept for each thread would
+        # not be closed at the thread's end.
+        file = Path(self.file).resolve()  # SQLite's journal is beside the file, not beside a link to it
         mode = "mode=rwc"
         if _is_read_only(file):
-            # While nobody writes it, a reader would have to make a journal first, and can't.
+            # Without a journal (-wal) SQLite would create one in order to read, and fails here; "immutable" needs none.
             mode = "mode=ro" if file.with_name(file.name + "-wal").exists() else "immutable=1"
         return sqlite3.connect(f"{file.as_uri()}?{mode}", timeout=60, uri=True)
 

@@ -1,4 +1,10 @@
-"""An encoder that looks into a cache first."""
+"""CachedEncoder: an encoder that looks up vectors in a cache first.
+
+```text
+images ─▶ key of the content ─▶ look up ─▶ load if missing ─▶ encode if missing ─▶ store
+          on threads            a batch     on threads         a batch
+```
+"""
 
 from __future__ import annotations
 
@@ -31,37 +37,48 @@ from clip_image_encoder.images.several import Inputs, inputs_of
 __all__ = ["CachedEncoder", "EmbeddingCache"]
 
 _Encode = Callable[[list[ImageInput], int], Generator[EncodedBatch]]
-"""`ImageEncoder.stream`, called with images and a batch size."""
+"""Type of `ImageEncoder.stream` as it is called here, with images and a batch size."""
 
 
 class EmbeddingCache(Protocol):
-    """Where vectors are kept: what `CachedEncoder` asks of it; several threads may ask at a time."""
+    """Protocol of caches for `CachedEncoder`, which may call one from several threads at a time."""
 
     def get(self, keys: Sequence[bytes]) -> Mapping[bytes, Vectors]:
-        """Return the vectors `(d,)` that are there, of these keys."""
+        """Return the vectors that the cache has.
+
+        Args:
+            keys: Keys to look up.
+
+        Returns:
+            Vectors `(d,)` float32 by key, without the keys that are not in the cache.
+        """
         ...
 
     def put(self, vectors: Mapping[bytes, Vectors]) -> None:
-        """Keep vectors `(d,)` float32; others may be dropped for them."""
+        """Store vectors; the cache may drop others for them.
+
+        Args:
+            vectors: Vectors `(d,)` float32 by key.
+        """
         ...
 
 
 class CachedEncoder:
-    """An `ImageEncoder` that does not encode the same image twice.
+    """Wraps an `ImageEncoder` so that it does not encode the same image twice.
 
-    An image is known by its content: the bytes of its file, or the pixels of an array or a PIL image; and
-    by the encoder's fingerprint, so that a cache may be shared by encoders and outlive them. A file that is
-    changed is another image, wherever it lies. What a call computes on a device of its own, or without
-    normalizing, is found again by such calls only. Errors are not kept. An encoder pickles with its cache, and
-    begins to count anew.
+    The key of an image is its content (the bytes of its file, or the pixels of an array or a PIL image) with
+    the encoder's fingerprint, so that several encoders may share a cache, also one that is older than they are. A
+    file that has changed is another image; a copy of a file is the same image. Vectors of calls with `device=` or
+    with `normalize=False` are found by such calls only. Errors are not cached. The encoder pickles with its cache;
+    the counters start from 0 again.
 
     Args:
-        encoder: Makes the vectors that are not there yet.
-        cache: A `MemoryCache`, a `DiskCache`, or an `EmbeddingCache` of yours.
+        encoder: Encoder of the images that are not in the cache.
+        cache: A `MemoryCache`, a `DiskCache`, or an `EmbeddingCache` of your own.
 
     Attributes:
-        hits: Number of images whose vectors were found, since the encoder was made.
-        misses: Number of images that passed the model, since the encoder was made.
+        hits: Number of images whose vectors came from the cache, since the encoder was made.
+        misses: Number of images that were encoded, since the encoder was made.
 
     Raises:
         ConfigurationError: A component of the encoder can't be fingerprinted.
@@ -90,17 +107,17 @@ class CachedEncoder:
 
     @property
     def loader(self) -> ImageLoader:
-        """The encoder's: turns an input into an upright RGB picture."""
+        """Component of the encoder that turns an input into an upright RGB image."""
         return self._encoder.loader
 
     @property
     def dimension(self) -> int:
-        """Length of a vector."""
+        """Length of a vector: the number of its float32 values."""
         return self._encoder.dimension
 
     @property
     def fingerprint(self) -> str:
-        """The encoder's: a vector is the same, from the cache or not."""
+        """Fingerprint of the wrapped encoder, since vectors from the cache equal its own."""
         return self._fingerprint
 
     def encode(
@@ -113,7 +130,22 @@ class CachedEncoder:
         on_error: Literal["raise", "nan"] = "raise",
         show_progress: bool | None = None,
     ) -> Vectors:
-        """Encode one image or many; as `ImageEncoder.encode`."""
+        """Encode one image or many, and look up their vectors in the cache first.
+
+        Args:
+            images: One image or an iterable of images, as in `ImageEncoder.encode`.
+            batch_size: Number of images in a lookup and a forward pass; None means 256 on CUDA devices, 32 on others.
+            device: Name of a device, or a list of names, for this call only; None means the encoder's.
+            normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
+            on_error: "raise" stops at the first image that can't be read; "nan" gives it a row of NaN, with a warning.
+            show_progress: Whether a progress bar is shown; None shows one for long work in interactive sessions.
+
+        Returns:
+            float32, C-contiguous: `(d,)` for one image; `(n, d)` for n images, in their order.
+
+        Raises:
+            EncoderError: Any error that `ImageEncoder.encode` raises.
+        """
         check_on_error(on_error)
         inputs = inputs_of(images)
         batches = self._stream(inputs, batch_size, device, normalize, show_progress)
@@ -129,7 +161,21 @@ class CachedEncoder:
         normalize: bool = True,
         show_progress: bool | None = None,
     ) -> Generator[EncodedBatch]:
-        """Encode any number of images in bounded memory; as `ImageEncoder.stream`."""
+        """Encode any number of images in bounded memory, and look up their vectors in the cache first.
+
+        Args:
+            images: One image or an iterable of images, as in `ImageEncoder.stream`; the iterable may be endless.
+            batch_size: Number of images in a batch; None means 256 on CUDA devices, 32 on others.
+            device: Name of a device, or a list of names, for this call only; None means the encoder's.
+            normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
+            show_progress: Whether a progress bar is shown; None shows one for long work in interactive sessions.
+
+        Yields:
+            EncodedBatch: `start`, `embeddings` `(m, d)` float32 and `failures`.
+
+        Raises:
+            EncoderError: Any error that `ImageEncoder.stream` raises.
+        """
         return self._stream(inputs_of(images), batch_size, device, normalize, show_progress)
 
     def _stream(
@@ -156,7 +202,7 @@ class CachedEncoder:
         return self._encoder.num_workers
 
     def _prepare(self, item: object, /) -> NamedImage:
-        """Look for an image in the cache, and load it if it isn't there, to be encoded later in its place."""
+        """Look up an image in the cache, and load it if it isn't there; `encode` takes the result in its place."""
         image = named(self.loader, self._kind(None, normalize=True), item)
         vector = self._look_up([image.name]).get(image.name)
         return load(self._encoder, replace(image, vector=vector))
@@ -165,33 +211,33 @@ class CachedEncoder:
         self._lock = Lock()
 
     def _kind(self, device: Devices, *, normalize: bool) -> str:
-        """Return what decides a vector besides the image.
+        """Return a text for keys that holds all that decides a vector besides the image.
 
         Raises:
-            ConfigurationError: There is no such device.
+            ConfigurationError: A device is not available.
         """
         kind = self._fingerprint + ("" if normalize else " not normalized")
         if device is None:
             return kind
-        # Devices of one kind compute the same, and "auto" is another dtype on another kind.
+        # "cuda" and not "cuda:1": devices of one kind compute the same; "auto" may mean another dtype on another kind.
         names = resolve_devices(device, self._encoder.backend.devices)
         return f"{kind} on {', '.join(sorted({name.partition(':')[0] for name in names}))}"
 
     def _gate(self, devices: Sequence[str]) -> Gate | None:
-        """Return what holds loading threads back while a model on the CPU computes, as in `ImageEncoder`."""
+        """Return a gate that is closed while a model computes on the CPU, as in `pipeline.run`, or None."""
         return Gate() if set(devices) == {"cpu"} and self._encoder.num_workers <= available_cores() else None
 
     def _load(
         self, inputs: Inputs, size: int, kind: str, gate: Gate | None, on_its_way: set[Name]
     ) -> Generator[NamedImage]:
-        """Yield the images in their order, each with its vector or loaded; threads work up to a batch ahead."""
+        """Yield the images in their order, each with its vector or loaded, on threads that work a batch ahead."""
         workers = 0 if inputs.total == 1 or are_prepared(inputs.images) else self._encoder.num_workers
         name_it, load_it = partial(name_or_place, self.loader, kind), partial(load, self._encoder)
         with_names = in_order(
-            gate.behind(name_it) if gate else name_it, enumerate(inputs.images), workers=workers, ahead=max(size, 2)
+            gate.guard(name_it) if gate else name_it, enumerate(inputs.images), workers=workers, ahead=max(size, 2)
         )
         loaded = in_order(
-            gate.behind(load_it) if gate else load_it,
+            gate.guard(load_it) if gate else load_it,
             self._look_up_parts(in_parts(with_names, size), on_its_way),
             workers=workers,
             ahead=max(size, 2),
@@ -200,11 +246,11 @@ class CachedEncoder:
             yield from loaded
 
     def _look_up_parts(self, parts: Iterable[list[NamedImage]], on_its_way: set[Name]) -> Generator[NamedImage]:
-        """Yield the images with the vectors that the cache has; one lookup for each part.
+        """Yield images with the vectors that the cache has, with one lookup for each part.
 
         Args:
-            parts: The images.
-            on_its_way: Names of images that come before; it grows by those of each part.
+            parts: Images in parts, in their order.
+            on_its_way: Names of the images before that are not encoded yet; the names of each part are added.
         """
         for part in parts:
             found = self._look_up([image.name for image in part if image.vector is None])
@@ -216,24 +262,24 @@ class CachedEncoder:
         """Return the vectors of images that follow each other.
 
         Args:
-            part: The images.
-            start: Place of the first of them among all.
-            encode: Makes the vectors that are missing.
+            part: Images, each with its vector or loaded.
+            start: Place of the first image among all inputs.
+            encode: Function that encodes the images whose vectors are missing.
         """
         outcomes: dict[Name, Vectors | ImageError] = {
             image.name: image.vector for image in part if image.vector is not None
         }
-        # Their vectors may have come into the cache with a part before this one.
+        # The same image was in a part before this one, whose vectors are in the cache by now.
         outcomes |= self._look_up([image.name for image in part if image.follows and image.vector is None])
         missing: dict[Name, object] = {}
         for image in part:
             if image.name not in outcomes:
-                missing.setdefault(image.name, image.item)  # the first is the one that is loaded
+                missing.setdefault(image.name, image.item)  # of several with one name, the first is loaded
         with self._lock:
             self.hits += len(part) - len(missing)
             self.misses += len(missing)
-        images: list[ImageInput] = list(missing.values())  # type: ignore[arg-type]  # what is none gets an ImageError
-        batches = list(encode(images, len(part)))  # one of all that are missing, or none
+        images: list[ImageInput] = list(missing.values())  # type: ignore[arg-type]  # others become ImageErrors
+        batches = list(encode(images, len(part)))  # one batch, or none if no vector is missing
         encoded = dict(zip(missing, (outcome for batch in batches for _, outcome in batch.outcomes()), strict=True))
         self._keep(encoded)
         embeddings, failures = _assemble(part, start, outcomes | encoded, dimension=self.dimension)
@@ -248,7 +294,7 @@ class CachedEncoder:
     def _look_up(self, names: Sequence[Name]) -> dict[Name, Vectors]:
         keys = [name for name in names if isinstance(name, bytes)]
         found = self._cache.get(keys) if keys else {}
-        # A cache outlives programs, and may come back damaged.
+        # A cache on disk may have been damaged since it was written.
         return {key: vector for key, vector in found.items() if vector.shape == (self.dimension,)}
 
     def _keep(self, encoded: Mapping[Name, Vectors | ImageError]) -> None:
@@ -260,7 +306,7 @@ class CachedEncoder:
 def _assemble(
     part: Sequence[NamedImage], start: int, outcomes: Mapping[Name, Vectors | ImageError], *, dimension: int
 ) -> tuple[Vectors, tuple[ImageError, ...]]:
-    """Return the row of each image, `(n, dimension)` and NaN where it failed; and the errors, each in its place."""
+    """Return the vectors `(n, dimension)`, NaN for an image that failed, and the errors with their index."""
     embeddings: Vectors = np.full((len(part), dimension), np.nan, dtype=np.float32)
     failures: list[ImageError] = []
     for row, image in enumerate(part):
@@ -268,7 +314,7 @@ def _assemble(
         if isinstance(outcome, ImageError):
             failure = outcome.at(start + row)
             if isinstance(image.item, EncodedImage):
-                failure.source = image.item.source  # the error may be that of another file with the same content
+                failure.source = image.item.source  # another file with the same content may have raised the error
             failures.append(failure)
         else:
             embeddings[row] = outcome

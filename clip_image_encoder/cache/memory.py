@@ -1,4 +1,4 @@
-"""A cache in this process's memory."""
+"""MemoryCache: vectors in this process's memory."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["MemoryCache"]
 
 
 class MemoryCache:
-    """Vectors in this process's memory; what was used longest ago is dropped first.
+    """Cache of vectors in this process's memory; those that were used longest ago are dropped first.
 
     Args:
-        max_bytes: of memory, keys and bookkeeping included.
+        max_bytes: Largest amount of memory in bytes, keys and the dictionary included; 256,000,000 by default.
 
     Example:
         >>> import numpy as np
@@ -37,7 +37,14 @@ class MemoryCache:
         in_forks(self, MemoryCache._renew)
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Vectors]:
-        """Return the vectors `(d,)` that are there, of these keys; they can't be written to."""
+        """Return the vectors that the cache has.
+
+        Args:
+            keys: Keys to look up.
+
+        Returns:
+            Vectors `(d,)` float32 by key, read-only, without the keys that are not in the cache.
+        """
         found: dict[bytes, Vectors] = {}
         with self._lock:
             for key in keys:
@@ -47,7 +54,11 @@ class MemoryCache:
         return found
 
     def put(self, vectors: Mapping[bytes, Vectors]) -> None:
-        """Keep copies of vectors `(d,)`."""
+        """Store copies of vectors.
+
+        Args:
+            vectors: Vectors `(d,)` float32 by key.
+        """
         with self._lock:
             for key, vector in vectors.items():
                 if key not in self._vectors:
@@ -62,10 +73,10 @@ class MemoryCache:
         self._lock = Lock()
 
     def __reduce__(self) -> tuple[type[MemoryCache], tuple[int]]:
-        # In another process it is another memory.
+        # Another process has memory of its own: the cache is empty there.
         return MemoryCache, (self._max_bytes,)
 
 
 def _size(key: bytes, vector: Vectors) -> int:
-    # And the entry of the dictionary, about as large as this.
+    # The entry of the dictionary takes about 100 bytes.
     return sys.getsizeof(key) + sys.getsizeof(vector) + 100

@@ -1,4 +1,4 @@
-"""What an image is known by in a cache: the content of its file or its pixels, and all else that decides its vector."""
+"""Keys of images in a cache: a SHA-256 of the image's file or pixels, and of all else that decides its vector."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from clip_image_encoder.images.encoded import EncodedImage
 __all__ = ["Name", "NamedImage", "load", "name_or_place", "named"]
 
 Name: TypeAlias = bytes | int
-"""What an image is known by: the key of its content; or its place among all, if it can't be read and has no key."""
+"""Name of an image: the key of its content; or its place among all inputs, if it can't be read and has no key."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class NamedImage(Prepared):
-    """An image on its way to its vector.
+    """An image with its key, before it is encoded.
 
     Attributes:
-        name: What it is known by.
-        item: What is encoded if there is no vector: the very content that its key was made of, then what is loaded.
-        seconds: Time that threads have spent on it.
-        vector: What the cache has; None where it has none, or was not asked yet.
-        follows: Whether an image of the same name is on its way before it.
+        name: Key of the image's content, or its place among all inputs.
+        item: Input for the encoder: first the content that the key was made of, later the loaded image.
+        seconds: Time that threads have spent on the image, in seconds.
+        vector: Vector `(d,)` from the cache; None if the cache has none, or has not been asked yet.
+        follows: Whether an image of the same name comes before and is not encoded yet.
     """
 
     name: Name
@@ -39,15 +39,15 @@ class NamedImage(Prepared):
 
 
 def named(loader: ImageLoader, kind: str, image: object) -> NamedImage:
-    """Return an image with its key.
+    """Read an image, and return it with its key.
 
     Args:
-        loader: The encoder's.
-        kind: What decides a vector besides the image.
-        image: Any input.
+        loader: Loader of the encoder.
+        kind: Text that holds all that decides a vector besides the image: fingerprint, normalizing, device.
+        image: Any input of the loader.
 
     Raises:
-        ImageError: It can't be read.
+        ImageError: The image can't be read.
     """
     begun = time.perf_counter()
     read = loader.read(image)
@@ -60,12 +60,12 @@ def named(loader: ImageLoader, kind: str, image: object) -> NamedImage:
 
 
 def name_or_place(loader: ImageLoader, kind: str, placed: tuple[int, object]) -> NamedImage:
-    """Return an image with its key, or with its place among all if it can't be read.
+    """Return an image with its key, or with its place among all inputs if it can't be read.
 
     Args:
-        loader: The encoder's.
-        kind: What decides a vector besides the image.
-        placed: Place of the image among all, and the image; one that has its key already keeps it.
+        loader: Loader of the encoder.
+        kind: Text that holds all that decides a vector besides the image: fingerprint, normalizing, device.
+        placed: Place of the image among all inputs, and the image; a NamedImage is returned as it is.
     """
     place, image = placed
     if isinstance(image, NamedImage):
@@ -73,12 +73,17 @@ def name_or_place(loader: ImageLoader, kind: str, placed: tuple[int, object]) ->
     try:
         return named(loader, kind, image)
     except ImageError:
-        # The encoder meets it again, and says so in its place.
+        # The encoder will read it, too, and raise or return the error in the image's place.
         return NamedImage(name=place, item=image)
 
 
 def load(encoder: Prepares, image: NamedImage) -> NamedImage:
-    """Return an image with what the model takes, unless there is a vector of it, or will be."""
+    """Load an image that has no vector, and will get none from an image before it; return others as they are.
+
+    Args:
+        encoder: Encoder that loads the image.
+        image: Image with its name.
+    """
     is_done = image.vector is not None or image.follows or isinstance(image.item, Prepared)
     if is_done or isinstance(image.name, int):
         return image
@@ -86,7 +91,7 @@ def load(encoder: Prepares, image: NamedImage) -> NamedImage:
     try:
         loaded = encoder._prepare(image.item)
     except ImageError:
-        return image  # the encoder meets it again, too
+        return image  # the encoder will load it again and report the error in its place
     return replace(image, item=loaded, seconds=image.seconds + time.perf_counter() - begun)
 
 

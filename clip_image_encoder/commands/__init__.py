@@ -1,8 +1,9 @@
-"""The command line, `clip-image-encoder COMMAND ...`: one file a command.
+"""Commands of the command line, `clip-image-encoder COMMAND ...`: one file for each.
 
-A command's file adds the command to the parser, and says what it does with the options: it returns an `Answer`, or
-raises an error of this package or of the disk. `__main__` prints either and knows the exit status. To add a command,
-add a file and a line to `ADD_COMMANDS`. What a command runs is imported when it runs, so that `--help` comes at once.
+A command's file has a function that adds the command to the parser, and one that runs it: this returns an `Answer`, or
+raises an EncoderError or OSError. `__main__` prints the answer or the error, and sets the exit status. To add a
+command, add a file and a line in `ADD_COMMANDS`. Files import what they need when their command runs, so that
+`--help` is fast.
 """
 
 from __future__ import annotations
@@ -16,4 +17,4 @@ from clip_image_encoder.commands.measure import add_measure
 __all__ = ["ADD_COMMANDS", "Answer"]
 
 ADD_COMMANDS = {"encode": add_encode, "export": add_export, "info": add_info, "measure": add_measure}
-"""What adds each command to the parser, in the order in which `--help` lists them."""
+"""Functions that add a command to the parser, by its name, in the order of `--help`."""

@@ -1,4 +1,4 @@
-"""What the commands share: how one is added to the parser, and what it gives back."""
+"""Parts that the commands share: a function that adds one to the parser, and the class of their results."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ else:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a command says at its end.
+    """Result of a command.
 
     Attributes:
-        text: Lines for standard output, without the last line's end.
+        text: Lines for standard output, without the last newline.
         status: Exit status, 0 for success.
     """
 
@@ -31,14 +31,14 @@ class Answer:
 def add_command(
     commands: Commands, name: str, *, run: Callable[[argparse.Namespace], Answer], summary: str, details: str
 ) -> argparse.ArgumentParser:
-    """Add a command, and return its parser, for its options.
+    """Add a command to the command line's parser, and return the command's own parser.
 
     Args:
-        commands: What the parser of the whole line holds its commands in.
-        name: Of the command.
-        run: Called with the parsed options.
-        summary: A sentence about what the command does.
-        details: What stands below the options in `--help`, such as examples; its lines stay as they are.
+        commands: Subparsers of the command line's parser.
+        name: Name of the command.
+        run: Function that runs the command, called with the parsed options.
+        summary: Sentence that says what the command does.
+        details: Text below the options in `--help`, such as examples; its line breaks are kept.
     """
     parser = commands.add_parser(
         name,

@@ -1,4 +1,4 @@
-"""What can be told of a checkpoint from its configs and the sizes of its files; no weights are loaded."""
+"""Facts about a checkpoint, read from its configs and the headers of its files; no weights are loaded."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True, kw_only=True)
 class VisionFacts:
-    """The vision tower.
+    """Facts about the vision tower.
 
     Attributes:
-        image_size: `(height, width)` in pixels that it was trained at.
-        any_size: Whether it takes images of other sizes, too.
-        patch_size: Side of a patch in pixels; None for a network that has none.
-        outputs: What it gives: "pooled", "tokens" or both.
+        image_size: Size `(height, width)` in pixels that the tower was trained at.
+        any_size: Whether the tower also takes images of other sizes.
+        patch_size: Side of a patch in pixels; None for a network without patches.
+        outputs: Kinds of features that the tower gives: "pooled", "tokens" or both.
         prefix_tokens: Number of class and register tokens before the patches.
-        through: Whose code computes it; None for this package's own.
+        through: Package whose code computes the tower; None means this package.
     """
 
     image_size: tuple[int, int]
@@ -44,15 +44,15 @@ class VisionFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class PixelFacts:
-    """How images become pixels.
+    """Facts about the preprocess, which turns images into pixels.
 
     Attributes:
-        preprocess: Name of the class that does it, such as "ClipPreprocess" or "transformers' ConvNextImageProcessor".
-        size: `(height, width)` in pixels; None where each image has a size of its own.
-        mean: Mean of each color channel for values in 0..1, red first, that the backend subtracts; None where a class
-            of transformers normalizes pixels by itself.
-        std: Standard deviation of each color channel for values in 0..1, by which the backend divides; None where a
+        preprocess: Name of the preprocess's class, such as "ClipPreprocess" or "transformers' ConvNextImageProcessor".
+        size: Size `(height, width)` in pixels; None means that each image has a size of its own.
+        mean: Mean of each color channel for values in 0..1, red first, that the backend subtracts; None means that a
             class of transformers normalizes pixels by itself.
+        std: Standard deviation of each color channel for values in 0..1, by which the backend divides; None means
+            that a class of transformers normalizes pixels by itself.
     """
 
     preprocess: str
@@ -63,13 +63,13 @@ class PixelFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class TextFacts:
-    """The text tower.
+    """Facts about the text tower.
 
     Attributes:
-        max_length: Number of tokens that it reads, special ones included.
-        padding: "longest" or "max_length", as in `models.TextSpec`.
-        compared_by: "softmax" or "sigmoid", as in `models.TextSpec`.
-        through: Whose code computes it; None for this package's own.
+        max_length: Largest number of tokens that the tower reads, start and end tokens included.
+        padding: Length that texts are padded to: "longest" of the batch, or "max_length".
+        compared_by: Function that turns cosines into probabilities: "softmax" over texts, or "sigmoid" of a pair.
+        through: Package whose code computes the tower; None means this package.
     """
 
     max_length: int
@@ -80,12 +80,12 @@ class TextFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightFile:
-    """One file of weights.
+    """Facts about a file of weights.
 
     Attributes:
-        name: Below the checkpoint's folder.
-        size: Number of bytes; None where it is not downloaded yet.
-        dtypes: Types of its numbers, the one of most numbers first; none where it is not downloaded yet.
+        name: Path of the file, relative to the checkpoint's folder.
+        size: Size of the file in bytes; None if it is not downloaded yet.
+        dtypes: Types of the numbers in the file, the most frequent first; empty if it is not downloaded yet.
     """
 
     name: str
@@ -95,13 +95,13 @@ class WeightFile:
 
 @dataclass(frozen=True, kw_only=True)
 class BackendFacts:
-    """A backend.
+    """Facts about a backend.
 
     Attributes:
-        name: As `ImageEncoder(backend=...)` takes it.
-        runs: What of the checkpoint it encodes: "images", "texts" or both.
-        devices: What it can run on here, the best first; none where it is not installed.
-        problem: Why it doesn't run here, with the line that installs it; None where it does.
+        name: Name of the backend, for `ImageEncoder(backend=...)`.
+        runs: Inputs that the backend encodes with the checkpoint: "images", "texts" or both.
+        devices: Names of the devices that the backend can run on here, the best first; empty if it does not run.
+        problem: Reason why the backend does not run here, with the line that installs it; None if it does.
     """
 
     name: str
@@ -112,21 +112,21 @@ class BackendFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What can be told of a checkpoint.
+    """Facts about a checkpoint.
 
     Attributes:
-        model: Its folder, or its id on the hub.
-        format: Name of the format.
-        family: Name of the family, or the `model_type` that no family claims; None where nothing names it.
-        encodes: What can be loaded: "images", "texts", both or neither.
-        dimension: Length of a vector of an image; None where only the weights tell.
-        vision: The vision tower; None where there is none.
-        pixels: How images become pixels; None where nothing says it.
-        text: The text tower; None where there is none.
-        weights: The files of the weights.
-        fingerprint: SHA-256 of the config and the weights; None where it was not asked for.
-        backends: Every backend of this package.
-        missing: What keeps images or texts from being encoded: a reason each.
+        model: Folder of the checkpoint, or its id on the hub.
+        format: Name of the checkpoint's format, such as "transformers".
+        family: Name of the model family, or the config's `model_type` if no family has it; None if there is neither.
+        encodes: Inputs that can be encoded: "images", "texts", both or neither.
+        dimension: Length of an image's vector; None if only the weights show it.
+        vision: Facts about the vision tower; None if there is none.
+        pixels: Facts about the preprocess; None if there is none.
+        text: Facts about the text tower; None if there is none.
+        weights: Facts about the files of weights.
+        fingerprint: SHA-256 of the config and the weights; None if it was not asked for.
+        backends: Facts about each backend of this package.
+        missing: Reasons why images or texts can't be encoded.
     """
 
     model: str
@@ -144,17 +144,17 @@ class Facts:
 
 
 def facts_of(checkpoint: Checkpoint, *, with_fingerprint: bool = False) -> Facts:
-    """Look at a checkpoint.
+    """Return the facts about a checkpoint.
 
     Args:
-        checkpoint: Its configs are read; other small files are fetched from the hub where they are needed.
-        with_fingerprint: Whether the weights are read whole, too, for their fingerprint.
+        checkpoint: Checkpoint whose configs are read; its small files are downloaded from the hub if needed.
+        with_fingerprint: Whether the weights are read whole, for their fingerprint.
 
     Raises:
         CheckpointError: The fingerprint is asked for, and the weights can't be read.
     """
     vision, no_vision = _attempt(lambda: checkpoint.vision)
-    # What prepares images or texts is missed only where there is a tower for them.
+    # Preprocess and tokenizer count as missing only if there is a tower that needs them.
     preprocess, no_preprocess = _attempt(lambda: _preprocess(checkpoint, vision)) if vision else (None, None)
     text, no_text = _attempt(lambda: checkpoint.text)
     tokenizer, no_tokenizer = _attempt(checkpoint.tokenizer_files) if text else (None, None)
@@ -189,10 +189,10 @@ def _attempt(get: Callable[[], _Value]) -> tuple[_Value, None] | tuple[None, str
 
 
 def _preprocess(checkpoint: Checkpoint, vision: VisionSpec) -> Preprocess:
-    """Return what a checkpoint's images are prepared with.
+    """Return the preprocess of a checkpoint.
 
     Raises:
-        ConfigurationError: Nothing says how, or it makes other pixels than the tower takes.
+        ConfigurationError: The checkpoint has none, or its pixels have another size than the tower takes.
     """
     preprocess = preprocess_of(checkpoint.preprocessor_config)
     vision.check_size(preprocess.pixel_format.size, name=checkpoint.name)
@@ -200,10 +200,10 @@ def _preprocess(checkpoint: Checkpoint, vision: VisionSpec) -> Preprocess:
 
 
 def _weight_files(checkpoint: Checkpoint) -> tuple[WeightFile, ...]:
-    """Return the files of a checkpoint's weights.
+    """Return the facts about a checkpoint's files of weights.
 
     Raises:
-        CheckpointError: There are none that can be read, or one of them is missing or damaged.
+        CheckpointError: There are no files that can be read, or one is missing or damaged.
     """
     return tuple(_weight_file(checkpoint.files, name) for name in checkpoint.format.weight_files(checkpoint.files))
 
@@ -238,7 +238,7 @@ def _text_facts(spec: TextSpec) -> TextFacts:
 
 
 def _backend_facts(name: str, encodes: tuple[str, ...], checkpoint: Checkpoint) -> BackendFacts:
-    """Look at a backend; its packages are imported to ask them for their devices."""
+    """Return the facts about a backend, whose packages are imported to list their devices."""
     devices, problem = _attempt(lambda: find_devices(name))
     if devices is None:
         return BackendFacts(name=name, runs=(), devices=(), problem=problem)
@@ -250,6 +250,6 @@ def _runs(name: str, kind: str, checkpoint: Checkpoint) -> bool:
     """Tell whether a backend that is installed encodes images or texts of a checkpoint that has a tower for them."""
     if checkpoint.runtime:
         return name == checkpoint.runtime
-    # Graphs are made of this package's own towers only.
+    # Only this package's own towers can be exported to graphs.
     through = checkpoint.vision.through if kind == "images" else checkpoint.text.through
     return name == "torch" or through is None

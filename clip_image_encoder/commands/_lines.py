@@ -1,4 +1,4 @@
-"""What is told of a checkpoint, as lines for people."""
+"""Facts about a checkpoint as lines of text."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _WIDTH = 13
 
 
 def lines_of(facts: Facts) -> list[str]:
-    """Return a line for each thing that is known, and one for each that is missing."""
+    """Return a line for each fact about a checkpoint, and one for each reason why something can't be encoded."""
     rows = [f"{label:{_WIDTH}} {value}" for label, value in _rows(facts)]
     return [*rows, *(f"missing: {reason}" for reason in facts.missing)]
 
 
 def _rows(facts: Facts) -> Iterator[tuple[str, str]]:
-    """Yield labels and values."""
+    """Yield the label and the value of each line."""
     yield "model", facts.model
     yield "format", facts.format
     if facts.family:

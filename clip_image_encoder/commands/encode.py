@@ -1,4 +1,4 @@
-"""clip-image-encoder encode FOLDER -o vectors.parquet: the vectors of a folder of images."""
+"""Command `clip-image-encoder encode FOLDER -o vectors.parquet`: encodes a folder of images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ examples:
 
 
 def add_encode(commands: Commands) -> None:
-    """Add the command to the parser."""
+    """Add the command `encode` to the command line's parser."""
     parser = add_command(commands, "encode", run=_encode, summary=_SUMMARY, details=_DETAILS)
     parser.add_argument("folder", metavar="FOLDER", help="Folder of images; the folders in it are searched, too.")
     parser.add_argument(
@@ -86,7 +86,7 @@ def _encode(options: argparse.Namespace) -> Answer:
     except OSError as error:
         if isinstance(error, EncoderError):
             raise
-        # pyarrow's errors name no file.
+        # pyarrow's errors have no file name.
         raise OSError(error.errno, error.strerror or str(error), error.filename or options.output) from error
     counts = f"{summary.embedded} embedded, {summary.failed} failed, {summary.skipped} written before"
     return Answer(text=f"{counts}: {options.output}")

@@ -1,4 +1,4 @@
-"""clip-image-encoder export MODEL -o FOLDER: a checkpoint as a folder that runs without torch."""
+"""Command `clip-image-encoder export MODEL -o FOLDER`: writes a folder that runs without torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ examples:
 
 
 def add_export(commands: Commands) -> None:
-    """Add the command to the parser."""
+    """Add the command `export` to the command line's parser."""
     parser = add_command(commands, "export", run=_export, summary=_SUMMARY, details=_DETAILS)
     parser.add_argument("model", metavar="MODEL", help='Hub id, folder or "tiny-shapes".')
     parser.add_argument(
@@ -41,7 +41,7 @@ def add_export(commands: Commands) -> None:
     parser.add_argument(
         "--tokens",
         action="store_true",
-        help="Give the vectors of all tokens of an image, for a pooling of yours; default: one vector, pooled as the "
+        help="Give the vectors of all tokens of an image, for another pooling; default: one vector, pooled as the "
         "checkpoint was trained.",
     )
     parser.add_argument("--images-only", action="store_true", help="Leave the text tower out; default: export it, too.")

@@ -1,4 +1,4 @@
-"""clip-image-encoder info MODEL: what a checkpoint is, and what of it runs here, before any weights are loaded."""
+"""Command `clip-image-encoder info MODEL`: shows what a checkpoint is and what of it runs here, without its weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ examples:
 
 
 def add_info(commands: Commands) -> None:
-    """Add the command to the parser."""
+    """Add the command `info` to the command line's parser."""
     parser = add_command(commands, "info", run=_info, summary=_SUMMARY, details=_DETAILS)
     parser.add_argument(
         "model",

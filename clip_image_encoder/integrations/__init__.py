@@ -1,1 +1,1 @@
-"""Adapters to other systems, one file each; import the one you need."""
+"""Integrations with other libraries, one module for each; import the one that you need."""

@@ -1,4 +1,4 @@
-"""Images and texts with one checkpoint, by settings that a database can store as JSON."""
+"""Encoders of images and texts of one checkpoint, with settings that a database can store as JSON."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ __all__ = ["Encoders"]
 
 @dataclass(frozen=True, kw_only=True)
 class Encoders:
-    """The image encoder and the text encoder of one checkpoint, each loaded when it is first needed.
+    """Image encoder and text encoder of one checkpoint, each loaded when it is first needed.
 
     Attributes:
         model: A hub id, a folder, or "tiny-shapes".
-        revision: Branch, tag or commit on the hub.
-        backend: Name of the runtime that encodes images and texts; None is the runtime that an exported folder was
-            made for, and torch for all others.
-        device: Name of the device that both encoders run on; None means the best there is.
-        dtype: Type that both encoders compute in, as in `ImageEncoder`.
-        loader: Reads the images; None means `ImageLoader()`.
-        batch_size: Number of images or texts that pass a model at a time; None is 256 on CUDA devices, and 32 on
-            others.
+        revision: Branch, tag or commit on the hub; None means the newest commit.
+        backend: Name of the runtime for images and texts; None means the runtime that an exported folder was made for,
+            and torch otherwise.
+        device: Name of the device that both encoders run on; None means the best available.
+        dtype: Type that both encoders compute in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
+        loader: Loader that reads the images; None means `ImageLoader()`.
+        batch_size: Number of images or texts in a forward pass; None means 256 on CUDA devices and 32 on others.
 
     Raises:
         ConfigurationError: The batch size is not a positive integer.
@@ -44,21 +43,21 @@ class Encoders:
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
-        # As Python's int, which databases can store.
+        # Python's int, not numpy's, so that databases can store it.
         if self.batch_size is not None:
             object.__setattr__(self, "batch_size", check_count(self.batch_size, name="batch_size"))
 
     def encode_images(self, images: Iterable[ImageInput], *, on_error: Literal["raise", "nan"] = "raise") -> Vectors:
-        """Return the vectors `(n, d)` of images, in their order."""
+        """Return the vectors `(n, d)` float32 of images, in their order."""
         return self._images.encode(images, self.batch_size, on_error=on_error, show_progress=False)
 
     def encode_texts(self, texts: Iterable[str]) -> Vectors:
-        """Return the vectors `(n, d)` of texts, in their order."""
+        """Return the vectors `(n, d)` float32 of texts, in their order."""
         return self._texts.encode(list(texts), self.batch_size)
 
     @property
     def dimension(self) -> int:
-        """Length of a vector."""
+        """Length of a vector: the number of its float32 values."""
         return self._images.dimension
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Chroma: collections of pictures and texts in one space."""
+"""Chroma: collections of images that are searched by words or by other images."""
 
 from __future__ import annotations
 
@@ -20,38 +20,39 @@ from clip_image_encoder.integrations._encoders import Encoders
 __all__ = ["ClipEmbeddingFunction", "UprightImages"]
 
 _SETTINGS = ("model", "revision", "backend", "device", "dtype", "batch_size")
-# Vectors of other values of these can't be compared.
+# Settings that a collection can't change: vectors made with different values can't be compared.
 _FIXED = ("model", "revision")
 
 
 @register_embedding_function
 class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc]  # Chroma is not seen by the checker
-    """What a collection embeds with: a `str` is a text, an array of `(height, width, 3)` is a picture.
+    """Embedding function of a Chroma collection: a `str` is a text, an array `(height, width, 3)` is an image.
 
     To add files, give the collection `UprightImages()` as its data loader, and add their paths as
-    `uris`. A collection stores the settings, so that it is opened again with the same model; import this
-    module before. A bad picture stops the call before anything of it is added, with an error that names it.
+    `uris`. A collection stores the settings, and is opened again with the same model if this
+    module has been imported. An image that can't be read raises an error that names it, before any vector of the
+    call is added.
 
     Args:
         model: A hub id, a folder, or "tiny-shapes".
-        revision: Branch, tag or commit on the hub; with one, the vectors stay comparable. None is the newest.
-        backend: Name of the runtime that encodes images and texts; None is the runtime that an exported folder was
-            made for, and torch for all others.
-        device: Name of a device, as in `ImageEncoder`; None is the best there is.
-        dtype: Type that images and texts are encoded in, as in `ImageEncoder`.
-        batch_size: Number of images that pass the model at a time; None is 256 on CUDA devices, and 32 on others.
+        revision: Branch, tag or commit on the hub; a commit keeps later vectors comparable. None means the newest.
+        backend: Name of the runtime for images and texts; None means the runtime that an exported folder was made for,
+            and torch otherwise.
+        device: Name of a device, such as "cuda"; None means the best available.
+        dtype: Type that both models compute in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
+        batch_size: Number of images or texts in a forward pass; None means 256 on CUDA devices and 32 on others.
 
     Example:
         >>> import chromadb
         >>> import numpy as np
         >>> from clip_image_encoder.integrations.chroma import ClipEmbeddingFunction
-        >>> pictures = chromadb.EphemeralClient().get_or_create_collection(
-        ...     "pictures", embedding_function=ClipEmbeddingFunction("tiny-shapes")
+        >>> images = chromadb.EphemeralClient().get_or_create_collection(
+        ...     "images", embedding_function=ClipEmbeddingFunction("tiny-shapes")
         ... )
         >>> red, blue = np.zeros((2, 64, 64, 3), np.uint8)
         >>> red[..., 0] = blue[..., 2] = 255
-        >>> pictures.upsert(ids=["red", "blue"], images=[red, blue])
-        >>> pictures.query(query_texts=["something red"], n_results=1)["ids"]
+        >>> images.upsert(ids=["red", "blue"], images=[red, blue])
+        >>> images.query(query_texts=["something red"], n_results=1)["ids"]
         [['red']]
     """
 
@@ -72,33 +73,37 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
             device=device,
             dtype=dtype,
             batch_size=batch_size,
-            # Chroma's pictures are what numpy.array(PIL image) gives.
+            # Chroma's images are arrays as numpy.array(PIL image) gives them: (height, width, 3).
             loader=ImageLoader(channels="last"),
         )
 
     def __call__(self, input: Embeddable) -> Embeddings:  # noqa: A002 - Chroma checks the name
-        """Return a vector for each text or picture, in their order.
+        """Return a vector `(d,)` float32 for each text or image, in their order.
+
+        Args:
+            input: Texts or images of one call, not both.
 
         Raises:
-            ImageError: An image can't be read; names its place in the call.
+            ImageError: An image can't be read; the message names its place in the call.
+            ConfigurationError: The call has both texts and images.
         """
         if all(isinstance(item, str) for item in input):
             return list(self._encoders.encode_texts(input))
         if any(isinstance(item, str) for item in input):
-            raise ConfigurationError("a call has either texts or pictures; split it into two")
+            raise ConfigurationError("a call has both texts and images; make one call for each")
         return list(self._encoders.encode_images(input))
 
     @staticmethod
     def name() -> str:
-        """Return the name in Chroma's registry."""
+        """Return "clip_image_encoder", the name in Chroma's registry."""
         return "clip_image_encoder"
 
     def default_space(self) -> Space:
-        """Return "cosine": the vectors have length 1."""
+        """Return "cosine", Chroma's distance for new collections."""
         return "cosine"
 
     def supported_spaces(self) -> list[Space]:
-        """Return all spaces: for vectors of length 1 they give the same order."""
+        """Return all of Chroma's distances, which rank vectors of length 1 in the same order."""
         return ["cosine", "l2", "ip"]
 
     def get_config(self) -> dict[str, Any]:
@@ -107,26 +112,40 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> ClipEmbeddingFunction:
-        """Return the function that stored these settings."""
+        """Return an embedding function with stored settings.
+
+        Args:
+            config: Settings from `get_config`.
+
+        Raises:
+            ConfigurationError: A setting has an unknown name.
+        """
         ClipEmbeddingFunction.validate_config(config)
         return ClipEmbeddingFunction(**config)
 
     @staticmethod
     def validate_config(config: dict[str, Any]) -> None:
-        """Check stored settings.
+        """Check the names of stored settings.
+
+        Args:
+            config: Settings from `get_config`.
 
         Raises:
-            ConfigurationError: A setting has a name that is not known.
+            ConfigurationError: A setting has an unknown name.
         """
         unknown = sorted(set(config) - set(_SETTINGS))
         if unknown:
-            raise ConfigurationError(f"unknown settings {unknown}; there are {', '.join(_SETTINGS)}")
+            raise ConfigurationError(f"unknown settings {unknown}; known: {', '.join(_SETTINGS)}")
 
     def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:
-        """Check that a collection keeps its model; device, dtype and the like may change.
+        """Check that new settings keep a collection's model and revision; the others may change.
+
+        Args:
+            old_config: Settings that the collection has.
+            new_config: Settings that it is to get.
 
         Raises:
-            ConfigurationError: The collection has vectors of another model.
+            ConfigurationError: The collection has vectors of another model or revision.
         """
         for name in _FIXED:
             if name in new_config and new_config[name] != old_config.get(name):
@@ -138,13 +157,14 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
 
 @dataclass(frozen=True, kw_only=True)
 class UprightImages(DataLoader[list["NDArray[np.uint8] | None"]]):  # type: ignore[misc]
-    """A data loader for `uris`: pictures as `ImageLoader` reads them, turned upright and without transparency.
+    """Data loader for `uris`: it reads images as `ImageLoader` does, upright and without transparency.
 
-    Chroma's own loader ignores EXIF orientation, and hands palettes on as if they were grey pictures.
+    Chroma's own loader ignores EXIF orientation, and returns the indices of a palette image as if they were gray
+    values.
 
     Args:
-        loader: Reads the files.
-        num_workers: Number of files that are read at a time.
+        loader: Loader that reads the files; `ImageLoader()` by default.
+        num_workers: Number of threads that read files, 8 by default.
 
     Example:
         >>> from clip_image_encoder.integrations.chroma import UprightImages
@@ -161,10 +181,13 @@ class UprightImages(DataLoader[list["NDArray[np.uint8] | None"]]):  # type: igno
         object.__setattr__(self, "num_workers", check_count(self.num_workers, name="num_workers"))
 
     def __call__(self, uris: Sequence[str | None]) -> list[NDArray[np.uint8] | None]:
-        """Return `(height, width, 3)` uint8 RGB for each path; None stays None.
+        """Read images, and return uint8 RGB `(height, width, 3)` for each path.
+
+        Args:
+            uris: Paths of the images; None gives None.
 
         Raises:
-            ImageError: An image can't be read; names its place and path.
+            ImageError: An image can't be read; the message names its place and path.
         """
         with ThreadPoolExecutor(self.num_workers) as pool:
             return list(pool.map(self._load, range(len(uris)), uris))

@@ -1,4 +1,4 @@
-"""Hugging Face datasets: what `Dataset.map` calls."""
+"""Hugging Face datasets: a function for `Dataset.map` that adds vectors of images."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ __all__ = ["EmbedImages"]
 
 
 class EmbedImages:
-    """A function for `Dataset.map(..., batched=True)`: adds the columns `embedding` and `error`.
+    """Function for `Dataset.map(..., batched=True)` that adds the columns `embedding` and `error`.
 
-    A bad picture is a row with NaN and its reason in `error`, which is "" elsewhere; no row is lost, and the
-    job goes on. Keep datasets from decoding the pictures, since a bad one would end the job there:
-    `dataset.cast_column("image", Image(decode=False))`.
+    An image that can't be read gets a vector of NaN and its reason in `error`, which is "" in other rows; the
+    job goes on. Load the column with `dataset.cast_column("image", Image(decode=False))`: if datasets
+    decodes the images itself, one bad image ends the job.
 
-    What `map` keeps in its cache is found again as long as the encoder gives the same vectors: the
-    encoder's fingerprint is part of the function's. Worker processes (`num_proc`) load the weights for
-    themselves.
+    The cache of `map` finds results again as long as the encoder gives the same vectors, since the
+    encoder's fingerprint is part of the function's. Each worker process (`num_proc`) loads the weights.
 
     Args:
-        encoder: Encodes the images.
-        column: Name of the column with images, paths or the content of image files.
-        batch_size: Number of images that pass the model at a time; None is 256 on CUDA devices, and 32 on others.
+        encoder: Encoder of the images.
+        column: Name of the column with images, paths or the content of image files, "image" by default.
+        batch_size: Number of images in a forward pass; None means 256 on CUDA devices and 32 on others.
 
     Example:
         >>> from datasets import Dataset
@@ -46,23 +45,26 @@ class EmbedImages:
         self._fingerprint = encoder.fingerprint
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Return an embedding and an error for each row of the batch.
+        """Return the new columns `embedding`, float32 `(n, d)`, and `error` of a batch of n rows.
+
+        Args:
+            batch: Columns of the batch by name.
 
         Raises:
-            ConfigurationError: The batch has no such column.
+            ConfigurationError: The batch has no column of that name.
         """
         if self._column not in batch:
-            raise ConfigurationError(f"the dataset has no column {self._column!r}, but {list(batch)}")
-        pictures = [_picture(item) for item in batch[self._column]]
-        batches = list(self._encoder.stream(pictures, self._batch_size, show_progress=False))
+            raise ConfigurationError(f"the dataset has no column {self._column!r}; pass column=, one of {list(batch)}")
+        images = [_image(item) for item in batch[self._column]]
+        batches = list(self._encoder.stream(images, self._batch_size, show_progress=False))
         embeddings, failures = join(batches, dimension=self._encoder.dimension)
-        # Not None where all is well: datasets would take a first batch of None for the column's type.
+        # "" and not None: from a first batch of None only, datasets would infer the column's type as null.
         errors = [f"{failure.source}: {failure.reason}" if failure else "" for failure in failures]
         return {"embedding": embeddings, "error": errors}
 
 
-def _picture(item: Any) -> Any:
-    """Return what an undecoded picture of datasets holds: the file's content, or its path."""
+def _image(item: Any) -> Any:
+    """Return the content or the path of an image that datasets has not decoded, and other values as they are."""
     if isinstance(item, Mapping) and {"bytes", "path"} <= item.keys():
         return item["path"] if item["bytes"] is None else item["bytes"]
     return item

@@ -1,9 +1,9 @@
-"""CLIPImageEncoder and CLIPTextEncoder for Jina 3: they take the place of the executors of those names on Jina Hub.
+"""Executors for Jina 3: CLIPImageEncoder and CLIPTextEncoder replace the executors of those names on Jina Hub.
 
-Documents come in, and go out with their embeddings. Works with docarray 0.30 and newer.
+They fill in the embeddings of the documents of a request. They need docarray 0.30 or newer.
 """
 
-# No annotations as strings here: Jina reads an executor's schemas off its annotations.
+# Without `from __future__ import annotations`: Jina reads an executor's schemas from annotations that are types.
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -36,19 +36,19 @@ Paths = str | Sequence[str]
 
 
 class ClipChunk(BaseDoc):  # type: ignore[misc]
-    """A picture or a text.
+    """Document with an image or a text, as a part of a `ClipDocument`.
 
-    The first of `tensor`, `blob`, `bytes_`, `uri`, `url` that is there is the picture.
+    The image is the first of `tensor`, `blob`, `bytes_`, `uri` and `url` that is set.
 
     Attributes:
-        tensor: An array `(H, W, C)` or `(C, H, W)`, uint8, or float in 0..1.
-        blob: The content of an image file.
-        bytes_: The content of an image file, under the name of docarray's ImageDoc.
-        uri: A path on the executor's machine, a data: URI, or a URL where those are allowed.
-        url: A path, a data: URI or a URL, as in `uri`.
-        text: A text for CLIPTextEncoder.
-        embedding: Vector `(d,)`, float32, filled in by the executors.
-        tags: Anything; its `error` says why an image has no embedding.
+        tensor: Image as an array `(H, W, C)` or `(C, H, W)`, uint8, or float in 0..1.
+        blob: Content of an image file.
+        bytes_: Content of an image file, under the name that docarray's ImageDoc has for it.
+        uri: Path on the executor's machine, data: URI, or URL if the executor has `allow_urls=True`.
+        url: Path, data: URI or URL, as in `uri`.
+        text: Text for CLIPTextEncoder.
+        embedding: Vector `(d,)` float32, set by the executors.
+        tags: Values of any kind; "error" says why an image has no embedding.
     """
 
     tensor: AnyTensor | None = None
@@ -62,38 +62,43 @@ class ClipChunk(BaseDoc):  # type: ignore[misc]
 
 
 class ClipDocument(ClipChunk):
-    """What both executors take and return: a picture or a text, and what belongs to it.
+    """Document that both executors take and return: an image or a text, with its chunks and matches.
 
     Attributes:
-        chunks: Parts of the document, reached by the access path `@c`.
-        matches: What was found for the document, reached by `@m`.
+        chunks: Parts of the document, which the access path `@c` selects.
+        matches: Search results for the document, which the access path `@m` selects.
     """
 
-    # Never None: a Flow of several executors can't describe optional lists to its clients.
+    # Lists, never None: a Flow of several executors fails to make the schema of an optional list for its clients.
     chunks: DocList[ClipChunk] = Field(default_factory=DocList[ClipChunk])
     matches: DocList[ClipChunk] = Field(default_factory=DocList[ClipChunk])
 
 
 class CLIPImageEncoder(Executor):  # type: ignore[misc]
-    """Fills in the embeddings of pictures.
+    """Executor that sets the embeddings of documents with images.
 
     Args:
         pretrained_model_name_or_path: A hub id, a folder, or "tiny-shapes".
-        base_feature_extractor: Hub id or folder whose preprocessor config is used instead.
-        use_default_preprocessing: False takes tensors, finite float32 `(3, H, W)`, as they are.
-        device: "cpu", "cuda", "cuda:1" and so on.
-        batch_size: Number of images that pass the model at a time; None is 256 on CUDA devices, and 32 on others.
-        access_paths: "@r" for the documents, "@c" for their chunks, "@m" for their matches, "@r,c" for several.
-        traversal_paths: The older spelling of `access_paths`, such as "r" or ["r", "c"].
-        overwrite_embeddings: False leaves documents alone that have an embedding.
-        normalize: False gives the model's own numbers, as the executor on Jina Hub did.
-        on_error: "tag" puts a bad picture's error into its tags and serves the others; "raise" fails the request.
-        allow_urls: Whether images are fetched from http(s) URLs, with the safeguards of `UrlPolicy`.
-        backend: Name of the runtime; None is the one that an exported folder was made for, and torch for all others.
-        dtype: Type that the model computes in, as in `ImageEncoder`.
+        base_feature_extractor: Hub id or folder whose preprocessor config is used; None means the model's own.
+        use_default_preprocessing: Whether images are preprocessed; False takes only tensors that are, finite float32
+            `(3, H, W)` at the model's size.
+        device: Name of the device: "cpu", "cuda", "cuda:1" and so on.
+        batch_size: Number of images in a forward pass; None means 256 on CUDA devices and 32 on others.
+        access_paths: Documents to encode: "@r" for those of the request, "@c" for their chunks, "@m" for their
+            matches, "@r,c" for several of these.
+        traversal_paths: Older name of `access_paths`, with values such as "r" or ["r", "c"]; None means that
+            `access_paths` applies.
+        overwrite_embeddings: Whether documents that have an embedding get a new one; False leaves them unchanged.
+        normalize: Whether each vector is scaled to length 1; False returns the model's own numbers, as the executor
+            on Jina Hub did.
+        on_error: "tag" puts the error of an image that can't be read into its tags and encodes the others; "raise"
+            fails the request.
+        allow_urls: Whether images are fetched from http(s) URLs, within the limits of `UrlPolicy()`.
+        backend: Name of the runtime; None means the one that an exported folder was made for, and torch otherwise.
+        dtype: Type that the model computes in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
 
     Raises:
-        ConfigurationError: An argument can't be had.
+        ConfigurationError: An argument is wrong.
         CheckpointError: The checkpoint is missing, unreachable, damaged or unsafe.
     """
 
@@ -140,21 +145,26 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
         self,
         docs: DocList[ClipDocument],
         parameters: dict[str, Any] | None = None,
-        **kwargs: Any,  # noqa: ARG002 - Jina hands over what not every executor wants
+        **kwargs: Any,  # noqa: ARG002 - Jina passes further arguments that this executor does not use
     ) -> DocList[ClipDocument]:
-        """Fill in the embeddings of a request's pictures; documents without a picture pass untouched.
+        """Set the embeddings of a request's documents with images, and return all documents.
 
         Args:
-            docs: None and empty requests are left as they are.
-            parameters: `batch_size`, `access_paths` or `traversal_paths`, and `overwrite_embeddings`, for this request.
-            kwargs: What else Jina hands over.
+            docs: Documents of the request; None and empty requests are returned as they are.
+            parameters: Values for this request of `batch_size`, `access_paths`, `traversal_paths` and
+                `overwrite_embeddings`; None means those of the constructor.
+            kwargs: Further arguments of Jina, not used.
+
+        Raises:
+            ImageError: An image can't be read, and `on_error` is "raise".
+            ConfigurationError: A parameter is wrong.
         """
         wanted = self._defaults | _requested(parameters)
-        pictured = [(doc, image) for doc in _selected(docs, wanted) if (image := _image_of(doc)) is not None]
-        images = [image for _, image in pictured]
+        found = [(doc, image) for doc in _selected(docs, wanted) if (image := _image_of(doc)) is not None]
+        images = [image for _, image in found]
         for batch in self._batches(images, wanted["batch_size"]):
             for index, outcome in batch.outcomes():
-                doc = pictured[index][0]
+                doc = found[index][0]
                 if not isinstance(outcome, ImageError):
                     doc.embedding = outcome
                 elif self._on_error == "raise":
@@ -181,23 +191,26 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
 
 
 class CLIPTextEncoder(Executor):  # type: ignore[misc]
-    """Fills in the embeddings of texts, in the space of CLIPImageEncoder's with the same checkpoint.
+    """Executor that sets the embeddings of documents with texts, to compare with CLIPImageEncoder's of the same model.
 
     Args:
         pretrained_model_name_or_path: A hub id, a folder, or "tiny-shapes".
-        base_tokenizer_model: Hub id or folder whose tokenizer is used instead.
-        max_length: Number of tokens at which texts are cut.
-        device: "cpu", "cuda", "cuda:1" and so on.
-        batch_size: Number of texts that pass the model at a time; None is 256 on CUDA devices, and 32 on others.
-        access_paths: Which documents are encoded, as in CLIPImageEncoder.
-        traversal_paths: The older spelling of `access_paths`.
-        overwrite_embeddings: False leaves documents alone that have an embedding.
-        normalize: False gives the model's own numbers, as the executor on Jina Hub did.
-        backend: Name of the runtime, as in CLIPImageEncoder.
-        dtype: Type that the model computes in, as in `TextEncoder`.
+        base_tokenizer_model: Hub id or folder whose tokenizer is used; None means the model's own.
+        max_length: Number of tokens that a longer text is cut to, 77 by default.
+        device: Name of the device: "cpu", "cuda", "cuda:1" and so on.
+        batch_size: Number of texts in a forward pass; None means 256 on CUDA devices and 32 on others.
+        access_paths: Documents to encode: "@r" for those of the request, "@c" for their chunks, "@m" for their
+            matches, "@r,c" for several of these.
+        traversal_paths: Older name of `access_paths`, with values such as "r" or ["r", "c"]; None means that
+            `access_paths` applies.
+        overwrite_embeddings: Whether documents that have an embedding get a new one; False leaves them unchanged.
+        normalize: Whether each vector is scaled to length 1; False returns the model's own numbers, as the executor
+            on Jina Hub did.
+        backend: Name of the runtime; None means the one that an exported folder was made for, and torch otherwise.
+        dtype: Type that the model computes in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
 
     Raises:
-        ConfigurationError: An argument can't be had.
+        ConfigurationError: An argument is wrong.
         CheckpointError: The checkpoint is missing, unreachable, damaged, or has no text tower.
     """
 
@@ -234,14 +247,18 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
         self,
         docs: DocList[ClipDocument],
         parameters: dict[str, Any] | None = None,
-        **kwargs: Any,  # noqa: ARG002 - Jina hands over what not every executor wants
+        **kwargs: Any,  # noqa: ARG002 - Jina passes further arguments that this executor does not use
     ) -> DocList[ClipDocument]:
-        """Fill in the embeddings of a request's texts; documents without a text pass untouched.
+        """Set the embeddings of a request's documents with texts, and return all documents.
 
         Args:
-            docs: None and empty requests are left as they are.
-            parameters: Settings for this request, as in CLIPImageEncoder.
-            kwargs: What else Jina hands over.
+            docs: Documents of the request; None and empty requests are returned as they are.
+            parameters: Values for this request of `batch_size`, `access_paths`, `traversal_paths` and
+                `overwrite_embeddings`; None means those of the constructor.
+            kwargs: Further arguments of Jina, not used.
+
+        Raises:
+            ConfigurationError: A parameter is wrong.
         """
         wanted = self._defaults | _requested(parameters)
         written = [(doc, doc.text) for doc in _selected(docs, wanted) if doc.text]
@@ -253,29 +270,29 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
 
 
 def _defaults(batch_size: int | None, access_paths: Paths, overwrite_embeddings: bool) -> dict[str, Any]:
-    """Return what holds for requests that don't say otherwise."""
+    """Return the values of the parameters that a request may set."""
     size = None if batch_size is None else check_count(batch_size, name="batch_size")
     return {"batch_size": size, "access_paths": access_paths, "overwrite_embeddings": overwrite_embeddings}
 
 
 def _requested(parameters: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return a request's parameters under the names of today; those of other executors do no harm."""
+    """Return a request's parameters under their present names; it may have parameters for other executors, too."""
     given = dict(parameters or {})
     if "traversal_paths" in given:
         given.setdefault("access_paths", given["traversal_paths"])
     size = given.get("batch_size")
-    if isinstance(size, float) and size.is_integer():  # on their way to the executor all numbers become floats
+    if isinstance(size, float) and size.is_integer():  # protobuf's Struct turns all numbers into floats
         given["batch_size"] = int(size)
     return given
 
 
 def _selected(docs: Iterable[ClipDocument] | None, wanted: Mapping[str, Any]) -> list[ClipChunk]:
-    """Return the documents that the access paths lead to, and that need an embedding."""
+    """Return the documents that the access paths select and that need an embedding."""
     paths = wanted["access_paths"]
     parts = [part for path in ([paths] if isinstance(paths, str) else paths) for part in path.split(",")]
     names = [part.strip().removeprefix("@") for part in parts]
     if unknown := set(names) - {"r", "c", "m"}:
-        raise ConfigurationError(f"access_paths: {', '.join(sorted(unknown))} is none of @r, @c and @m")
+        raise ConfigurationError(f"access_paths must be of @r, @c and @m, not {', '.join(sorted(unknown))}")
     found: list[ClipChunk] = []
     for doc in docs or ():
         for name in dict.fromkeys(names):
@@ -284,17 +301,25 @@ def _selected(docs: Iterable[ClipDocument] | None, wanted: Mapping[str, Any]) ->
 
 
 def _image_of(doc: ClipChunk) -> Any:
-    """Return a document's picture as an `ImageInput`, or None."""
+    """Return a document's image as an `ImageInput`, or None."""
     return doc.tensor if doc.tensor is not None else doc.blob or doc.bytes_ or doc.uri or doc.url or None
 
 
 def _ready(tensor: object, *, size: tuple[int, int] | None) -> NDArray[np.float32]:
-    """Return a tensor that is preprocessed already: finite float32 `(3, H, W)`, of a size if there is one."""
+    """Return a tensor that is preprocessed already, if it is finite float32 `(3, H, W)` of the given size.
+
+    Args:
+        tensor: Tensor of a document.
+        size: Size `(height, width)` that the backend takes; None allows any size.
+
+    Raises:
+        UnsupportedImageError: The tensor is something else.
+    """
     array = np.asarray(tensor)
     if array.dtype != np.float32 or array.ndim != 3 or len(array) != 3 or size not in (None, array.shape[1:]):
         wanted = f"(3, {', '.join(map(str, size or 'HW'))})"
         reason = f"{array.dtype} {array.shape}; without preprocessing it must be float32 {wanted}"
         raise UnsupportedImageError(reason, source="tensor")
     if not np.isfinite(array).all():
-        raise UnsupportedImageError("there are NaN or infinity in it", source="tensor")
+        raise UnsupportedImageError("it has NaN or infinite numbers", source="tensor")
     return array

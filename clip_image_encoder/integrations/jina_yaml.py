@@ -1,4 +1,4 @@
-"""Flows written for Jina 2 and its Hub, as Jina 3 reads them."""
+"""Conversion of Flow YAML that was written for Jina 2 and its Hub to Jina 3."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _NEW_NAMES = {
 
 
 def convert_flow_yaml(text: str) -> str:
-    r"""Return the YAML of a Flow for Jina 2, or 3, as Jina 3 reads it, with these executors in it.
+    r"""Convert the YAML of a Flow for Jina 2 or 3 to Jina 3, with this package's executors in the place of the Hub's.
 
-    Jina 3 ignores `pods:` without a word, and starts a Flow without executors.
+    Without the conversion, Jina 3 ignores `pods:` silently, and starts a Flow without executors.
 
     Args:
-        text: content of a YAML file whose executors come from Jina Hub, under `pods:` or `executors:`.
+        text: Content of a YAML file whose executors come from Jina Hub, under `pods:` or `executors:`.
 
     Example:
         >>> from clip_image_encoder.integrations.jina_yaml import convert_flow_yaml
@@ -51,7 +51,7 @@ def _converted(entry: Mapping[str, Any]) -> dict[str, Any]:
     name = str(renamed.get("uses")).split("://")[-1].split("/")[0].split(":")[0]
     if name in ("CLIPImageEncoder", "CLIPTextEncoder"):
         renamed["uses"] = f"clip_image_encoder.integrations.jina.{name}"
-        # Only containers have volumes and GPUs of their own.
+        # These settings are for containers only.
         renamed = {key: value for key, value in renamed.items() if key not in ("volumes", "gpus")}
     if "uses_with" in renamed:
         arguments = renamed["uses_with"]

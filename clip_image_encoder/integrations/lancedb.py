@@ -1,4 +1,4 @@
-"""LanceDB: a table that embeds its pictures, and finds them by words or by other pictures."""
+"""LanceDB: tables of images that are searched by words or by other images."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ __all__ = ["ClipEmbeddings"]
 
 @register("clip-image-encoder")
 class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not seen by the type checker
-    """The embedding function "clip-image-encoder" of LanceDB's registry.
+    """Embedding function of LanceDB tables, "clip-image-encoder" in its registry.
 
-    The source column holds paths or the content of image files; a query is a text if it is a `str`,
-    and a picture if it is anything else that `ImageEncoder` takes. A table stores the settings, so that
-    it is opened again with the same model; import this module before.
+    The source column holds paths or the content of image files. A query that is a `str` is a text; any other
+    input of `ImageEncoder` is an image. A table stores the settings, and is opened again with the same model if
+    this module has been imported.
 
     Attributes:
         model: A hub id, a folder, or "tiny-shapes".
-        revision: Branch, tag or commit on the hub; with one, the vectors stay comparable. None is the newest.
-        backend: Name of the runtime that encodes images and texts; None is the runtime that an exported folder was
-            made for, and torch for all others.
-        device: Name of a device, as in `ImageEncoder`; `"$var:device:cpu"` lets each machine say its own.
-        dtype: Type that images and texts are encoded in, as in `ImageEncoder`.
-        batch_size: Number of images that pass the model at a time; None is 256 on CUDA devices, and 32 on others.
-        on_error: "raise" adds nothing when a picture is bad; LanceDB's RuntimeError has our message, which
-            names it. "nan" warns, and leaves it to the `on_bad_vectors` of `Table.add`, which may drop the
-            row or keep it with a null.
+        revision: Branch, tag or commit on the hub; a commit keeps later vectors comparable. None means the newest.
+        backend: Name of the runtime for images and texts; None means the runtime that an exported folder was made for,
+            and torch otherwise.
+        device: Name of a device, such as "cuda"; None means the best available. With `"$var:device:cpu"` each machine
+            sets its own.
+        dtype: Type that both models compute in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
+        batch_size: Number of images or texts in a forward pass; None means 256 on CUDA devices and 32 on others.
+        on_error: "raise" adds no row if an image can't be read, and raises LanceDB's RuntimeError with a message that
+            names it. "nan" warns, and `on_bad_vectors` of `Table.add` decides whether the row is dropped or kept
+            with a null.
 
     Example:
         >>> import tempfile
@@ -48,10 +49,10 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
         >>> clip = ClipEmbeddings.create(model="tiny-shapes")
         >>> config = EmbeddingFunctionConfig(source_column="path", vector_column="vector", function=clip)
         >>> folder = tempfile.mkdtemp()
-        >>> for colour in ("red", "blue"):
-        ...     Image.new("RGB", (64, 64), colour).save(f"{folder}/{colour}.png")
+        >>> for color in ("red", "blue"):
+        ...     Image.new("RGB", (64, 64), color).save(f"{folder}/{color}.png")
         >>> rows = [{"path": f"{folder}/red.png"}, {"path": f"{folder}/blue.png"}]
-        >>> table = lancedb.connect(folder).create_table("pictures", rows, embedding_functions=[config])
+        >>> table = lancedb.connect(folder).create_table("images", rows, embedding_functions=[config])
         >>> table.search("something red").limit(1).to_list()[0]["path"].endswith("red.png")
         True
     """
@@ -61,7 +62,7 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
     backend: str | None = None
     device: str | None = None
     dtype: str = "auto"
-    # Before pydantic, which takes texts and True for numbers; what it raises quotes our message.
+    # Checked before pydantic, which would convert strings and True to int; its error quotes our message.
     batch_size: Annotated[int, BeforeValidator(partial(check_count, name="batch_size"))] | None = None
     on_error: Literal["raise", "nan"] = "raise"
 
@@ -72,20 +73,26 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
         self._encoders = Encoders(**self.model_dump(exclude={"on_error", "max_retries"}))
 
     def ndims(self) -> int:
-        """Return the length of a vector."""
+        """Return the length of a vector, the number of its float32 values."""
         return self._encoders.dimension
 
     def compute_source_embeddings(self, images: Any) -> list[NDArray[np.float32]]:
-        """Return a vector for each picture of a column, or of a list.
+        """Return a vector `(d,)` float32 for each image.
+
+        Args:
+            images: Column of pyarrow or list of images.
 
         Raises:
-            ImageError: An image can't be read, with `on_error="raise"`.
+            ImageError: An image can't be read, and `on_error` is "raise".
         """
         several = images.to_pylist() if isinstance(images, (pa.Array, pa.ChunkedArray)) else images
         return list(self._encoders.encode_images(several, on_error=self.on_error))
 
     def compute_query_embeddings(self, query: str | ImageInput) -> list[NDArray[np.float32]]:
-        """Return the vector of a text or a picture, alone in a list.
+        """Return a list with the vector `(d,)` float32 of a text or an image.
+
+        Args:
+            query: Text, or any input of `ImageEncoder`.
 
         Raises:
             ImageError: The image can't be read.
@@ -95,6 +102,6 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
         )
         return list(encoded)
 
-    # What fails on this machine fails again: LanceDB would try for minutes, and hide the error.
+    # Without retries, which are meant for web services: LanceDB would retry for minutes and hide the error.
     compute_source_embeddings_with_retry = compute_source_embeddings
     compute_query_embeddings_with_retry = compute_query_embeddings

@@ -1,4 +1,4 @@
-"""LangChain: texts and pictures in one space, for its vector stores."""
+"""LangChain: embeddings of texts and images for its vector stores."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ __all__ = ["ClipEmbeddings"]
 
 
 class ClipEmbeddings(Embeddings):  # type: ignore[misc]  # LangChain is not seen by the type checker
-    """LangChain's `Embeddings`, and `embed_image` for the vector stores that take pictures.
+    """Implements LangChain's `Embeddings`, with `embed_image` for the vector stores that take images.
 
-    A bad picture stops the call, with an error that names it: a vector store has no place for the
+    An image that can't be read stops the call with an error that names it, since a vector store can't store a
     missing vector.
 
     Args:
         model: A hub id, a folder, or "tiny-shapes".
-        revision: Branch, tag or commit on the hub; with one, the vectors stay comparable. None is the newest.
-        backend: Name of the runtime that encodes images and texts; None is the runtime that an exported folder was
-            made for, and torch for all others.
-        device: Name of a device, as in `ImageEncoder`; None is the best there is.
-        dtype: Type that images and texts are encoded in, as in `ImageEncoder`.
-        loader: Reads the images; None is `ImageLoader()`. With `ImageLoader(urls=UrlPolicy())` the uris may be URLs.
-        batch_size: Number of texts or images that pass the model at a time; None is 256 on CUDA devices, and 32 on
-            others.
+        revision: Branch, tag or commit on the hub; a commit keeps later vectors comparable. None means the newest.
+        backend: Name of the runtime for images and texts; None means the runtime that an exported folder was made for,
+            and torch otherwise.
+        device: Name of a device, such as "cuda"; None means the best available.
+        dtype: Type that both models compute in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
+        loader: Loader that reads the images; None means `ImageLoader()`. With `ImageLoader(urls=UrlPolicy())` images
+            may be URLs.
+        batch_size: Number of texts or images in a forward pass; None means 256 on CUDA devices and 32 on others.
 
     Example:
         >>> from PIL import Image
@@ -63,19 +63,30 @@ class ClipEmbeddings(Embeddings):  # type: ignore[misc]  # LangChain is not seen
         )
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Return the vectors `(n, d)` of n texts, of length 1."""
+        """Return the vectors of texts, as n lists of d floats, of length 1.
+
+        Args:
+            texts: Texts to encode, n of them.
+        """
         vectors: list[list[float]] = self._encoders.encode_texts(texts).tolist()
         return vectors
 
     def embed_query(self, text: str) -> list[float]:
-        """Return the vector `(d,)` of a text, of length 1."""
+        """Return the vector of a text, as a list of d floats, of length 1.
+
+        Args:
+            text: Text to encode.
+        """
         return self.embed_documents([text])[0]
 
     def embed_image(self, uris: Sequence[ImageInput]) -> list[list[float]]:
-        """Return the vectors `(n, d)` of n pictures, of length 1: paths, or what else `ImageEncoder` takes.
+        """Return the vectors of images, as n lists of d floats, of length 1.
+
+        Args:
+            uris: Paths of images, or other inputs of `ImageEncoder`, n of them.
 
         Raises:
-            ImageError: An image can't be read; names its place and path.
+            ImageError: An image can't be read; the message names its place and path.
         """
         vectors: list[list[float]] = self._encoders.encode_images(uris).tolist()
         return vectors

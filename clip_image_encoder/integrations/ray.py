@@ -1,4 +1,4 @@
-"""Ray Data: the same encoder in many actors, on many machines."""
+"""Ray Data: images encoded by many actors on many machines."""
 
 from __future__ import annotations
 
@@ -24,33 +24,32 @@ from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, open_fo
 
 __all__ = ["EmbedImages", "embed_images"]
 
-# What is done again, at most, when a machine is lost.
+# Largest number of images in a block; they are encoded again if its machine is lost.
 _ROWS_A_BLOCK = 4096
 
 
 class EmbedImages:
-    """What `Dataset.map_batches` calls: one encoder an actor, which loads its weights for itself.
+    """Class for `Dataset.map_batches` that adds vectors; each actor makes an instance, which loads the weights.
 
-    A batch is a `pyarrow.Table` with the column `bytes` (the content of image files) or `path`; it comes
-    back with its own columns and those of `embeddings_table`. A bad picture is a row with its error,
-    never a failed block.
+    A batch is a `pyarrow.Table` with the column `bytes` (the content of image files) or `path`; it is returned
+    with its own columns and those of `embeddings_table`. An image that can't be read is a row with its error,
+    and does not fail the block.
 
     Args:
         model: A hub id, a folder that every machine has, or "tiny-shapes".
-        backend: Name of the runtime; None is the one that an exported folder was made for, and torch for all others.
-        device: Name of a device, as in `ImageEncoder`; None is the best there is.
-        dtype: Type that the model computes in, as in `ImageEncoder`.
-        loader: Reads the images; None is `ImageLoader()`.
-        filesystem: File system of pyarrow that the paths are in; None is the disk of the actor's machine.
-        batch_size: Number of images that pass the model at a time; None is 256 on CUDA devices, and 32 on others.
-        num_workers: Number of threads that load images; None is as many as the CPUs that Ray gives to the actor, or
-            the cores of this machine where Ray gives none. Images that come over a network want more.
-        without: Names of columns that are not handed on, such as `("bytes",)`.
-        fingerprint: Fingerprint of the encoder that the job expects; None takes any encoder.
+        backend: Name of the runtime; None means the one that an exported folder was made for, and torch otherwise.
+        device: Name of a device, such as "cuda"; None means the best available.
+        dtype: Type that the model computes in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
+        loader: Loader that reads the images; None means `ImageLoader()`.
+        filesystem: pyarrow's file system that the paths are in; None means the disk of the actor's machine.
+        batch_size: Number of images in a forward pass; None means 256 on CUDA devices and 32 on others.
+        num_workers: Number of threads that load images; None means as many as the CPUs that Ray gives to the actor,
+            or one for each core if Ray gives none. Images that come over a network need more.
+        without: Names of columns that are left out of the result, such as `("bytes",)`.
+        fingerprint: Fingerprint that the encoder must have; None allows any encoder.
 
     Raises:
-        ConfigurationError: In the actor: something can't be had, the encoder is another than expected, or a
-            batch has neither column.
+        ConfigurationError: An argument is wrong, or the encoder has another fingerprint; raised in the actor.
 
     Example:
         >>> import pyarrow as pa
@@ -88,13 +87,22 @@ class EmbedImages:
         self._without = tuple(without)
         self._fingerprint = self._encoder.fingerprint
         if fingerprint not in (None, self._fingerprint):
-            raise ConfigurationError(f"{model} has other weights than when the job began; put them back, or start anew")
+            raise ConfigurationError(
+                f"{model} has other weights than when the job began; restore them, or start another job"
+            )
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Return the table with an embedding, a status and an error for each row."""
+        """Return a table with an embedding, a status and an error for each row.
+
+        Args:
+            table: Batch with the column `bytes` or `path`.
+
+        Raises:
+            ConfigurationError: The table has neither column.
+        """
         column = next((name for name in ("bytes", "path") if name in table.column_names), None)
         if column is None:
-            raise ConfigurationError(f"the dataset needs a column 'bytes' or 'path', and has {table.column_names}")
+            raise ConfigurationError(f"the dataset needs a column 'bytes' or 'path', and has only {table.column_names}")
         items = table[column].to_pylist()
         if column == "path" and self._filesystem is not None:
             items = [_File(self._filesystem, path) for path in items]
@@ -105,7 +113,7 @@ class EmbedImages:
 
 
 class _File:
-    """A file that is opened by the thread that loads it: of an object store, many are at a time."""
+    """File of a file system that is opened by its loading thread, so that many requests to a store run at a time."""
 
     def __init__(self, filesystem: pa.fs.FileSystem, path: str) -> None:
         self.name = path
@@ -147,43 +155,42 @@ def embed_images(
     concurrency: int = 1,
     batch_size: int = 256,
 ) -> None:
-    """Encode a folder of pictures with Ray, and write the vectors as Parquet.
+    """Encode a folder of images with Ray, and write the vectors as Parquet files.
 
-    What the destination has already is not done again: call it once more after a cluster was lost, or
-    when there are more pictures. While a call writes to a folder, another one is refused, as by `embed_folder`.
+    Images that are in the destination are not encoded again: repeat the call after a cluster has failed, or
+    to add new images. While a call writes to a folder, other calls to it are refused, as by `embed_folder`.
 
     Args:
-        source: A folder that every machine has, a URL such as `s3://bucket/photos` or of another file system
-            that fsspec opens, or a Dataset with the column `path`, and `bytes` where the actors can't open
+        source: Folder that every machine has; URL of a folder, such as `s3://bucket/photos` or of another file
+            system that fsspec opens; or Dataset with the column `path`, and with `bytes` if the actors can't open
             the paths.
         destination: Folder or URL for `ok-*.parquet` and `failed-*.parquet`, as `embed_folder` writes them.
         model: A hub id, a folder that every machine has, or "tiny-shapes".
-        backend: Name of the runtime; None is the one that an exported folder was made for, and torch for all others.
-        dtype: Type that the model computes in, as in `ImageEncoder`.
-        loader: Reads the images; None is `ImageLoader()`.
-        num_gpus: Number of GPUs of each actor; 0 computes on CPUs.
-        num_cpus: Number of CPUs, and of computing threads, of each actor; None shares out what the cluster
-            has evenly.
-        concurrency: Number of actors.
-        batch_size: Number of images that an actor gets at a time.
+        backend: Name of the runtime; None means the one that an exported folder was made for, and torch otherwise.
+        dtype: Type that the model computes in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
+        loader: Loader that reads the images; None means `ImageLoader()`.
+        num_gpus: Number of GPUs of each actor; 0, the default, computes on CPUs.
+        num_cpus: Number of CPUs, and of computing threads, of each actor; None divides the cluster's CPUs evenly.
+        concurrency: Number of actors, 1 by default.
+        batch_size: Number of images that an actor gets at a time, 256 by default.
 
     Raises:
-        ConfigurationError: There is no such folder, or the destination holds vectors of another encoder or a
-            damaged file, can't be written to, or is another job's at the moment.
+        ConfigurationError: There is no such folder; or the destination holds vectors of another encoder or a damaged
+            file, can't be written to, or is in use by another job.
     """
     concurrency, batch_size = check_count(concurrency, name="concurrency"), check_count(batch_size, name="batch_size")
     num_gpus = check_number(num_gpus, name="num_gpus", kind="a number from 0", least=0)
     if num_cpus is not None:
         num_cpus = check_number(num_cpus, name="num_cpus", kind="a number from 0", least=0)
     settings = {
-        # An actor has another current folder.
+        # Absolute, since an actor has another current folder.
         "model": Path(model).absolute() if model != "tiny-shapes" and Path(model).is_dir() else model,
         "backend": backend,
         "device": "cuda" if num_gpus else "cpu",
         "dtype": dtype,
         "loader": loader,
     }
-    # Asked where the actors will be: this machine may have no GPU.
+    # Computed in a task with the actors' resources, since this machine may have no GPU.
     fingerprint = ray.get(ray.remote(_fingerprint).options(num_gpus=num_gpus).remote(settings))
     files = EmbeddingFiles.at(destination)
     with files.locked():
@@ -195,7 +202,7 @@ def embed_images(
         folder = None
         if not isinstance(source, Dataset):
             filesystem, root = open_folder(source)
-            # In a file system of its own, a path is what the folder's rows are known by.
+            # A file system whose root is the folder: paths in it are relative, as in the column `path`.
             folder = pa.fs.SubTreeFileSystem(root, filesystem)
         embedded = todo.map_batches(
             EmbedImages,
@@ -211,8 +218,8 @@ def embed_images(
             num_cpus=num_cpus or _share(concurrency, spare=1 if isinstance(source, Dataset) else 0),
             compute=ActorPoolStrategy(size=concurrency),
         )
-        # These tasks ask for no CPU. Without a limit Ray starts a process for each that waits, hundreds where actors
-        # give more than a disk takes, until the machine is out of memory.
+        # These tasks take no CPU, which the actors need. Without a limit Ray starts a process for each waiting task,
+        # hundreds if actors are faster than the disk, until the machine is out of memory.
         sink = _EmbeddingSink(files)
         embedded.write_datasink(sink, ray_remote_args={"num_cpus": 0}, concurrency=concurrency)
 
@@ -226,7 +233,10 @@ def _not_written(
     actors: int,
     batch_size: int,
 ) -> Dataset | None:
-    """Return the images that have no row yet, or None if there are none: what the driver knew of names is freed."""
+    """Return a Dataset of the images that have no row yet, or None if there are none.
+
+    A function of its own, so that the lists of all names are freed before the job runs.
+    """
     done = files.written("path", fingerprint=fingerprint)
     if isinstance(source, Dataset):
         return source.filter(_NotIn(done))
@@ -234,20 +244,20 @@ def _not_written(
     paths = [path for path in list_images(source, formats, without=files.local) if path not in done]
     if not paths:
         return None
-    # The actors read the files: what comes through Ray's own reading is copied twice on its way.
+    # Paths only, since the actors read the files: Ray's own reading would copy their content twice.
     rows = max(batch_size, min(_ROWS_A_BLOCK, len(paths) // (4 * actors)))
     return ray.data.from_arrow([pa.table({"path": paths[at : at + rows]}) for at in range(0, len(paths), rows)])
 
 
 def _share(actors: int, *, spare: int) -> int:
-    """Return the most CPUs that each of so many actors can have, with some to spare for a Dataset's own tasks."""
+    """Return the largest number of CPUs that each actor can have, if some are spared for a Dataset's own tasks."""
     nodes = sorted(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
     nodes[-1] -= spare
     return next((cpus for cpus in range(max(nodes), 1, -1) if sum(node // cpus for node in nodes) >= actors), 1)
 
 
 def _own_cpus() -> int | None:
-    """Return how many CPUs Ray has given to the actor that this runs in, or None."""
+    """Return the number of CPUs that Ray has given to this actor; None outside of an actor or if there are none."""
     if not ray.is_initialized() or ray.get_runtime_context().get_actor_id() is None:
         return None
     return int(ray.get_runtime_context().get_assigned_resources().get("CPU", 0)) or None
@@ -258,7 +268,7 @@ def _fingerprint(settings: dict[str, Any]) -> str:
 
 
 class _NotIn:
-    """Whether a row's path is none of those written."""
+    """Filter of rows whose path is not among those that are written."""
 
     def __init__(self, done: set[str]) -> None:
         self._done = ray.put(frozenset(done))

@@ -1,4 +1,4 @@
-"""scikit-learn: pictures to vectors as a step of a Pipeline."""
+"""scikit-learn: a transformer from images to vectors, as a step of a Pipeline."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ __all__ = ["ImageVectorizer"]
 
 
 class ImageVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """A transformer from pictures to CLIP vectors; it learns nothing, and loads its model when it is fitted.
+    """Transformer from images to CLIP vectors; `fit` loads the model and learns nothing.
 
     Args:
         model: A hub id, a folder, or "tiny-shapes".
-        backend: Name of the runtime; None is the one that an exported folder was made for, and torch for all others.
-        device: Name of a device, as in `ImageEncoder`; None is the best there is.
-        dtype: Type that the model computes in, as in `ImageEncoder`.
-        batch_size: Number of images that pass the model at a time; None is 256 on CUDA devices, and 32 on others.
-        on_error: "raise" stops at the first bad picture and names it; "nan" gives it a row of NaN, which
-            most estimators refuse: put an imputer, or a filter, behind it.
+        backend: Name of the runtime; None means the one that an exported folder was made for, and torch otherwise.
+        device: Name of a device, such as "cuda"; None means the best available.
+        dtype: Type that the model computes in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
+        batch_size: Number of images in a forward pass; None means 256 on CUDA devices and 32 on others.
+        on_error: "raise" stops at the first image that can't be read and names it; "nan" gives it a row of NaN, which
+            most estimators refuse: add an imputer or a filter as the next step.
 
     Example:
         >>> from PIL import Image
@@ -35,8 +35,8 @@ class ImageVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
         >>> from sklearn.pipeline import make_pipeline
         >>> from clip_image_encoder.integrations.sklearn import ImageVectorizer
         >>> pipeline = make_pipeline(ImageVectorizer("tiny-shapes"), KNeighborsClassifier(1))
-        >>> pictures = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
-        >>> pipeline.fit(pictures, ["warm", "cold"]).predict([Image.new("RGB", (64, 64), "orange")])
+        >>> images = [Image.new("RGB", (64, 64), color) for color in ("red", "blue")]
+        >>> pipeline.fit(images, ["warm", "cold"]).predict([Image.new("RGB", (64, 64), "orange")])
         array(['warm'], dtype='<U4')
     """
 
@@ -50,7 +50,7 @@ class ImageVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
         batch_size: int | None = None,
         on_error: Literal["raise", "nan"] = "raise",
     ) -> None:
-        # As they are, with nothing else done: so scikit-learn clones it.
+        # scikit-learn's clone() requires that the constructor stores its arguments unchanged, without checks.
         self.model = model
         self.backend = backend
         self.device = device
@@ -59,26 +59,37 @@ class ImageVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
         self.on_error = on_error
 
     def fit(self, X: Iterable[ImageInput] | None = None, y: Any = None) -> ImageVectorizer:  # noqa: ARG002, N803
-        """Load the model; pictures and labels are not looked at.
+        """Load the model, and return the transformer.
+
+        Args:
+            X: Images, not used.
+            y: Labels, not used.
 
         Raises:
-            ConfigurationError: A parameter can't be had.
+            ConfigurationError: A parameter is wrong.
             CheckpointError: The checkpoint is missing, unreachable, damaged or unsafe.
         """
         self.encoder_ = ImageEncoder(self.model, backend=self.backend, device=self.device, dtype=self.dtype)
         return self
 
     def transform(self, X: Iterable[ImageInput]) -> NDArray[np.float32]:  # noqa: N803
-        """Return the vectors `(n, d)`, float32 and of length 1, of n pictures.
+        """Return the vectors of images, float32 `(n, d)` of length 1.
+
+        Args:
+            X: Images, n inputs of `ImageEncoder`.
 
         Raises:
-            ImageError: An image can't be read, with `on_error="raise"`.
+            ImageError: An image can't be read, and `on_error` is "raise".
             NotFittedError: The transformer has not been fitted.
         """
         check_is_fitted(self)
         return self.encoder_.encode(X, self.batch_size, on_error=self.on_error)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:  # noqa: ARG002
-        """Return `clip0`, `clip1` and so on."""
+        """Return the names of the d columns: `clip0`, `clip1` and so on.
+
+        Args:
+            input_features: Names of the inputs, not used.
+        """
         check_is_fitted(self)
         return np.array([f"clip{place}" for place in range(self.encoder_.dimension)], dtype=object)

@@ -1,4 +1,4 @@
-"""Many callers, one model: single calls that arrive together become one batch."""
+"""Micro-batching for servers: single calls that arrive at about the same time are encoded as one batch."""
 
 from __future__ import annotations
 

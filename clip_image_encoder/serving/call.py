@@ -1,4 +1,4 @@
-"""One call of a batcher, and what its caller is told."""
+"""One call of a batcher, and the error that its caller may get."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["Call", "for_callers"]
 
 @dataclass(eq=False)
 class Call:
-    """One call that waits.
+    """One call of `MicroBatcher.encode`, from its arrival to its answer.
 
     Attributes:
-        item: An image or a text; once it is loaded, what the encoder takes instead.
-        future: Gets its vector `(d,)` or its error.
-        arrived: When it came, on the clock of `time.monotonic`, in seconds.
-        loading_seconds: Time that a loading thread spent on it.
+        item: Image or text; after loading, the loaded image that the encoder takes in its place.
+        future: Future of the caller, which gets the vector `(d,)` or an error.
+        arrived: Time of arrival, in seconds on the clock of `time.monotonic`.
+        loading_seconds: Time that a loading thread spent on the item, in seconds.
     """
 
     item: object
@@ -32,12 +32,16 @@ class Call:
 
 
 def for_callers(error: BaseException) -> Exception:
-    """Return an error that may be raised to callers: what is no Exception would end their threads or loops."""
+    """Return an error that callers can handle: a BaseException, which would end their threads, becomes ContractError.
+
+    Args:
+        error: Error that the encoder or the loader raised.
+    """
     if isinstance(error, Exception):
         return without_tracebacks(error)
     try:
         shown = short_text(repr(error))
-    except BaseException:  # noqa: BLE001 - an error of a stranger's that can't even be shown
+    except BaseException:  # noqa: BLE001 - the repr of a foreign error may raise, too
         shown = type(error).__name__
     told = ContractError(f"the encoder raised {shown}")
     told.__cause__ = error

@@ -1,4 +1,4 @@
-"""The threads of a batcher that load images as they come."""
+"""Threads of a batcher that load images as their calls arrive."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ __all__ = ["LoadingPool"]
 _logger = logging.getLogger("clip_image_encoder.serving")
 
 _LEAST = 2
-"""Threads: what takes long to decode has one, and the others go on, on a single core, too."""
+"""Smallest number of threads: on a single core, too, one slow image must not block all others."""
 
 
 class LoadingPool:
-    """A few threads that load calls; a call that can't be loaded is answered at once.
+    """A thread pool that loads the items of calls; a call whose item can't be loaded is answered at once.
 
     Args:
-        encoder: Loads one input on any thread.
-        counter: Of the batcher.
+        encoder: Encoder that loads a single input on any thread.
+        counter: Counter of the batcher, to which loading times and failures are added.
 
     Attributes:
-        threads: Number of threads, at most.
+        threads: Largest number of threads: the encoder's `num_workers`, and at least 2.
     """
 
     def __init__(self, encoder: Prepares, counter: Counter) -> None:
@@ -37,11 +37,12 @@ class LoadingPool:
         self._crew = Crew(self.threads)
 
     def load(self, call: Call, settle: Callable[[Call, bool], bool]) -> None:
-        """Have a thread load a call, as soon as one is free.
+        """Load a call on the next thread that is free.
 
         Args:
-            call: Its item is replaced.
-            settle: Called with the call and whether it is loaded; returns whether the call still waits.
+            call: Call whose item is replaced by the loaded one.
+            settle: Function called afterwards with the call and whether it is loaded; it returns whether the call
+                still waits for its answer.
         """
         self._crew.submit(lambda call: self._load(call, settle), call)
 
@@ -53,18 +54,18 @@ class LoadingPool:
         error = None if call.future.done() else self._load_in_place(call)
         self._counter.count(BatcherStats(loading_seconds=call.loading_seconds))
         if settle(call, error is None) and error is not None and call.future.set_running_or_notify_cancel():
-            # Before the caller knows, so that the counts are never behind.
+            # Counted before the caller gets the error, so that `stats` always includes it.
             self._counter.count(BatcherStats(calls=1, failures=1))
             call.future.set_exception(error)
 
     def _load_in_place(self, call: Call) -> Exception | None:
-        """Load the item of a call; return what is wrong with it."""
+        """Load the item of a call; return the error if that fails, or None."""
         begun = time.perf_counter()
         try:
             call.item = self._encoder._prepare(call.item)
         except ImageError as error:
-            return error.at(0)  # to its caller it is the only one
-        except BaseException as error:  # whatever an image or a plugin raises: its caller learns of it
+            return error.at(0)  # its caller passed one image, whose index is 0
+        except BaseException as error:  # any error of an image or a plugin goes to its caller, not to this thread
             _logger.exception("an image failed to load")
             return for_callers(error)
         finally:

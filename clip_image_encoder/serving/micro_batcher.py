@@ -1,4 +1,16 @@
-"""MicroBatcher: takes single calls of many threads and coroutines, has them loaded, and hands them to one worker."""
+"""MicroBatcher: takes single calls of many threads and coroutines, which are loaded and then encoded in batches.
+
+```text
+callers' threads      loading threads     one worker
+encode ─▶ CallQueue ─▶ LoadingPool ─▶ CallQueue ─▶ Worker ─▶ encoder
+   ▲                                                 │
+   └──────────────────── future ◀────────────────────┘
+```
+
+Shutting down goes in the same order. First the queue takes no more calls; those that wait are answered, or fail with
+ClosedError. When none is left, the worker ends, then the loading threads, which by then hold no call that anyone
+waits for. `close` returns after the worker has ended.
+"""
 
 from __future__ import annotations
 
@@ -32,27 +44,26 @@ _Item = TypeVar("_Item")
 
 
 class MicroBatcher(Generic[_Item]):
-    """Lets many threads and coroutines share an encoder as if each had it for itself.
+    """Lets many threads and coroutines share an encoder: their single calls are encoded in batches.
 
-    Calls that arrive within `max_wait_ms` of each other, or while the model is busy, pass it together. A
-    call gets its own vector or its own error; a failure of the device reaches the calls of that batch, and
-    the next batch is tried anew. In a forked process the batcher begins afresh.
+    Calls that arrive within `max_wait_ms` of each other, or while the model is busy, form a batch. Each
+    call gets its own vector or its own error. A failure of the device reaches the calls of one batch; the next
+    batch is tried again. In a forked process the batcher starts with an empty queue and new threads.
 
-    Files are read on the callers' own threads. Images are decoded as they come, on as many threads as the encoder's
-    `num_workers`, at least two, also while the model computes. A batch is made of those that are ready: one that
-    takes long keeps no other call waiting.
+    Files are read on the callers' own threads. Images are decoded as their calls arrive, on as many threads as the
+    encoder's `num_workers`, at least two, also while the model computes. A batch is made of the images that are
+    decoded, so that one that takes long does not delay the others.
 
     Args:
-        encoder: An `ImageEncoder`, a `CachedEncoder` or a `TextEncoder`; it stays usable beside the batcher.
-        max_batch_size: Number of calls that pass the model at a time, 32 by default.
-        max_wait_ms: How long an idle model waits for more calls after the arrival of the first, in milliseconds, at
-            most a day.
-        max_queue: Number of calls that may wait or load, with the content of their files in memory, 1024 by default;
-            one more raises QueueFullError. None lets every caller wait for its turn, which slows callers down to what
-            the model can do.
+        encoder: An `ImageEncoder`, a `CachedEncoder` or a `TextEncoder`; it can be used beside the batcher.
+        max_batch_size: Largest number of calls in a batch, 32 by default.
+        max_wait_ms: Time that an idle model waits for more calls after the first has arrived, in milliseconds, 5 by
+            default and at most a day.
+        max_queue: Largest number of calls that wait or load, with the content of their files in memory, 1024 by
+            default; one more raises QueueFullError. None sets no limit: callers wait until the model gets to them.
 
     Raises:
-        ConfigurationError: An argument is out of its range, or the encoder is none.
+        ConfigurationError: An argument is out of its range, or `encoder` is not an encoder.
 
     Example:
         >>> from concurrent.futures import ThreadPoolExecutor
@@ -105,23 +116,32 @@ class MicroBatcher(Generic[_Item]):
         in_forks(self, MicroBatcher._begin_again)
 
     def encode(self, item: _Item) -> Vectors:
-        """Return the vector `(d,)` of an image or a text, when it is there.
+        """Encode an image or a text, and return its vector `(d,)` float32; the call blocks its thread until then.
+
+        Args:
+            item: Image or text, as the encoder takes it.
 
         Raises:
-            ImageError: This image can't be read.
-            ConfigurationError: This text is not a string.
-            QueueFullError: Too many calls wait.
+            ImageError: The image can't be read.
+            ConfigurationError: The text is not a string.
+            QueueFullError: `max_queue` calls wait already.
             ClosedError: The batcher is closed.
-            BackendError: The device failed.
+            BackendError: The model or its device failed.
             ContractError: The encoder broke its protocol.
         """
         return self._queue.put(self._read(item)).result()
 
     async def aencode(self, item: _Item) -> Vectors:
-        """Return the vector `(d,)` of an image or a text, without blocking the event loop.
+        """Encode an image or a text without blocking asyncio's event loop, and return its vector `(d,)` float32.
 
-        Cancelled while it waits, the call is dropped. Files are read on a thread of the loop's executor.
-        Raises what `encode` raises, and ConfigurationError outside of asyncio.
+        A call that is cancelled while it waits is not encoded. Files are read on a thread of the loop's executor.
+
+        Args:
+            item: Image or text, as the encoder takes it.
+
+        Raises:
+            ConfigurationError: The call is not made in asyncio's event loop.
+            EncoderError: Any error that `encode` raises.
         """
         try:
             asyncio.get_running_loop()
@@ -135,17 +155,17 @@ class MicroBatcher(Generic[_Item]):
         return await asyncio.wrap_future(self._queue.put(read))
 
     def close(self, *, finish: bool = True) -> None:
-        """Take no more calls, and return when the last batch is done.
+        """Take no more calls, and return after the last batch.
 
         Args:
-            finish: Whether the calls that wait are answered; False fails them with ClosedError.
+            finish: Whether calls that wait are still encoded; False lets them fail with ClosedError.
         """
         self._queue.close(finish=finish)
         self._worker.join()
 
     @property
     def stats(self) -> BatcherStats:
-        """Counts and times until now."""
+        """Counts and times since the batcher was made."""
         return replace(self._counter.stats, queue_depth=len(self._queue))
 
     def __enter__(self) -> MicroBatcher[_Item]:
@@ -155,7 +175,7 @@ class MicroBatcher(Generic[_Item]):
         self.close()
 
     def _read(self, item: object) -> object:
-        """Return the content of a file, read on the caller's own thread: one that is slow keeps no loading thread."""
+        """Read a file on the caller's own thread, so that a slow disk or network does not block a loading thread."""
         self._queue.check()
         if self._loader is None:
             return item
@@ -176,13 +196,13 @@ class MicroBatcher(Generic[_Item]):
         self._queue = CallQueue(self._max_queue, pool, batch_size=self._size)
         self._worker = Worker(self._queue, pool, self._encoder, self._counter, size=self._size, wait=self._wait)
         self._worker.start()
-        # A batcher that is forgotten ends its thread. Its finalizer runs on any thread, at any place, and must
-        # not wait for another: the thread may itself be waiting for that one.
-        self._finalizer = weakref.finalize(self, self._queue.leave)
+        # A batcher that is garbage-collected ends its worker. The finalizer may interrupt any thread anywhere, also
+        # one that holds the queue's lock or that the worker waits for. So it takes no lock and does not join.
+        self._finalizer = weakref.finalize(self, self._queue.stop)
         self._finalizer.atexit = False
 
     def _begin_again(self) -> None:
-        # In a forked process there is no such thread, and whoever held a lock will never release it.
+        # A forked process has no worker, and a lock that another thread held at the fork stays locked.
         self._finalizer.detach()
         closed = self._queue.closed
         self._begin()

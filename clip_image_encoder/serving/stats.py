@@ -1,4 +1,4 @@
-"""Counts and times of a batcher, added up by its threads and its callers'."""
+"""Counts and times of a batcher, summed over its own threads and its callers'."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ __all__ = ["BatcherStats", "Counter"]
 
 @dataclass(frozen=True, kw_only=True)
 class BatcherStats:
-    """What a batcher has done since it was made; the times are sums, in seconds.
+    """Counts and times of a batcher since it was made.
 
     Attributes:
         calls: Number of calls that have been answered, failures included.
         failures: Number of calls that were answered with an error.
-        batches: Number of groups of calls that passed the encoder.
-        queue_depth: Number of calls that wait or load now.
-        waiting_seconds: Time of all calls from their arrival in the queue to the start of their batch, without loading.
-        loading_seconds: Time of all threads, the callers' own included, for reading and decoding; 0 for texts.
-        encoding_seconds: Time of the model, and for texts of the tokenizer.
+        batches: Number of batches that have been encoded.
+        queue_depth: Number of calls that wait or load at this moment.
+        waiting_seconds: Time from the arrival of calls to the start of their batch, without loading, in seconds,
+            summed over all calls.
+        loading_seconds: Time for reading and decoding, in seconds, summed over all threads, the callers' included;
+            0 for texts.
+        encoding_seconds: Time of the model, and for texts of the tokenizer, in seconds, summed over all batches.
     """
 
     calls: int = 0
@@ -32,10 +34,10 @@ class BatcherStats:
 
 
 class Counter:
-    """Adds counts and times up.
+    """Adds counts and times of several threads.
 
     Attributes:
-        stats: All until now, but for the depth of the queue; they are replaced as a whole.
+        stats: Sums until now, without the queue's depth; replaced as a whole, so that reading needs no lock.
     """
 
     def __init__(self) -> None:
@@ -43,7 +45,11 @@ class Counter:
         self.stats = BatcherStats()
 
     def count(self, more: BatcherStats) -> None:
-        """Add counts and times to those until now; any thread may."""
+        """Add counts and times to the sums; any thread may call this.
+
+        Args:
+            more: Counts and times to add.
+        """
         with self._lock:
             before = asdict(self.stats)
             self.stats = BatcherStats(**{name: before[name] + value for name, value in asdict(more).items()})

@@ -1,4 +1,4 @@
-"""The thread of a batcher that encodes: it gets calls group by group, and answers each call."""
+"""Worker: the thread of a batcher that gets calls from the queue in batches, encodes them, and answers each."""
 
 from __future__ import annotations
 
@@ -34,32 +34,40 @@ _logger = logging.getLogger("clip_image_encoder.serving")
 
 @runtime_checkable
 class ImageStream(Protocol):
-    """What a batcher asks of an encoder of images: an `ImageEncoder`, a `CachedEncoder`, or one of yours.
+    """Protocol of image encoders that a `MicroBatcher` takes: `ImageEncoder`, `CachedEncoder`, or one of your own.
 
-    One that has an `ImageLoader` as its `loader` is given images as `loader.read` returns them. It loads them when
-    their group begins: one that takes long holds the group up, which an encoder of this library does not.
+    If an encoder of your own has an `ImageLoader` as its attribute `loader`, it gets images as `loader.read` returns
+    them. It loads them when their batch begins, so that a slow one delays the batch; the encoders of this library
+    load images before.
     """
 
     def stream(
         self, images: Iterable[ImageInput], batch_size: int, *, show_progress: bool | None
     ) -> Generator[EncodedBatch]:
-        """Encode images batch by batch, as `ImageEncoder.stream` does."""
+        """Encode images, and yield batches in their order, as `ImageEncoder.stream` does.
+
+        Args:
+            images: Images of several calls.
+            batch_size: Largest number of images in a batch.
+            show_progress: Whether a progress bar is shown; the batcher passes False.
+        """
         ...
 
 
 class Worker(Thread):
-    """Encodes calls until their queue is closed; however it ends, no call is left waiting.
+    """Encodes calls until their queue is closed; when it ends, also by an error, all calls have been answered.
 
-    It is a daemon and knows nothing of its batcher, so that neither keeps the other or the program alive.
-    The program's end waits for it, since a thread that is cut off inside a model can crash the process.
+    The thread is a daemon and holds no reference to its batcher, so that the batcher can be garbage-collected and the
+    program can end. The program's end waits for the current batch, since a thread that is stopped inside a model can
+    crash the process.
 
     Args:
-        queue: Has the calls.
-        pool: Loads them, and ends with the worker; None where the encoder does all by itself.
-        encoder: Makes the vectors of a group.
-        counter: Of the batcher.
-        size: Number of calls in a group, at most.
-        wait: Seconds after the arrival of its first call that a group waits for more.
+        queue: Queue of the calls.
+        pool: Threads that load the calls, closed when the worker ends; None if the encoder loads by itself.
+        encoder: Encoder that makes the vectors of a batch.
+        counter: Counter of the batcher, to which calls, batches and times are added.
+        size: Largest number of calls in a batch.
+        wait: Time that a batch waits for more calls after the arrival of its first, in seconds.
     """
 
     def __init__(
@@ -77,31 +85,32 @@ class Worker(Thread):
         self._size, self._wait = size, wait
 
     def start(self) -> None:
-        """Begin to answer calls."""
+        """Start the thread, and stop it at the program's end."""
         super().start()
         atexit.register(self._end)
 
     def run(self) -> None:
-        """Answer calls, group by group."""
+        """Answer calls, batch by batch."""
         try:
-            # A method for each group: while the next is awaited, no image is kept in memory.
+            # Each batch is a call of its own, whose local variables, and with them the images, are freed when it ends.
             while (first := self._queue.get()) is not None:
                 self._serve(first)
                 del first
         finally:
+            # First the queue: it fails the calls that are left, and loading threads can add none to it. Then the pool.
             self._queue.close(finish=False)
             if self._pool:
                 self._pool.close()
             atexit.unregister(self._end)
 
     def _serve(self, first: Call) -> None:
-        """Answer a call, and with it those that are ready before its group begins."""
+        """Answer a call, and with it those that are ready before its batch begins."""
         group = [first]
         try:
             group.extend(self._queue.get_more(self._size - 1, first.arrived + self._wait))
             begun = time.monotonic()
             outcomes = self._outcomes(group)
-            # Before the callers know, so that the counts are never behind them.
+            # Counted before the callers get their answers, so that `stats` always includes them.
             self._counter.count(
                 BatcherStats(
                     calls=len(group),
@@ -118,15 +127,15 @@ class Worker(Thread):
         finally:
             for call in group:
                 if not call.future.done():
-                    call.future.set_exception(ClosedError("the batcher broke down, see the log; make another one"))
+                    call.future.set_exception(ClosedError("the batcher has failed, see the log; make another one"))
 
     def _outcomes(self, group: Sequence[Call]) -> Sequence[Vectors | Exception]:
-        """Return a vector or an error for each call of a group, whatever the encoder does."""
+        """Return a vector or an error for each call of a batch, also if the encoder raises."""
         try:
             outcomes = self._encode([call.item for call in group])
             if len(outcomes) != len(group):
                 raise ContractError(f"the encoder gave {len(outcomes)} vectors for {len(group)} inputs")
-        except BaseException as raised:  # a tokenizer's panic, a plugin's SystemExit: its caller learns of it
+        except BaseException as raised:  # also a panic of a Rust tokenizer or a plugin's SystemExit: callers get it
             if not isinstance(raised, ConfigurationError):
                 _logger.exception("a batch of %d calls failed", len(group))
             error = for_callers(raised)
@@ -134,11 +143,11 @@ class Worker(Thread):
             return outcomes
         if len(group) == 1 or isinstance(error, BackendError):
             return [error] * len(group)
-        # One of them may be to blame: each is asked alone.
+        # One call may have caused the error for all, so each is encoded alone.
         return [outcome for call in group for outcome in self._outcomes([call])]
 
     def _encode(self, items: list[Any]) -> Sequence[Vectors | ImageError]:
-        """Return a vector or an error for each item; what is no image or text at all is for the encoder to say."""
+        """Return a vector or an error for each item."""
         batches = list(self._encoder.stream(items, self._size, show_progress=False))
         self._counter.count(
             BatcherStats(
@@ -147,9 +156,9 @@ class Worker(Thread):
             )
         )
         outcomes = (outcome for batch in batches for _, outcome in batch.outcomes())
-        # To its caller each item is the only one, and each vector is the caller's own.
+        # Index 0, since each caller passed one item. A copy, since a row would keep the whole batch in memory.
         return [outcome.at(0) if isinstance(outcome, ImageError) else outcome.copy() for outcome in outcomes]
 
     def _end(self) -> None:
-        self._queue.leave()
+        self._queue.stop()
         self.join()

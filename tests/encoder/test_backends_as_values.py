@@ -83,7 +83,7 @@ def test_a_backend_instance_brings_its_preprocess(noise: Image.Image) -> None:
 
 
 def test_no_crop_is_guessed_for_a_backend_instance() -> None:
-    with pytest.raises(ConfigurationError, match="how images are prepared for Bare is not known; pass preprocess="):
+    with pytest.raises(ConfigurationError, match="Bare has no preprocess; pass preprocess="):
         ImageEncoder(backend=Bare())
 
 
@@ -99,7 +99,7 @@ def test_what_can_not_load_a_backend_is_told_what_it_is_called_with(backend: Any
 
 
 def test_an_incomplete_backend_is_told_what_it_lacks() -> None:
-    with pytest.raises(ConfigurationError, match="is no Backend: it lacks prefix_tokens"):
+    with pytest.raises(ConfigurationError, match="is not a Backend: it lacks prefix_tokens"):
         ImageEncoder(backend=OldBackend(), preprocess=ToyBackend().preprocess)  # type: ignore[arg-type]  # on purpose
 
 

@@ -107,7 +107,7 @@ def test_a_batch_size_that_is_no_positive_integer_is_refused(toy: ImageEncoder, 
 
 
 def test_an_unknown_device_is_refused_with_a_list_of_those_there(toy: ImageEncoder) -> None:
-    with pytest.raises(ConfigurationError, match="no device 'tpu' here; there are cpu"):
+    with pytest.raises(ConfigurationError, match="no device 'tpu' here; available: cpu"):
         toy.encode([], device="tpu")
 
 

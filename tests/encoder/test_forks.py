@@ -216,7 +216,7 @@ def test_a_stream_is_not_continued_in_a_fork(toy: ImageEncoder) -> None:
             next(stream)
         return str(caught.value)
 
-    assert in_a_fork(go_on) == "a stream can't be continued in a forked process; begin another one there"
+    assert in_a_fork(go_on) == "a stream can't be continued in a forked process; start a new one there"
     stream.close()
 
 

@@ -185,5 +185,5 @@ def test_a_disk_without_locks_is_used_with_a_warning(
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr("fcntl.flock", flock)
-    with pytest.warns(UserWarning, match="has no locks"):
+    with pytest.warns(UserWarning, match="has no file locks"):
         assert embed_folder(gallery(3), tmp_path / "vectors.parquet", encoder).embedded == 3

@@ -26,7 +26,7 @@ def test_calls_begin_when_the_gate_opens() -> None:
     gate = Gate()
     with ThreadPoolExecutor(1) as pool:
         with gate.closed():
-            future = pool.submit(gate.behind(str.upper), "late")
+            future = pool.submit(gate.guard(str.upper), "late")
             with pytest.raises(futures.TimeoutError):
                 future.result(timeout=0.05)
         assert future.result() == "LATE"
@@ -41,7 +41,7 @@ def test_a_call_that_has_begun_goes_on() -> None:
         return item.upper()
 
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(gate.behind(slow), "early")
+        future = pool.submit(gate.guard(slow), "early")
         assert begun.wait(timeout=600)
         with gate.closed():
             finish.set()
@@ -52,7 +52,7 @@ def test_an_error_opens_the_gate() -> None:
     gate = Gate()
     with pytest.raises(RuntimeError), gate.closed():
         raise RuntimeError
-    assert gate.behind(str.upper)("on") == "ON"
+    assert gate.guard(str.upper)("on") == "ON"
 
 
 def test_a_model_on_the_cpu_closes_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,8 +103,8 @@ def test_what_waits_at_the_gate_does_not_load(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("clip_image_encoder.pipeline.time.perf_counter", lambda: now)
 
     class Watched(Gate):
-        def behind(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-            waiting = super().behind(function)
+        def guard(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+            waiting = super().guard(function)
 
             def come(item: Any) -> Any:
                 if not self._open.is_set():

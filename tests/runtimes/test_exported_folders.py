@@ -249,7 +249,7 @@ def test_a_config_that_says_nothing_is_an_error(folder: Path, content: str) -> N
 
 def test_a_folder_that_holds_something_is_left_alone(made: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ConfigurationError, match="holds something"):
+    with pytest.raises(ConfigurationError, match="is not empty"):
         export("tiny-shapes", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 

@@ -57,7 +57,7 @@ def test_a_right_preprocess_passes() -> None:
         ({"pixel_format": (8, 12)}, "pixel_format must be a PixelFormat"),
         ({"spoil": cut}, r"became uint8 \(8, 11, 3\)"),
         ({"spoil": doubled}, "became float64"),
-        ({"spoil": darken}, "the picture was changed"),
+        ({"spoil": darken}, "the image was changed"),
         ({"spoil": moody}, "other pixels the second time"),
     ],
 )
@@ -121,7 +121,7 @@ def blackened(pixels: Pixels, features: Any) -> Any:
         (transposed, "shape"),
         (holed, "NaN or infinity"),
         (centred, "depend on its batch"),
-        (constant, "the same features for different pictures"),
+        (constant, "the same features for different images"),
         (blackened, "changed|the same features|depend on its batch"),
     ],
 )
