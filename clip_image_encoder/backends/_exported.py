@@ -77,7 +77,7 @@ class ExportedBackend:
 
     @property
     def devices(self) -> Sequence[str]:
-        """What the runtime can run on, the best first."""
+        """Names of the devices that the runtime can run on, the best first."""
         return self._tower.devices
 
     @property
@@ -92,7 +92,7 @@ class ExportedBackend:
 
     @property
     def fingerprint(self) -> str:
-        """Same string, same vectors: the folder's config, which has the digests of its files, and the runtime."""
+        """Identifier of the vectors, made of the runtime and the folder's config, which has its files' digests."""
         return f"exported({self._checkpoint.fingerprint}, {self._tower.runtime.fingerprint})"
 
     def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:  # noqa: ARG002
@@ -174,7 +174,7 @@ class ExportedTextBackend:
 
     @property
     def devices(self) -> Sequence[str]:
-        """What the runtime can run on, the best first."""
+        """Names of the devices that the runtime can run on, the best first."""
         return self._tower.devices
 
     @property
@@ -184,7 +184,7 @@ class ExportedTextBackend:
 
     @property
     def fingerprint(self) -> str:
-        """Same string, same vectors: the folder's config, which has the digests of its files, and the runtime."""
+        """Identifier of the vectors, made of the runtime and the folder's config, which has its files' digests."""
         return f"exported texts({self._checkpoint.fingerprint}, {self._tower.runtime.fingerprint})"
 
     def __call__(self, token_ids: TokenIds, attention_mask: TokenIds | None, /, *, device: str) -> Vectors:

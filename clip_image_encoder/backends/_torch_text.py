@@ -50,7 +50,7 @@ class TorchText:
         )
         spec = self.checkpoint.text
         tower = spec.load(self.checkpoint.weights(self.dtype))
-        # A model's own code, outside transformers, may read the weights of layers that would be replaced.
+        # The class of another library that a model runs through may read the weights of layers to be replaced.
         if device == "cpu" and spec.through is None:
             make_texts_quick(tower)
         moved = tower.to(device)

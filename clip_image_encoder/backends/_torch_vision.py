@@ -58,7 +58,7 @@ class TorchVision:
         tower = self.checkpoint.vision.load(self.checkpoint.weights(self.dtype))
         take_bytes(tower, self.pixel_format)
         spec = self.checkpoint.vision
-        # A model's own code, outside transformers, may read the weights of layers that would be replaced.
+        # The class of another library that a model runs through may read the weights of layers to be replaced.
         if device == "cpu" and not self.compile and spec.through is None:
             make_quick(tower, tokens=spec.patches(self.pixel_format.size or spec.image_size))
         if device.startswith("cuda") and spec.through is None:

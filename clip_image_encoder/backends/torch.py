@@ -76,9 +76,7 @@ class TorchBackend:
         self._requested = device
         first = resolve_devices(device, self.devices)[0]
         if cuda_graphs and (compile or pixel_format.size is None or not first.startswith("cuda")):
-            raise ConfigurationError(
-                "cuda_graphs=True needs a CUDA device, a model of one image size, and compile=False"
-            )
+            raise ConfigurationError("cuda_graphs needs a CUDA device, a model of one image size, and compile=False")
         self._vision = TorchVision(
             checkpoint=checkpoint,
             pixel_format=pixel_format,
