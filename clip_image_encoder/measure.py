@@ -1,4 +1,4 @@
-"""Which backend and dtype encode images fastest on this machine, and how far their vectors are from float32."""
+"""Measure the backends and dtypes on this machine: how fast they encode images, and how near they are to float32."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ _DRAWN = 64
 _FILE = "measured.json"
 
 _SCHEME = 1
-"""Counts up when the same is measured in another way."""
+"""Version of the way in which is measured; raise it when that changes, and stored measurements are not used again."""
 
 _PACKAGES = ("clip-image-encoder", "torch", "transformers", "onnx", "onnxruntime", "openvino", "nncf")
-"""With another version of one of them, speeds, vectors and what is missing may be others."""
+"""Packages that decide speeds and vectors: after a new version of one, the checkpoint is measured again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A backend in a dtype, on this machine.
+    """The speed and the quality of a backend in a dtype on this machine.
 
     Attributes:
         backend: Name of the backend, as `ImageEncoder` takes it.
         dtype: Name of the dtype, as `ImageEncoder` takes it.
-        times_faster: Ratio of the images that pass the model in a second to those of torch in float32; loading images
-            is not a part of it.
-        mean: Mean cosine of its vectors to those of torch in float32.
-        worst: The least of these cosines.
-        same_nearest: Share of images, 0 to 1, whose nearest other image is the same as in float32.
+        times_faster: Ratio of the images that pass the model in a second to those of torch in float32, without the
+            time of loading images.
+        mean: Mean cosine between the vectors of this backend and of torch in float32, -1 to 1.
+        worst: Smallest cosine between the vectors of this backend and of torch in float32, -1 to 1.
+        same_nearest: Share of images, 0 to 1, whose nearest other image is the same as with torch in float32.
     """
 
     backend: str
@@ -71,12 +71,12 @@ _EXACT = Measured(backend="torch", dtype="float32", times_faster=1.0, mean=1.0, 
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """A backend in a dtype that does not run here.
+    """A backend in a dtype that could not be loaded on this machine.
 
     Attributes:
-        backend: Name of the backend.
-        dtype: Name of the dtype.
-        reason: What is missing, as the error says it.
+        backend: Name of the backend, as `ImageEncoder` takes it.
+        dtype: Name of the dtype, as `ImageEncoder` takes it.
+        reason: Message of the error, which says what is missing.
     """
 
     backend: str
@@ -86,21 +86,21 @@ class LeftOut:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What was measured of a checkpoint.
+    """The measurements of a checkpoint on this machine.
 
     Attributes:
-        measured: What runs here, the fastest first.
-        left_out: What does not run here.
+        measured: Backends and dtypes that run here, the fastest first.
+        left_out: Backends and dtypes that could not be loaded.
     """
 
     measured: tuple[Measured, ...]
     left_out: tuple[LeftOut, ...]
 
     def fastest(self, *, least_cosine: float = 0.99) -> Measured:
-        """Return the fastest of those whose vectors are near to those of float32.
+        """Return the fastest backend and dtype whose vectors are near to those of torch in float32.
 
         Args:
-            least_cosine: What the mean cosine has to reach; torch in float32 has 1, and is what more than 1 gives.
+            least_cosine: Smallest allowed mean cosine; 1 or more returns torch in float32 or what equals it.
 
         Raises:
             ConfigurationError: `least_cosine` is no finite number.
@@ -120,24 +120,25 @@ def measure(
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
 ) -> Measurement:
-    """Measure the image tower of a checkpoint on the CPU, in each backend and dtype in turn with torch in float32.
+    """Measure a checkpoint's vision tower on the CPU in each backend and dtype, compared with torch in float32.
 
-    The first time it takes some minutes: graphs are made, fitted and kept, as when an encoder is made of them. What was
-    measured is kept beside them, for this processor and these versions of the packages, and returned the next time.
+    The first call takes some minutes, since graphs are exported and fitted to int8; they are stored below HF_HOME. The
+    measurement is stored beside them, and a later call with the same processor and package versions returns it.
 
     Args:
-        model: A hub id, a folder, or "tiny-shapes"; no exported folder, which runs in one dtype of one backend.
-        images: Images whose vectors are compared, some dozens of those that the model will see; None draws 64.
+        model: Hub id, folder, or "tiny-shapes"; not an exported folder, which runs in one dtype of one backend.
+        images: Images whose vectors are compared, some dozens like those that the model will see; None means 64
+            drawings.
         batch_size: Number of images that pass the model at a time.
-        again: Whether it is measured anew, though it was measured before, perhaps on a busy machine.
-        revision: Branch, tag or commit on the hub; None is the newest.
-        token: Token of the hub, for private and gated repositories.
-        cache_dir: Folder where downloaded files are kept instead of the hub's own cache.
-        local_files_only: Whether the network is never asked.
+        again: Whether a stored measurement is replaced by a new one, for example because the machine was busy then.
+        revision: Branch, tag or commit on the hub; None means the newest commit.
+        token: Access token of the hub, for private and gated repositories; None means the stored one.
+        cache_dir: Folder for downloaded files; None means the hub's own cache.
+        local_files_only: Whether only files that are in the cache already are used, without network access.
 
     Raises:
-        ConfigurationError: The model is an exported folder, there are no images, an argument is wrong, or the cache
-            can't be written to.
+        ConfigurationError: The model is an exported folder, there are no images, the model keeps each image's aspect
+            ratio, an argument is wrong, or the cache can't be written to.
         CheckpointError: The checkpoint is missing, unreachable, damaged or unsafe.
         ImageError: One of the images can't be read.
 
@@ -153,7 +154,10 @@ def measure(
         model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
     )
     if checkpoint.runtime:
-        raise ConfigurationError(f"{model} is an exported folder, which runs in one dtype of one backend")
+        raise ConfigurationError(
+            f"{model} is an exported folder, which runs in one dtype of one backend; measure the checkpoint that it "
+            "was exported from"
+        )
     load = partial(
         ImageEncoder,
         model,
@@ -203,22 +207,26 @@ def _read(folder: Path) -> Measurement:
 
 
 def _pixels(checkpoint: Checkpoint, images: Iterable[ImageInput] | None) -> Pixels:
-    """Return what the checkpoint's preprocess makes of images, of one size.
+    """Return images after the checkpoint's preprocess, as one batch.
 
     Raises:
-        ConfigurationError: There are none, or the model keeps the aspect ratio of each.
+        ConfigurationError: There are no images, or the model keeps each image's aspect ratio.
     """
     loader = ImageLoader()
     preprocess = preprocess_of(checkpoint.preprocessor_config, exact=loader.exact)
     size = preprocess.pixel_format.size
     given: list[ImageInput] = [draw(scene) for scene in random_scenes(_DRAWN)] if images is None else list(images)
-    if not given or size is None:
-        raise ConfigurationError("measuring needs images, and a model that takes all of them at one size")
+    if not given:
+        raise ConfigurationError("measuring needs images, and images= has none")
+    if size is None:
+        raise ConfigurationError(
+            f"measuring needs a model that takes all images at one size; {checkpoint.name} keeps their aspect ratio"
+        )
     return np.stack([np.asarray(preprocess(loader(image, model_size=size))) for image in given])
 
 
 def _machine() -> str:
-    """Return what decides how fast this machine is: its processor, as its system calls it, and the cores to be used."""
+    """Return a description of this machine's speed: system, processor, its instructions, and the usable cores."""
     try:
         with Path("/proc/cpuinfo").open() as lines:
             said = sorted({line.strip() for line in lines if line.startswith(("model name", "flags", "Features"))})
@@ -247,7 +255,7 @@ def _vectors(encoder: ImageEncoder, pixels: Pixels) -> Vectors:
 
 
 def _times_faster(exact: Callable[[], object], other: Callable[[], object]) -> float:
-    """Return the ratio of the median times of two works that are done in turn, after each was done once."""
+    """Return the ratio of the median times of two functions, called in turn; the first call of each isn't counted."""
     pairs = [(_seconds(exact), _seconds(other)) for _ in range(_ROUNDS + 1)][1:]
     return round(statistics.median(pair[0] for pair in pairs) / statistics.median(pair[1] for pair in pairs), 2)
 

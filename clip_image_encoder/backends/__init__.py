@@ -1,8 +1,9 @@
-"""What runs the towers: one file a runtime, and the folder is the registry.
+"""Backends: the runtimes that compute a checkpoint's towers. Each is one public file of this folder.
 
 `ImageEncoder(backend="torch")` imports `backends/torch.py` and calls its `load`; `TextEncoder` calls its `load_text`,
-if it has one; its `devices` returns the names of what it can run on here. To add a runtime, add a file with functions
-of these signatures; nothing else has to know. Files whose name starts with an underscore are parts, not backends.
+if it has one. Its function `devices` returns the names of the devices that it can run on here. A runtime that exported
+folders may be made for also has its class as `RUNTIME`. To add a backend, add a file with these names; no other file
+changes. Files whose names start with an underscore are parts of backends.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Work in a process of its own, which leaves nothing behind in this one.
+"""Run a job in a Python process of its own, so that the libraries that it uses change nothing in this process.
 
-torch's exporter and NNCF patch modules, redirect output, silence warnings, reseed generators and print. Other threads
-of the application would see all of that, and two exports at once break each other.
+torch's exporter and NNCF patch modules, redirect output, silence warnings, reseed random generators and print. Other
+threads of the application would see that, and two exports at once would break each other.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ _JOB, _ANSWER, _LOG = "job", "answer", "log"
 
 
 def run_apart(job: Callable[[], _Result], *, near: Path) -> _Result:
-    """Call a function in a new Python process, and return what it returns or raise what it raises.
+    """Call a function in a new Python process, and return what it returns.
 
-    The process doesn't run the application's script again, and ends when this one does.
+    The process doesn't run the application's script again, and ends when this process ends.
 
     Args:
-        job: a function of an importable module, or a `functools.partial` of one; it is pickled, as is its result.
-        near: an existing folder, in which the job, its answer and its output lie meanwhile.
+        job: Function of an importable module, or a `functools.partial` of one; it is pickled, as is its result.
+        near: Existing folder for the temporary files that carry the job, its answer and its output.
 
     Raises:
-        EncoderError: the job raised it.
-        BackendError: the job raised something else, or the process was ended from outside.
-        ConfigurationError: there is no Python interpreter to start.
+        EncoderError: The job raised this error.
+        BackendError: The job raised another exception, or the process was killed.
+        ConfigurationError: There is no Python interpreter to start.
     """
     program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import _answer; _answer()"
     with TemporaryDirectory(dir=near) as name:
@@ -55,7 +55,7 @@ def run_apart(job: Callable[[], _Result], *, near: Path) -> _Result:
             (folder / _LOG).open("wb") as log,
             subprocess.Popen(  # noqa: S603 - this Python, our own module
                 [_interpreter(), "-W", "ignore", "-c", program, name],
-                # Closed when this process ends, however it does; the other one waits for that.
+                # The pipe closes when this process ends in any way, killed included; `_end_with_parent` waits for it.
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -66,8 +66,11 @@ def run_apart(job: Callable[[], _Result], *, near: Path) -> _Result:
         output = (folder / _LOG).read_text(errors="replace").strip()
         _logger.debug("%s", output)
         if not (folder / _ANSWER).is_file():
-            last = output.rpartition("\n")[2] or "it said nothing"
-            raise BackendError(f"a process that made a graph ended with status {status}: {last}")
+            last = output.rpartition("\n")[2] or "no output"
+            raise BackendError(
+                f"the process that makes the graph ended with status {status}: {last}; its whole output is in the log "
+                "at level DEBUG"
+            )
         answer = pickle.loads((folder / _ANSWER).read_bytes())  # noqa: S301 - from our own process, in our own folder
     if isinstance(answer, EncoderError):
         raise answer
@@ -76,24 +79,28 @@ def run_apart(job: Callable[[], _Result], *, near: Path) -> _Result:
 
 
 def _quiet_environment() -> dict[str, str]:
-    """Return variables by which the process asks nobody: what it needs of the hub lies in the cache already."""
+    """Return environment variables for a process without network access: its files are in the hub's cache already."""
     return {ONNX_RUNTIME_SWITCH: "1", "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": constants.HF_HUB_CACHE}
 
 
 def _interpreter() -> str:
-    """Return the path of this Python's interpreter."""
-    # Where Python is embedded, as in uWSGI, sys.executable is that program.
+    """Return the path of the Python interpreter to start.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    # If Python is embedded in another program, such as uWSGI, sys.executable is that program.
     for path in map(Path, (sys.executable or "", f"{sys.prefix}/bin/python3", f"{sys.prefix}/python.exe")):
         if path.name.lower().startswith(("python", "pypy")) and path.is_file() and not getattr(sys, "frozen", False):
             return str(path)
     raise ConfigurationError(
-        "there is no Python interpreter beside this program to export the graph with; "
-        "make the encoder once in Python, and set HF_HOME here as it was there"
+        "no Python interpreter was found to export the graph with; make the encoder once in Python, and start this "
+        "program with the same HF_HOME"
     )
 
 
 def _answer() -> None:
-    """Do the job in the folder that the command line names, and write the answer into it."""
+    """Run the job of the folder that the command line names, and write its result or its error there."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     folder = Path(sys.argv[1])
     answer: object
@@ -101,7 +108,7 @@ def _answer() -> None:
         answer = pickle.loads((folder / _JOB).read_bytes())()  # noqa: S301 - from our own parent
     except EncoderError as error:
         answer = error
-    except Exception as error:  # noqa: BLE001 - handed to the parent, which raises it
+    except Exception as error:  # noqa: BLE001 - the parent process raises it
         traceback.print_exc()
         answer = BackendError(f"{type(error).__name__}: {first_line(error)}")
     unfinished = folder / f"{_ANSWER}.unfinished"
@@ -110,6 +117,6 @@ def _answer() -> None:
 
 
 def _end_with_parent() -> None:
-    # Not sys.stdin: a thread that holds its lock lets Python's end fail.
+    # Not sys.stdin.read: Python can't shut down while a thread holds that object's lock.
     os.read(0, 1)
     os._exit(1)

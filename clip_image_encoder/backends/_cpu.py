@@ -1,9 +1,10 @@
 """Faster layers for torch's towers on the CPU: packed matrix products, fused activations, plain attention.
 
-torch computes float32 products with MKL, which on AMD's processors reaches half of what oneDNN does, and lays out the
-weights anew at each call. The operators that go to oneDNN directly, with weights laid out once, are torch's own, made
-for its compiler, and not public: they are used only where they are there, agree with the plain layer, and are faster
-by what is known of the processor. A stopwatch would give another answer at each start of a busy machine.
+torch computes float32 products with MKL, which on AMD's processors is half as fast as oneDNN, and lays out the weights
+anew at each call. torch also has operators that call oneDNN with weights that are laid out once. They are made for its
+compiler and not public, so they are used only if they exist, agree with the plain layer, and were measured to be faster
+with the processor's instructions. Nothing is timed when a tower is loaded, since the result on a busy machine would
+differ from start to start.
 """
 
 from __future__ import annotations
@@ -20,31 +21,33 @@ from clip_image_encoder.models._towers import TextTower, use_plain_attention
 __all__ = ["PIXELS_AT_ONCE", "TOKENS_AT_ONCE", "is_faster", "make_quick", "make_texts_quick", "pack"]
 
 TOKENS_AT_ONCE = 1600
-"""What passes a tower together: products are at their best, and what is between them still fits the caches."""
+"""Number of patch tokens that pass a tower together: products are fast, and activations still fit the caches."""
 
 PIXELS_AT_ONCE = 200_000
-"""The same of a network without patches: three images of 256 x 256 pixels, of which four kinds were measured."""
+"""Number of pixels that pass a network without patches together, three images of 256 x 256: measured on four kinds."""
 
 _ROWS = 800
-"""The size of the products that are compared."""
+"""Number of rows in the product that compares a packed layer with a plain one; oneDNN lays out weights for it."""
 _WORTH_IT = 2**18
-"""Weights of the largest layer: in smaller towers there is nothing to gain."""
+"""Smallest number of weights in the largest layer for which packing is worth it."""
 _TOLERANCE = MappingProxyType({torch.float32: 1e-4, torch.bfloat16: 2e-2})
+"""Largest allowed difference, relative and absolute, between a packed layer and a plain one, by dtype."""
 
 _FASTER_ON = MappingProxyType({torch.float32: ("AVX2", "AVX512"), torch.bfloat16: ("AVX512",)})
-"""Where packed layers are faster, by what `torch.backends.cpu.get_cpu_capability` says.
+"""Values of `torch.backends.cpu.get_cpu_capability` for which packed layers are faster, by dtype.
 
-Measured on an AMD EPYC (Zen 5) with layers of ViT-B, 50 to 1600 rows, one and two threads, as times of the plain layer
-to the packed one. float32: 2.1 to 3.7 with AVX-512, where MKL doesn't use it on AMD's processors; 1.0 to 1.7 with both
-held to AVX2. bfloat16: 1.1 to 2.0 with AVX-512; with AVX2 alone oneDNN has none. On Intel's processors, whose MKL is as
-quick as oneDNN, what is left is the layout and the activation, and it was not measured. Neither were other processors,
-on which the layers stay as they are.
+Measured on an AMD EPYC (Zen 5) with layers of ViT-B, 50 to 1600 rows, one and two threads, as the time of the plain
+layer divided by that of the packed one. float32: 2.1 to 3.7 with AVX-512, which MKL doesn't use on AMD's processors;
+1.0 to 1.7 with both restricted to AVX2. bfloat16: 1.1 to 2.0 with AVX-512; oneDNN has no bfloat16 product for AVX2.
+Intel's processors, on which MKL is as fast as oneDNN, were not measured; there only the layout and the fused activation
+can help. Processors with other capabilities were not measured, and keep the plain layers.
 """
 
 _FEW_TOKENS = 400
-"""Up to here plain attention was faster in bfloat16 than torch's fused one: twice at 50 and at 257 tokens."""
+"""Largest number of tokens for which plain attention is used in bfloat16; it took half the time at 50 and 257."""
 
-# What oneDNN calls them, whose swish is SiLU; by the names of the classes, of which each transformers has others.
+# oneDNN's names of activations, (kind, algorithm), by the names of transformers' classes; PytorchGELUTanh is the older
+# name of GELUTanh. swish is SiLU, into which `fold_quick_gelu` turns QuickGELU.
 _ACTIVATIONS = MappingProxyType(
     {
         "QuickGELUActivation": ("swish", ""),
@@ -56,7 +59,16 @@ _ACTIVATIONS = MappingProxyType(
 
 
 class PackedLinear(nn.Module):
-    """A linear layer, and the activation that follows it, in one pass over weights in oneDNN's own layout."""
+    """A linear layer with weights in oneDNN's own layout, which also computes the activation that follows it.
+
+        plain:   inputs -> lay out the weights -> product + bias -> memory -> activation -> memory
+        packed:  inputs -> product + bias, activation of each block while it is in the cache -> memory
+
+    Args:
+        linear: Linear layer on the CPU, with its weights; it is not changed.
+        activation: oneDNN's name of the activation: "none", "gelu" or "swish".
+        algorithm: oneDNN's variant of "gelu", "none" for the exact one or "tanh"; empty for the others.
+    """
 
     def __init__(self, linear: nn.Linear, activation: str = "none", algorithm: str = "") -> None:
         super().__init__()
@@ -65,7 +77,7 @@ class PackedLinear(nn.Module):
         self.activation, self.algorithm = activation, algorithm
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return `(..., out)` for `(..., in)`."""
+        """Return the activated product, `(..., out_features)` for inputs `(..., in_features)`."""
         product = torch.ops.mkldnn._linear_pointwise(
             inputs, self.weight, self.bias, self.activation, [], self.algorithm
         )
@@ -73,11 +85,11 @@ class PackedLinear(nn.Module):
 
 
 def make_quick(tower: nn.Module, *, tokens: int) -> None:
-    """Change a vision tower in place to what is faster here, and gives the same.
+    """Replace layers of a vision tower in place by faster ones with equal results, if this processor has such.
 
     Args:
-        tower: on the CPU, with its weights.
-        tokens: that a picture has in it.
+        tower: Vision tower on the CPU, with its weights.
+        tokens: Number of patch tokens of an image.
     """
     largest = _largest(tower)
     if largest is None:
@@ -89,10 +101,10 @@ def make_quick(tower: nn.Module, *, tokens: int) -> None:
 
 
 def make_texts_quick(tower: TextTower) -> None:
-    """Change a text tower in place to what is faster here, and gives the same.
+    """Replace layers of a text tower in place by faster ones with equal results, if this processor has such.
 
     Args:
-        tower: On the CPU, with its weights.
+        tower: Text tower on the CPU, with its weights.
     """
     if tower.quick_vectors:
         tower.vectors = tower.quick_vectors
@@ -102,30 +114,30 @@ def make_texts_quick(tower: TextTower) -> None:
 
 
 def _largest(tower: nn.Module) -> nn.Linear | None:
-    """Return the layer with the most weights; of two as large the one whose activation can be fused."""
+    """Return the linear layer with the most weights; of equal ones that with the most outputs, an MLP's first."""
     linears = (module for module in tower.modules() if type(module) is nn.Linear)
     return max(linears, key=lambda linear: (linear.weight.numel(), linear.out_features), default=None)
 
 
 def _gains(largest: nn.Linear) -> bool:
-    """Tell whether a tower with this largest layer is faster with packed ones, and gives the same."""
+    """Tell whether packed layers make a tower with this largest layer faster, with equal results."""
     is_worth_it = largest.weight.numel() >= _WORTH_IT
     return is_worth_it and is_faster(largest.weight.dtype, torch.backends.cpu.get_cpu_capability()) and _agrees(largest)
 
 
 def is_faster(dtype: torch.dtype, capability: str) -> bool:
-    """Return whether packed layers are faster than plain ones.
+    """Tell whether packed layers were measured to be faster than plain ones.
 
     Args:
-        dtype: Of the weights.
-        capability: Instructions of the processor, as `torch.backends.cpu.get_cpu_capability` names them.
+        dtype: Dtype of the weights.
+        capability: Instructions of the processor, as `torch.backends.cpu.get_cpu_capability` returns them.
     """
     return capability in _FASTER_ON.get(dtype, ())
 
 
 def pack(tower: nn.Module) -> None:
-    """Replace the linear layers and the activations between them in place."""
-    # None of these lists holds a layer that is replaced: its weights are freed before the next one's are packed.
+    """Replace the linear layers of a tower, and the activations of its MLPs, by packed layers in place."""
+    # The list contains no layer that is replaced, so that its weights are freed before the next layer is packed.
     owners = [module for module in tower.modules() if type(module) is not nn.Linear]
     for module in owners:
         for name in ("activation_fn", "activation"):
@@ -135,13 +147,13 @@ def pack(tower: nn.Module) -> None:
                 setattr(module, name, nn.Identity())
     for module in owners:
         for name, child in module.named_children():
-            # A subclass's owner reads its weights: nn.MultiheadAttention does.
+            # Subclasses stay: nn.MultiheadAttention reads the weights of its NonDynamicallyQuantizableLinear itself.
             if type(child) is nn.Linear:
                 setattr(module, name, PackedLinear(child))
 
 
 def _fuse(mlp: nn.Module, activation: str) -> None:
-    """Let the first layer of an MLP compute the activation, too."""
+    """Replace the first layer of an MLP by a packed one that computes the activation, too."""
     if activation == "QuickGELUActivation":
         fold_quick_gelu(mlp)
     mlp.fc1 = PackedLinear(cast("nn.Linear", mlp.fc1), *_ACTIVATIONS[activation])
@@ -149,7 +161,7 @@ def _fuse(mlp: nn.Module, activation: str) -> None:
 
 @torch.inference_mode()
 def _agrees(linear: nn.Linear) -> bool:
-    """Return whether one layer with an activation gives the same both ways."""
+    """Tell whether a packed layer with an activation agrees with the plain one."""
     dtype = linear.weight.dtype
     inputs = torch.linspace(-1, 1, _ROWS * linear.in_features, dtype=dtype).reshape(_ROWS, linear.in_features)
     try:

@@ -1,4 +1,4 @@
-"""Fewer kernels for torch's towers on CUDA devices, which wait for the host to launch each of them."""
+"""Fewer kernels for torch's vision towers on CUDA devices: the host takes time to launch each, and the GPU waits."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from clip_image_encoder.backends._quick_gelu import fold_quick_gelu
 
 __all__ = ["join_kernels"]
 
-# Of transformers 4.57 to 5; by the names of the classes, whose towers of images mask nothing.
+# Attention classes of transformers 4.57 to 5, by name. In vision towers they get no mask.
 _ATTENTIONS = ("CLIPAttention", "SiglipAttention")
 
 
 def join_kernels(tower: nn.Module) -> None:
-    """Change a tower in place to one that computes the same in fewer kernels.
+    """Change a vision tower in place, so that it computes the same in fewer kernels.
 
     Args:
-        tower: Of images, with its weights.
+        tower: Vision tower with its weights.
     """
     for module in list(tower.modules()):
         activation = type(getattr(module, "activation_fn", None)).__name__
@@ -32,10 +32,10 @@ def join_kernels(tower: nn.Module) -> None:
 
 
 class OneProduct(nn.Module):
-    """Attention whose queries, keys and values are one matrix product.
+    """An attention layer that computes queries, keys and values in one matrix product instead of three.
 
     Args:
-        attention: Of a class in `_ATTENTIONS`, with its weights.
+        attention: Attention layer with its weights, an instance of a class named in `_ATTENTIONS`.
     """
 
     def __init__(self, attention: Any) -> None:
@@ -52,7 +52,7 @@ class OneProduct(nn.Module):
     def forward(
         self, hidden_states: Tensor, attention_mask: Tensor | None = None, **_unused: Any
     ) -> tuple[Tensor, None]:
-        """Return `(n, tokens, d)` for `(n, tokens, d)`, and no weights."""
+        """Return the attended tokens `(n, tokens, d)`, and None in the place of the attention weights."""
         product = self.qkv(hidden_states).unflatten(-1, (3, self.heads, -1))  # (n, tokens, 3, heads, d / heads)
         query, key, value = product.permute(2, 0, 3, 1, 4)
         mixed = nn.functional.scaled_dot_product_attention(query, key, value, attention_mask, scale=self.scale)

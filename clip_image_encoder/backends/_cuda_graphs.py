@@ -1,4 +1,4 @@
-"""CUDA graphs: the kernels of a tower recorded once for a batch size, and launched together from then on."""
+"""CUDA graphs: the kernels of a tower are recorded once for a batch size, and launched together from then on."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ from clip_image_encoder.protocols import Output
 __all__ = ["GraphedTower"]
 
 _LARGEST = 256
-"""Images: with more, the device is busy for longer than the host takes to launch the next kernel."""
+"""Largest recorded batch, in images: in larger ones a kernel runs longer than the host takes to launch the next."""
 
-_WARM_UPS = 3  # of which torch's documentation speaks: libraries allocate and choose kernels in the first calls
+_WARM_UPS = 3
+"""Number of calls before a recording, in which libraries allocate and choose kernels, as torch's documentation advises.
+
+https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
+"""
 
 _TOLERANCE = 1e-2
-"""Of a replay to the call that was recorded, by the length of the difference: the kernels are the same."""
+"""Largest allowed difference between a replay and a normal call, as a part of the features' norm."""
 
 _RECORDING = Lock()
 """torch allows one recording at a time in a process."""
@@ -29,7 +33,7 @@ _RECORDING = Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class _Recording:
-    """The kernels of one call, which read and write the same memory each time."""
+    """The recorded kernels of one call; each replay reads `pixels` and writes `features`, in the same memory."""
 
     graph: torch.cuda.CUDAGraph
     pixels: Tensor
@@ -39,12 +43,12 @@ class _Recording:
 class GraphedTower(nn.Module):
     """A tower on a CUDA device whose kernels are recorded for batches of 1, 2, 4 and so on to 256 images.
 
-    A batch is padded to the next of these sizes; a larger one passes the tower as it is. Each of a device's streams
-    has recordings of its own, so that two batches may be computed at once, and one pool of memory, which its
-    recordings share: a stream has one batch at a time.
+    A batch is padded to the next of these sizes; a larger one is computed without a recording. Each stream of a device
+    has its own recordings, so that two batches can be computed at once. The recordings of a stream share one pool of
+    memory, since a stream computes one batch at a time.
 
     Args:
-        tower: On the device, for images of one size.
+        tower: Vision tower on a CUDA device, for images of one size.
     """
 
     def __init__(self, tower: VisionTower) -> None:
@@ -55,14 +59,14 @@ class GraphedTower(nn.Module):
         self._pools: dict[int, Any] = {}
 
     def forward(self, pixels: Tensor, output: Output) -> Tensor:
-        """Return the tower's features, on the current stream, which must not be the default one.
+        """Return the features of a batch, computed on the current stream, which must not be the default stream.
 
         Args:
-            pixels: `(n, H, W, 3)` in 0..255, on the device.
-            output: As the tower takes it.
+            pixels: Batch `(n, H, W, 3)` in 0..255 on the tower's device.
+            output: Output to compute, "pooled" or "tokens".
 
         Raises:
-            BackendError: The recording gives other features than the tower.
+            BackendError: The features of the recording differ from those of the tower.
         """
         count = len(pixels)
         if count > _LARGEST:
@@ -70,7 +74,7 @@ class GraphedTower(nn.Module):
         stream = torch.cuda.current_stream(pixels.device)
         size = 1 << (count - 1).bit_length()
         key = (stream.cuda_stream, size, pixels.dtype, output)
-        # No lock: of a stream's keys only the thread that has the stream asks.
+        # No lock is needed: only the thread that has a stream reads and writes the recordings of that stream.
         if key not in self._recordings:
             self._recordings[key] = self._record(pixels, size, output, stream)
         recording = self._recordings[key]
@@ -88,7 +92,7 @@ class GraphedTower(nn.Module):
                 self._pools[stream.cuda_stream] = torch.cuda.graph_pool_handle()
             pool = self._pools[stream.cuda_stream]
             graph = torch.cuda.CUDAGraph()
-            # "thread_local": meanwhile the other stream's thread may allocate memory.
+            # "thread_local": other threads may allocate memory on this device during the recording.
             with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
                 features = self.tower(padded, output)
         graph.replay()

@@ -1,4 +1,4 @@
-"""A tower as an ONNX file, by torch's exporter; to be called in a process of its own."""
+"""Export a tower to an ONNX file with torch's exporter; called in a process of its own by `run_apart`."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ __all__ = ["Example", "export"]
 _OPSET = 20
 
 Example = tuple[tuple[NDArray[Any], ...], NDArray[np.float32]]
-"""Inputs of a graph, and the features that torch computes of them."""
+"""Inputs of a graph, and the features that torch computes from them in float32."""
 
 
 def export(graph: Graph, file: Path) -> list[Example]:
-    """Write a graph, its weights beside it in a second file.
+    """Export a tower to an ONNX file, with its weights in a second file beside it.
 
     Args:
-        graph: What to write.
-        file: Where to; its folder exists.
+        graph: Description of the graph.
+        file: Path of the ONNX file, in an existing folder.
 
     Returns:
-        Examples, of which the graph must give the same features; the first is the known image or text.
+        Examples whose features the graph must reproduce; the first is the known image or text.
 
     Raises:
         CheckpointError: The weights are missing, damaged or of another model.
@@ -52,7 +52,7 @@ def _export_vision(graph: VisionGraph, file: Path) -> list[Example]:
     known: NDArray[Any] = reference_pixels((height, width))
     if graph.pixels == "float32":
         known = _normalized(known, graph.pixel_format)
-    # Of the whole tower, before anything is left out of it.
+    # The examples are computed by the whole tower, before `leave_pooled` removes the parts that "pooled" doesn't need.
     examples = [_example(module, known), _example(module, pixels)]
     if graph.output == "pooled" and module.tower.leave_pooled:
         module.tower.leave_pooled(module.tower.model)
@@ -68,7 +68,7 @@ def _export_text(graph: TextGraph, file: Path) -> list[Example]:
         full = _FullTexts(module)
         _write(full, file, {"token_ids": token_ids}, [{0: Dim.DYNAMIC}])
         return [_example(full, _padded(reference_tokens(graph.checkpoint)[0], longest)), _example(full, token_ids)]
-    # The length in the middle is what is traced; it must not be 1, nor that of the whole window.
+    # The first length is traced; torch.export would take 1 or the full length for a constant.
     lengths = [max(2, longest // 2), longest, 2]
     inputs = [(_token_ids(module, length), _mask(length)) for length in lengths]
     names = dict(zip(("token_ids", "attention_mask"), inputs[0], strict=True))
@@ -79,7 +79,7 @@ def _export_text(graph: TextGraph, file: Path) -> list[Example]:
 
 
 def _write(module: nn.Module, file: Path, inputs: dict[str, NDArray[Any]], dynamic: Sequence[dict[int, Any]]) -> None:
-    # Torch's operator for attention becomes ten small nodes more in each layer: a tenth of the time of one short text.
+    # torch's fused attention becomes ten more small nodes in each layer, a tenth of the time of one short text.
     use_plain_attention(module)
     with torch.inference_mode():
         program = torch.onnx.export(
@@ -104,30 +104,30 @@ def _example(module: nn.Module, *inputs: NDArray[Any]) -> Example:
 
 
 def _token_ids(tower: TextTower, length: int) -> NDArray[np.int64]:
-    """Return three texts of a length, whose tokens are all in the vocabulary."""
+    """Return random token ids `(3, length)` that are in the tower's vocabulary."""
     embedding = next(module for module in tower.modules() if isinstance(module, nn.Embedding))
     return np.random.default_rng(0).integers(0, embedding.num_embeddings, (3, length), dtype=np.int64)
 
 
 def _normalized(pixels: NDArray[Any], pixel_format: PixelFormat) -> NDArray[np.float32]:
-    """Return bytes `(n, H, W, 3)` as a preprocess of another's would give them, `(n, 3, H, W)`."""
+    """Return pixels `(n, 3, H, W)` float32, normalized as by a preprocess of the user, for `(n, H, W, 3)` uint8."""
     scaled = (pixels / 255 - np.array(pixel_format.mean)) / np.array(pixel_format.std)
     normalized: NDArray[np.float32] = scaled.transpose(0, 3, 1, 2).astype(np.float32, order="C")
     return normalized
 
 
 def _padded(token_ids: TokenIds, length: int) -> TokenIds:
-    """Return token ids `(1, length)`, whatever number of them there are."""
+    """Return token ids `(1, n)` padded with 0 to `(1, length)`."""
     return np.pad(token_ids, ((0, 0), (0, length - token_ids.shape[1])))
 
 
 def _mask(length: int) -> NDArray[np.int64]:
-    """Return the mask of three texts, of which one fills its row, one half of it, and one has one token."""
+    """Return the mask `(3, length)` of three texts: of the full length, of half of it, and of a single token."""
     return (np.arange(length)[None] < np.array([[length], [-(-length // 2)], [1]])).astype(np.int64)
 
 
 class _Vision(nn.Module):
-    """The tower of a graph, and what comes before it."""
+    """The vision tower of a graph with the normalization of pixels before it; this module is what is exported."""
 
     def __init__(self, graph: VisionGraph) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ class _Vision(nn.Module):
 
 
 class _FullTexts(nn.Module):
-    """A tower of texts of full length, which have no mask."""
+    """A text tower without a mask, for texts that are padded to the full length; this module is what is exported."""
 
     def __init__(self, tower: TextTower) -> None:
         super().__init__()

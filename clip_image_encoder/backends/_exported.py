@@ -1,4 +1,4 @@
-"""The towers of an exported folder, in the runtime that it was made for."""
+"""Backends that run the towers of an exported folder in the runtime that it was made for."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ __all__ = ["ExportedBackend", "ExportedTextBackend"]
 class ExportedBackend:
     """Runs the vision tower of an exported folder.
 
-    It may be called from several threads. Pickled, it carries the folder's name, not the graph.
+    Several threads may call the backend at once. A pickled backend contains the folder's name, not the graph.
 
     Args:
-        checkpoint: The exported folder, from `open_checkpoint`.
-        pixel_format: Size of the pixels, and how they are normalized, as it was exported; or with a mean of 0 and a
-            standard deviation of 1, for pixels that are normalized already.
-        dtype: "auto", or the dtype that it was exported in.
-        device: Where to load the graph now; None is the best there is.
-        verify: Whether the vector of a known image is compared with the one that the folder says, on each device.
+        checkpoint: Exported folder, opened by `clip_image_encoder.checkpoint.open_checkpoint`.
+        pixel_format: Size and normalization that the folder was exported with; or a mean of 0 and a standard
+            deviation of 1, for float32 pixels that are normalized already.
+        dtype: Name of the dtype that the folder was exported in; "auto" means that dtype.
+        device: Name of the device, or list of names, of which the first gets the graph now; None means the runtime's
+            best device.
+        verify: Whether the vector of a known image is compared, on each device, with the one stored in the folder.
 
     Raises:
-        ConfigurationError: The device, the dtype or the pixels are others than it was exported for.
-        MissingExtraError: Its runtime is not installed.
+        ConfigurationError: The device is not there, or the folder was exported in another dtype or for other pixels.
+        MissingExtraError: The runtime that the folder was made for is not installed.
         CheckpointError: Files are missing or damaged.
-        BackendError: The runtime gives another vector than the folder says.
+        BackendError: The vector of the known image differs from the one stored in the folder.
     """
 
     def __init__(
@@ -59,8 +60,8 @@ class ExportedBackend:
         self._exported = self._exported_format()
         if pixel_format not in (self._exported, _normalized_already(self._size)):
             raise ConfigurationError(
-                f"{checkpoint.name} was exported with its preprocess, which makes {self._exported}; leave preprocess= "
-                "out"
+                f"{checkpoint.name} was exported with its preprocess, which makes {self._exported}, not "
+                f"{pixel_format}; leave preprocess= out"
             )
         self._tower.on(resolve_devices(device, self.devices)[0])
 
@@ -76,45 +77,48 @@ class ExportedBackend:
 
     @property
     def devices(self) -> Sequence[str]:
-        """What the runtime can run on, the best first."""
+        """Names of the devices that the runtime can run on, the best first."""
         return self._tower.devices
 
     @property
     def outputs(self) -> frozenset[Output]:
-        """The one that it was exported with."""
+        """The one output that the folder was exported with, "pooled" or "tokens"."""
         return self._checkpoint.vision.outputs
 
     @property
     def prefix_tokens(self) -> int:
-        """Number of class and register tokens before the patches; 0 where there are no tokens."""
+        """Number of class and register tokens before the patch tokens; 0 where there are no tokens."""
         return self._checkpoint.vision.prefix_tokens
 
     @property
     def fingerprint(self) -> str:
-        """Same string, same vectors: the folder's config, which has the digests of its files, and the runtime."""
+        """Identifier of the vectors, made of the runtime and the folder's config, which has its files' digests."""
         return f"exported({self._checkpoint.fingerprint}, {self._tower.runtime.fingerprint})"
 
     def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:  # noqa: ARG002
-        """Encode a batch.
+        """Return the features of a batch of images.
 
         Args:
-            pixels: `(n, H, W, 3)` uint8 RGB, or `(n, 3, H, W)` float32 that is normalized already, as the checkpoint
-                was trained: the graph takes bytes, and these are rounded to them.
-            output: The one of `outputs`.
-            device: One of `devices`.
+            pixels: Batch `(n, H, W, 3)` uint8 RGB; or `(n, 3, H, W)` float32, normalized with the mean and the
+                standard deviation of the export, which is rounded to uint8, since the graph takes that.
+            output: Output that the folder was exported with, the only one in `outputs`.
+            device: Name of the device, one of `devices`; the graph is loaded onto it if it isn't there.
 
         Returns:
-            float32: `(n, d)` for "pooled", not normalized; `(n, prefix_tokens + patches, d)` for "tokens".
+            Features `(n, d)` float32 for "pooled", not normalized, or `(n, prefix_tokens + patches, d)` for "tokens".
 
         Raises:
-            ConfigurationError: They are bytes, and the backend was made for pixels that are normalized already.
+            ConfigurationError: The pixels are uint8, and the backend was made for pixels that are normalized already.
         """
         if pixels.dtype != np.uint8:
             taken = _as_bytes(pixels, self._exported)
         elif self._pixel_format == self._exported:
             taken = np.ascontiguousarray(pixels)
         else:
-            raise ConfigurationError(f"{self._checkpoint.name} was exported for pixels in {self._exported}")
+            raise ConfigurationError(
+                f"{self._checkpoint.name} was exported for pixels in {self._exported}; give that as pixel_format to a "
+                "backend that takes uint8 pixels"
+            )
         run = self._tower.on(device)
         with no_fork():
             return run(taken)
@@ -134,19 +138,20 @@ class ExportedBackend:
 class ExportedTextBackend:
     """Runs the text tower of an exported folder.
 
-    It may be called from several threads. Pickled, it carries the folder's name, not the graph.
+    Several threads may call the backend at once. A pickled backend contains the folder's name, not the graph.
 
     Args:
-        checkpoint: The exported folder, from `open_checkpoint`.
-        dtype: "auto", or the dtype that it was exported in.
-        device: Where to load the graph now; None is the best there is.
-        verify: Whether the vector of a known text is compared with the one that the folder says, on each device.
+        checkpoint: Exported folder, opened by `clip_image_encoder.checkpoint.open_checkpoint`.
+        dtype: Name of the dtype that the folder was exported in; "auto" means that dtype.
+        device: Name of the device, or list of names, of which the first gets the graph now; None means the runtime's
+            best device.
+        verify: Whether the vector of a known text is compared, on each device, with the one stored in the folder.
 
     Raises:
-        ConfigurationError: The device or the dtype are others than it was exported for.
-        MissingExtraError: Its runtime is not installed.
+        ConfigurationError: The device is not there, or the folder was exported in another dtype.
+        MissingExtraError: The runtime that the folder was made for is not installed.
         CheckpointError: Files are missing or damaged.
-        BackendError: The runtime gives another vector than the folder says.
+        BackendError: The vector of the known text differs from the one stored in the folder.
     """
 
     def __init__(
@@ -169,29 +174,29 @@ class ExportedTextBackend:
 
     @property
     def devices(self) -> Sequence[str]:
-        """What the runtime can run on, the best first."""
+        """Names of the devices that the runtime can run on, the best first."""
         return self._tower.devices
 
     @property
     def max_length(self) -> int:
-        """Number of tokens that the tower reads, special ones included."""
+        """Largest number of tokens in a text, special tokens included."""
         return self._max_length
 
     @property
     def fingerprint(self) -> str:
-        """Same string, same vectors: the folder's config, which has the digests of its files, and the runtime."""
+        """Identifier of the vectors, made of the runtime and the folder's config, which has its files' digests."""
         return f"exported texts({self._checkpoint.fingerprint}, {self._tower.runtime.fingerprint})"
 
     def __call__(self, token_ids: TokenIds, attention_mask: TokenIds | None, /, *, device: str) -> Vectors:
-        """Encode a batch.
+        """Return the vectors of a batch of texts.
 
         Args:
-            token_ids: `(n, length)`, with `length` up to `max_length`.
-            attention_mask: The same shape, 1 for a token and 0 for padding; None where nothing is masked.
-            device: One of `devices`.
+            token_ids: Token ids `(n, length)` int64, with `length` up to `max_length`.
+            attention_mask: Mask `(n, length)` int64, 1 for a token and 0 for padding; None masks nothing.
+            device: Name of the device, one of `devices`; the graph is loaded onto it if it isn't there.
 
         Returns:
-            `(n, d)` float32, not normalized.
+            Vectors `(n, d)` float32, not normalized.
         """
         run = self._tower.on(device)
         mask = np.ones_like(token_ids) if attention_mask is None else attention_mask
@@ -207,12 +212,12 @@ class ExportedTextBackend:
 
 
 def _normalized_already(size: tuple[int, int]) -> PixelFormat:
-    """Return what an encoder says of a preprocess that is a plain function."""
+    """Return the pixel format that an encoder assumes for a preprocess that is a plain function."""
     return PixelFormat(size=size, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 
 def _as_bytes(pixels: Pixels, pixel_format: PixelFormat) -> NDArray[np.uint8]:
-    """Return `(n, H, W, 3)` uint8 for normalized pixels `(n, 3, H, W)`."""
+    """Return pixels `(n, H, W, 3)` uint8 for normalized ones `(n, 3, H, W)` float32: the inverse of normalizing."""
     scaled = (pixels.transpose(0, 2, 3, 1) * np.array(pixel_format.std) + np.array(pixel_format.mean)) * 255
     rounded: NDArray[np.uint8] = np.rint(scaled).clip(0, 255).astype(np.uint8, order="C")
     return rounded

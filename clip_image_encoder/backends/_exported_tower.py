@@ -1,4 +1,4 @@
-"""One tower of an exported folder: its files checked, its graph loaded and verified on each device."""
+"""A tower of an exported folder: its files are checked, and its graph is loaded and verified on each device."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ __all__ = ["ExportedTower"]
 
 
 class ExportedTower:
-    """One tower of an exported folder, loaded once for each device; several threads may ask at a time.
+    """A tower of an exported folder, loaded once for each device; several threads may use it at once.
 
     Args:
-        checkpoint: The exported folder.
-        kind: "vision" or "text".
-        dtype: "auto", or the dtype that it was exported in.
-        known: Inputs whose vector the folder says.
-        verify: Whether what the runtime makes of them is compared with that vector.
+        checkpoint: Exported folder that contains the tower.
+        kind: Kind of the tower, "vision" or "text".
+        dtype: Name of the dtype that the folder was exported in; "auto" means that dtype.
+        known: Known inputs of the tower, each with one row, whose vector is stored in the folder.
+        verify: Whether the runtime's vector of the known inputs is compared with the stored one.
 
     Raises:
-        ConfigurationError: It was exported in another dtype.
-        MissingExtraError: Its runtime is not installed.
+        ConfigurationError: The folder was exported in another dtype.
+        MissingExtraError: The runtime that the folder was made for is not installed.
         CheckpointError: Files are missing, or have other sizes than when they were written.
     """
 
@@ -47,7 +47,9 @@ class ExportedTower:
     ) -> None:
         exported: str = checkpoint.config["dtype"]
         if dtype not in ("auto", exported):
-            raise ConfigurationError(f"{checkpoint.name} was exported in {exported}, not in {dtype}; export it anew")
+            raise ConfigurationError(
+                f"{checkpoint.name} was exported in {exported}, not in {dtype}; leave dtype= out, or export it again"
+            )
         self.values: Mapping[str, Any] = checkpoint.config[kind]
         self.runtime: Runtime = find_runtime(checkpoint.config["runtime"])(dtype=exported)
         self.devices = tuple(self.runtime.devices)
@@ -63,11 +65,11 @@ class ExportedTower:
         tell_quality(checkpoint.name, self._quality)
 
     def on(self, device: str) -> Run:
-        """Return what runs the tower on a device.
+        """Return the function that runs the tower on a device; the first call for a device loads and verifies it.
 
         Raises:
             CheckpointError: The graph can't be loaded.
-            BackendError: The runtime gives something else than the reference.
+            BackendError: The runtime's vector of the known inputs differs from the stored one.
         """
         return self._loaded.of(device, partial(self._verified, device))
 
@@ -91,9 +93,9 @@ class ExportedTower:
             yield
         except EncoderError:
             raise
-        except Exception as error:  # whatever a runtime raises on a graph that was changed
+        except Exception as error:  # runtimes raise exceptions of any class for a damaged graph
             raise CheckpointError(
-                f"{self._checkpoint.name}: {self.values['graph']} is damaged: {first_line(error)}"
+                f"{self._checkpoint.name}: {self.values['graph']} is damaged: {first_line(error)}; export it again"
             ) from error
 
     def _verification(self, device: str) -> Verification:
@@ -107,21 +109,23 @@ class ExportedTower:
         )
 
     def _kept(self) -> Path | None:
-        """Return a folder for what a runtime makes of the graph for this machine; None where nothing can be kept."""
+        """Return the folder for the graph's compiled form on this machine; None if the cache can't be written to."""
         try:
             return find_or_make(f"made of {self._checkpoint.fingerprint} {self.values['graph']}", lambda _folder: None)
-        except ConfigurationError:  # a machine on which nothing is written, such as a serverless one
+        except ConfigurationError:  # a read-only file system, as on serverless machines
             return None
 
 
 def _checked_files(checkpoint: Checkpoint, values: Mapping[str, Any]) -> Path:
-    """Return the graph's file, after seeing that all of the tower's files are there, each as long as it was written.
+    """Return the graph's file, after checking that all files of the tower are there and have their sizes.
 
     Raises:
-        CheckpointError: One is missing, or has another size.
+        CheckpointError: A file is missing, or has another size than when it was written.
     """
     for name, size in values["files"].items():
         found = checkpoint.files.path(name).stat().st_size
         if found != size:
-            raise CheckpointError(f"{checkpoint.name}: {name} is damaged: it has {found} bytes instead of {size}")
+            raise CheckpointError(
+                f"{checkpoint.name}: {name} is damaged: it has {found} bytes instead of {size}; copy or export it again"
+            )
     return checkpoint.files.path(values["graph"])

@@ -1,8 +1,9 @@
-"""What of a tower becomes int8, and how the steps of its numbers are chosen; to be called in a process of its own.
+"""Turn a graph into int8 with NNCF: which products are quantized, and how; called in a process of its own.
 
-Linear layers become int8, attention's own products stay in float. Each choice was measured on trained weights, a
-DINOv2-small fitted to 40 drawings, with 42 photos that it was not fitted to: mean and worst cosine to float32 are in
-the comments. In all, fitted to 128 drawings, 0.981 and 0.957 became 0.999 and 0.995.
+Linear layers become int8, the products inside attention stay in float. Each choice was measured on trained weights: a
+DINOv2-small that was fitted to 40 drawings, and tested with 42 photos that it was not fitted to. The comments give
+the mean and the worst cosine to float32, in this order. All choices together, fitted to 128 drawings, gave 0.999 and
+0.995; NNCF's defaults gave 0.981 and 0.957.
 """
 
 from __future__ import annotations
@@ -19,24 +20,25 @@ __all__ = ["PLANS", "Plan", "fit"]
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """One way to make int8 of a tower.
+    """One way to quantize a tower.
 
     Attributes:
-        smoothing: How much of the outlier channels goes from a layer's input over to its weights, 0 to 1
-            (SmoothQuant's alpha).
-        narrow_in_float: Whether the second layers of the MLPs stay in float.
+        smoothing: Share of the outlier channels' scale, 0 to 1, that moves from a layer's input to its weights: alpha
+            of SmoothQuant (https://arxiv.org/abs/2211.10438).
+        narrow_in_float: Whether the second layers of the MLPs stay in float; False by default.
     """
 
     smoothing: float
     narrow_in_float: bool = False
 
 
-# Each is tried where those before it are not near enough to float32.
-# 1. 0.4 is best for the DINOv2: 0.998 and 0.997. 0.3 and 0.5 are much like it, 0.6 gives 0.996 and 0.982, and NNCF's
-#    own 0.95 gives 0.977 and 0.915.
-# 2. For towers with a few channels that are strong in all images: two of tiny-shapes' in each MLP, 50 times as strong,
-#    have 0.9991 instead of 0.992.
-# 3. Helps whatever the outliers are: 0.9996 and 0.999 for the DINOv2, at 1.5 times the speed of float32 instead of 2.1.
+# The plans are tried in this order, until one is near enough to float32.
+# 1. 0.4 is best for the DINOv2: 0.998 and 0.997. 0.3 and 0.5 are nearly as good, 0.6 gives 0.996 and 0.982, and NNCF's
+#    default of 0.95 gives 0.977 and 0.915.
+# 2. 0.65 helps towers with a few channels that are large in all images: tiny-shapes with two channels in each MLP made
+#    50 times as large has a mean of 0.9991 instead of 0.992.
+# 3. MLPs half in float help with any outliers: 0.9996 and 0.999 for the DINOv2, 1.5 times as fast as float32 instead of
+#    2.1 times.
 PLANS = (
     Plan(smoothing=0.4),
     Plan(smoothing=0.65),
@@ -45,13 +47,13 @@ PLANS = (
 
 
 def fit(model: Any, file: Path, samples: Sequence[Inputs], plan: Plan) -> Any:
-    """Return the int8 form of a graph.
+    """Return the int8 form of a graph, as an object of the same class.
 
     Args:
-        model: The graph as NNCF takes it, of `onnx` or of OpenVINO.
-        file: The same graph as an ONNX file, whose nodes have the same names.
-        samples: What the ranges are fitted to, each a batch of one.
-        plan: How to make it.
+        model: Graph that is quantized, an `onnx.ModelProto` or an `openvino.Model`.
+        file: ONNX file of the same graph, whose nodes have the same names.
+        samples: Inputs that the quantization ranges are fitted to, each a batch of one.
+        plan: Way to quantize it.
     """
     import nncf
     import onnx
@@ -68,22 +70,23 @@ def fit(model: Any, file: Path, samples: Sequence[Inputs], plan: Plan) -> Any:
         subset_size=len(samples),
         ignored_scope=nncf.IgnoredScope(names=sorted(set(in_float))),
         advanced_parameters=AdvancedQuantizationParameters(
-            # All 256 steps: the runtimes are kept from kernels that add two products in 16 bits.
+            # The full range of int8. NNCF's other settings use half of it for weights, because of processors without
+            # VNNI, whose kernels add two products in 16 bits; here the runtimes avoid these kernels.
             overflow_fix=nncf.OverflowFix.DISABLE,
             smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=plan.smoothing),
-            # A range that holds the whole of every sample. The mean of the samples' ranges, which is NNCF's own
-            # choice, cuts off what is strong in a photo: 0.995 and 0.982 instead of 0.998 and 0.994 at 0.5.
+            # Ranges from the smallest to the largest value in all samples. NNCF's default, the mean of the samples'
+            # ranges, cuts off large values of photos: 0.995 and 0.982 instead of 0.998 and 0.994, with smoothing 0.5.
             activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
         ),
     )
 
 
 def _attention_products(nodes: Iterable[Any], inputs: set[str]) -> list[str]:
-    """Return the names of the matrix products without weights: queries by keys, and attention by values.
+    """Return the names of the matrix products without weights: queries by keys, and attention weights by values.
 
-    Attention spreads over some hundred tokens, so that most of its values are less than one of 255 steps. In int8,
-    these products cost more than all linear layers together (0.991 and 0.966 instead of 0.998 and 0.997), and they
-    are a tenth of the work.
+    Attention weights are spread over hundreds of tokens, so most of them are below 1/255, the step of int8 here.
+    Quantizing these products loses more than quantizing all linear layers (0.991 and 0.966 instead of 0.998 and 0.997),
+    and they are a tenth of the work.
     """
     computed = set(inputs)
     products = []
@@ -96,11 +99,11 @@ def _attention_products(nodes: Iterable[Any], inputs: set[str]) -> list[str]:
 
 
 def _second_layers(nodes: Iterable[Any]) -> list[str]:
-    """Return the names of the matrix products that follow an activation function; QuickGELU ends in a product."""
+    """Return the names of the matrix products that follow an activation function: an MLP's second layers."""
     activated: set[str] = set()
     layers = []
     for node in nodes:
-        if node.op_type in ("Gelu", "Mul", "Relu"):
+        if node.op_type in ("Gelu", "Mul", "Relu"):  # Mul is the last node of QuickGELU
             activated.update(node.output)
         if node.op_type == "MatMul" and node.input[0] in activated:
             layers.append(node.name)

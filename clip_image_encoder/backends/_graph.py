@@ -1,4 +1,4 @@
-"""What a graph computes: all that decides it, in one frozen description."""
+"""Descriptions of graphs: each says all that decides what the ONNX file of a tower computes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from clip_image_encoder.protocols import Output
 __all__ = ["Graph", "Kind", "Run", "TextGraph", "VisionGraph"]
 
 Kind: TypeAlias = Literal["vision", "text"]
-"""Which tower a graph is of."""
+"""The kind of a tower."""
 
-# Counts up when the same description is exported to another graph.
 _VERSION = 5
+"""Version of the export; raise it when the same description is exported to another graph."""
 
 
 class Run(Protocol):
-    """A graph that is loaded: its inputs in their order in, features out; it may be called from several threads."""
+    """A loaded graph: a function from its inputs, in their order, to features; several threads may call it at once."""
 
     def __call__(self, *inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the features of a batch."""
+        """Return the features of a batch, float32 with one row for each image or text."""
         ...
 
 
@@ -34,11 +34,11 @@ class VisionGraph:
     """A vision tower from pixels to features, as one ONNX file.
 
     Attributes:
-        checkpoint: The checkpoint whose tower it is.
-        pixel_format: Size of the pixels, and how uint8 pixels are normalized.
-        output: The features that it gives.
-        pixels: The pixels that it takes: "uint8" `(n, H, W, 3)`, or "float32" `(n, 3, H, W)` that is normalized
-            already.
+        checkpoint: Checkpoint that the tower belongs to.
+        pixel_format: Size of the pixels, and how the graph normalizes uint8 pixels.
+        output: Features that the graph returns, "pooled" or "tokens".
+        pixels: Dtype of the pixels that the graph takes: "uint8" for `(n, H, W, 3)`, or "float32" for `(n, 3, H, W)`
+            that is normalized already.
     """
 
     kind: ClassVar[Kind] = "vision"
@@ -49,13 +49,13 @@ class VisionGraph:
 
     @property
     def size(self) -> tuple[int, int]:
-        """`(height, width)` of the pixels: a graph takes one size."""
+        """`(height, width)` of the pixels, which is one size for all images of a graph."""
         assert self.pixel_format.size is not None
         return self.pixel_format.size
 
     @property
     def key(self) -> str:
-        """Same string, same graph."""
+        """Identifier of the graph: equal strings mean equal graphs."""
         seen = self.pixel_format
         parts = (self.checkpoint.fingerprint, seen.size, seen.mean, seen.std, self.output, self.pixels)
         return f"graph {_VERSION} {parts}"
@@ -66,9 +66,9 @@ class TextGraph:
     """A text tower from token ids to vectors, as one ONNX file.
 
     Attributes:
-        checkpoint: The checkpoint whose tower it is.
-        is_masked: Whether a mask of the padding comes with the token ids; texts are then of any length, and else of
-            the full length that the tower reads.
+        checkpoint: Checkpoint that the tower belongs to.
+        is_masked: Whether the graph takes a mask of the padding besides the token ids; with a mask a batch may have
+            any length, and without one it has the full length of the tower.
     """
 
     kind: ClassVar[Kind] = "text"
@@ -77,7 +77,7 @@ class TextGraph:
 
     @property
     def key(self) -> str:
-        """Same string, same graph."""
+        """Identifier of the graph: equal strings mean equal graphs."""
         return f"text graph {_VERSION} {(self.checkpoint.fingerprint, self.is_masked)}"
 
 

@@ -1,4 +1,4 @@
-"""A backend that runs exported graphs, in whatever runtime can."""
+"""The base class of image backends that run exported graphs; a runtime such as ONNX Runtime runs the graph."""
 
 from __future__ import annotations
 
@@ -24,24 +24,25 @@ __all__ = ["GraphBackend"]
 
 
 class GraphBackend:
-    """Runs a checkpoint's vision tower as a graph that was exported once and is kept on disk.
+    """Runs a checkpoint's vision tower as a graph that is exported once and stored on disk.
 
-    A graph is exported when it is first needed, by torch in a process of its own, and compared with
-    torch's results; here torch is not even imported. It may be called from several threads, and
-    pickles as its configuration.
+    A graph is exported when it is first needed, by torch in a process of its own, and compared with torch's features;
+    this process does not import torch. Several threads may call the backend at once. A pickled backend contains its
+    settings, not the graph.
 
     Args:
-        checkpoint: from `clip_image_encoder.checkpoint.open_checkpoint`.
-        runtime: what runs the graph, and in which dtype.
-        pixel_format: size of the pixels that will come, and how uint8 pixels are normalized.
-        device: where to load the graph now; None is the best there is.
-        verify: whether the vector of a known image is compared with that of float32 in torch, where it is loaded on
-            another device than the CPU, or in another dtype than float32.
+        checkpoint: Checkpoint to run, opened by `clip_image_encoder.checkpoint.open_checkpoint`.
+        runtime: Runtime that runs the graph, with its dtype.
+        pixel_format: Size of the pixels that the backend will be given, and how it normalizes uint8 pixels.
+        device: Name of the device, or list of names, of which the first gets the graph now; None means the runtime's
+            best device.
+        verify: Whether the vector of a known image is compared with that of float32 in torch, once in a process for
+            each device other than the CPU and each dtype other than float32.
 
     Raises:
-        ConfigurationError: the device or the size can't be had, or the graph can't be kept.
-        CheckpointError: the weights are missing, damaged or of another model.
-        BackendError: the exported graph gives other features than torch.
+        ConfigurationError: The device is not there, the size is not supported, or the cache can't be written to.
+        CheckpointError: The weights are missing, damaged or of another model.
+        BackendError: The features of the graph differ from those of torch.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class GraphBackend:
             )
         if checkpoint.vision.through:
             raise ConfigurationError(
-                f"{checkpoint.name} runs through {checkpoint.vision.through}, of which no graph is exported; use "
+                f"{checkpoint.name} runs through {checkpoint.vision.through}, which can't be exported as a graph; use "
                 "backend='torch'"
             )
         checkpoint.vision.check_size(pixel_format.size, name=checkpoint.name)
@@ -93,54 +94,54 @@ class GraphBackend:
 
     @property
     def devices(self) -> Sequence[str]:
-        """What the runtime can run on, the best first."""
+        """Names of the devices that the runtime can run on, the best first."""
         return self._devices
 
     @property
     def outputs(self) -> frozenset[Output]:
-        """What the tower can give; a SigLIP tower without its head has tokens only."""
+        """Outputs that the tower has: "pooled" and "tokens", or "tokens" alone for a SigLIP tower without its head."""
         return self._graph.checkpoint.vision.outputs
 
     @property
     def prefix_tokens(self) -> int:
-        """Number of class and register tokens before the patches."""
+        """Number of class and register tokens before the patch tokens."""
         return self._graph.checkpoint.vision.prefix_tokens
 
     @property
     def fingerprint(self) -> str:
-        """Same string, same features: the weights, the normalization, the size, the runtime and its dtype."""
+        """Identifier of the features, made of the weights, the normalization, the size, the runtime and its dtype."""
         pixels = self._graph.pixel_format
         parts = (self._graph.checkpoint.fingerprint, pixels.size, pixels.mean, pixels.std)
         return f"{self._runtime.fingerprint}({', '.join(map(str, parts))})"
 
     @property
     def quality(self) -> Quality | None:
-        """How near an int8 graph is to float32, measured when it was made; None for the other dtypes."""
+        """Comparison of the int8 graph with float32, measured when it was made; None for the other dtypes."""
         return self._quality
 
     @property
     def file(self) -> Path:
-        """The graph that takes uint8 pixels and pools, in the runtime's dtype; its weights lie beside it."""
+        """Path of the graph from uint8 pixels to pooled features, in the runtime's dtype; its weights lie beside it."""
         return self._runs.file(self._graph)
 
     def file_of(self, output: Output) -> Path:
-        """Return the graph that takes uint8 pixels and gives an output, likewise."""
+        """Return the path of the graph from uint8 pixels to an output, in the runtime's dtype."""
         return self._runs.file(replace(self._graph, output=output))
 
     def _reference_of(self, output: Output) -> Reference:
-        """Return a known image, and the vector that torch gave of it in float32 when that graph was exported."""
+        """Return a known image and its vector, computed by torch in float32 when the graph was exported."""
         return self._runs.reference(replace(self._graph, output=output))
 
     def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
-        """Encode a batch.
+        """Return the features of a batch of images.
 
         Args:
-            pixels: `(n, H, W, 3)` uint8 RGB, or `(n, 3, H, W)` float32 that is normalized already.
+            pixels: Batch `(n, H, W, 3)` uint8 RGB, or `(n, 3, H, W)` float32 that is normalized already.
             output: "pooled" for `(n, d)`; "tokens" for `(n, prefix_tokens + patches, d)`.
-            device: One of `devices`.
+            device: Name of the device, one of `devices`; the graph is loaded onto it if it isn't there.
 
         Returns:
-            float32 features.
+            Features `(n, d)` or `(n, prefix_tokens + patches, d)` float32, not normalized.
         """
         kind: Literal["uint8", "float32"] = "uint8" if pixels.dtype == np.uint8 else "float32"
         plain: Pixels = np.ascontiguousarray(pixels)  # type: ignore[assignment]  # of the same dtype

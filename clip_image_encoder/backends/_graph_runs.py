@@ -1,4 +1,11 @@
-"""Graphs that are exported when they are first needed, kept on disk, and loaded once for each device."""
+"""Graphs of a runtime: exported when they are first needed, stored on disk, and loaded once for each device.
+
+    checkpoint  -- exported by torch, in a process of its own -->  model.onnx, float32, compared with torch
+    model.onnx  -- Runtime.prepare: fitted by NNCF for int8   -->  int8.onnx or int8.xml; or model.onnx itself
+    the file    -- Runtime.open, for a device                 -->  Run: pixels or token ids to features
+
+`GraphRuns` takes these steps for a backend; the files lie in folders of `_graph_store`.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +37,7 @@ _TOLERANCE = 1e-3
 
 
 class Runtime(Protocol):
-    """What runs ONNX files; a frozen dataclass, since it is pickled and described with its backend."""
+    """A runtime of ONNX files, in one dtype; a frozen dataclass, since it is pickled and shown with its backend."""
 
     @property
     def devices(self) -> Sequence[str]:
@@ -39,43 +46,49 @@ class Runtime(Protocol):
 
     @property
     def dtype(self) -> str:
-        """Name of the dtype that it computes in."""
+        """Name of the dtype that it computes in, such as "float32"."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """Same string, same numbers from the same graph."""
+        """Identifier of the numbers that it computes from a graph, made of its settings and of versions."""
         ...
 
     def prepare(self, graph: Graph, file: Path) -> Path:
-        """Return the file to run for an exported graph: its own, or one that was made of it in another dtype."""
+        """Return the file to run for an exported graph: the given one, or its form in another dtype.
+
+        Args:
+            graph: Description of the graph.
+            file: ONNX file of the graph in float32.
+        """
         ...
 
     def open(self, file: Path, device: str, *, kind: Kind, kept: Path | None) -> Run:
-        """Load what `prepare` returned onto a device.
+        """Load a graph onto a device.
 
         Args:
-            file: The graph.
-            device: One of `devices`.
-            kind: Which tower it is of: images are loaded on other threads while a vision tower runs.
-            kept: Folder for what is made of the graph for this machine; None keeps nothing.
+            file: File of the graph, which `prepare` returned.
+            device: Name of the device, one of `devices`.
+            kind: Kind of the tower: while a vision tower runs, other threads need the CPU to load images.
+            kept: Folder in which the form compiled for this machine is stored; None stores nothing.
         """
         ...
 
     def open_exactly(self, file: Path) -> Run:
-        """Load a graph on the CPU in the numbers that it was written in, and keep nothing on disk."""
+        """Load a graph onto the CPU, to compute in the dtypes that are written in it, and store nothing on disk."""
         ...
 
 
 class GraphRuns:
-    """The graphs of one backend, each loaded when it is first asked for; several threads may ask at a time.
+    """The graphs of one backend, each loaded when it is first used; several threads may use them at once.
 
-    A graph is exported by torch in a process of its own, and compared with torch's results; here torch is not even
-    imported.
+    A graph is exported by torch in a process of its own, and compared with torch's features; this process does not
+    import torch.
 
     Args:
-        runtime: Runs the graphs.
-        verify: Whether a graph is compared with float32 on the CPU where it is loaded.
+        runtime: Runtime that runs the graphs.
+        verify: Whether a graph is compared with float32 on the CPU when it is loaded onto another device or in
+            another dtype.
     """
 
     def __init__(self, runtime: Runtime, *, verify: bool) -> None:
@@ -84,29 +97,29 @@ class GraphRuns:
         self._loaded: Loaded[Run] = Loaded()
 
     def on(self, device: str, graph: Graph) -> Run:
-        """Return what runs a graph on a device.
+        """Return the function that runs a graph on a device, which the first call exports, loads and verifies.
 
         Raises:
             CheckpointError: The weights are missing, damaged or of another model.
-            BackendError: The exported graph gives other features than torch, here or when it was exported, or it
-                can't be loaded.
-            ConfigurationError: The graph can't be kept.
+            BackendError: The features of the graph differ from those of torch, on this device or when it was
+                exported, or the graph can't be loaded.
+            ConfigurationError: The cache can't be written to.
         """
         return self._loaded.of(f"{device} {graph}", partial(self._verified, device, graph))
 
     def file(self, graph: Graph) -> Path:
-        """Return the file of a graph in the runtime's dtype, after making it if it isn't there.
+        """Return the file of a graph in the runtime's dtype, which is made if it isn't there.
 
         Raises:
-            EncoderError: As `on`.
+            EncoderError: The graph can't be exported or stored, as `on` says.
         """
         return self._runtime.prepare(graph, self._folder(graph) / _FILE)
 
     def reference(self, graph: Graph) -> Reference:
-        """Return a known input, and the vector that torch gave of it in float32 when the graph was exported.
+        """Return a known input and its vector, computed by torch in float32 when the graph was exported.
 
         Raises:
-            EncoderError: As `on`.
+            EncoderError: The graph can't be exported or stored, as `on` says.
         """
         return Reference.read(self._folder(graph))
 
@@ -140,7 +153,7 @@ class GraphRuns:
         except Exception as error:
             raise BackendError(
                 f"{self._runtime} can't load its graph on {device}: {type(error).__name__}: {first_line(error)}; "
-                f"if the file is damaged, delete {file.parent}, and it is made anew"
+                f"if the file is damaged, delete {file.parent}, and the graph is made again"
             ) from error
 
     def _make(self, graph: Graph, file: Path) -> None:
@@ -158,23 +171,23 @@ class GraphRuns:
 
 
 def check_can_export() -> None:
-    """Check that the packages are there that export towers as graphs.
+    """Check that the packages that export towers are installed.
 
     Raises:
-        MissingExtraError: One is not.
+        MissingExtraError: One of the packages is not installed.
     """
     for package in ("torch", "transformers", "safetensors", "onnx", "onnxscript"):
         if find_spec(package) is None:
             what = "'clip-image-encoder[export]'"
-            if package in ("torch", "transformers", "safetensors"):  # installed without its requirements
+            if package in ("torch", "transformers", "safetensors"):  # this package was installed with pip --no-deps
                 what = f"{package} {what}"
             raise MissingExtraError(
-                f"the first start makes a graph, which needs {package}: python -m pip install {what}"
+                f"exporting the graph, at the first start, needs {package}: python -m pip install {what}"
             )
 
 
 def _difference(features: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    """Return the largest difference, in parts of the largest feature."""
+    """Return the largest difference between two sets of features, divided by the largest expected feature."""
     return float(np.abs(features - expected).max() / np.abs(expected).max())
 
 

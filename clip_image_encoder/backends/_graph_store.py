@@ -1,4 +1,4 @@
-"""Graphs on disk: made once, whole or not at all, and found again by what they were made of."""
+"""A store of folders below HF_HOME, such as those of graphs: each is made once, completely, and found by its key."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from clip_image_encoder.errors import ConfigurationError
 __all__ = ["find_or_make", "forget"]
 
 _SIZES = "complete.json"
-"""Written last: the sizes of a folder's files, by which one that was cut or cleaned away is told."""
+"""Name of the file with the sizes of a folder's files; it is written last, and shows whether the folder is complete."""
 
 _UNFINISHED = "unfinished-"
 
 
 def find_or_make(key: str, make: Callable[[Path], None]) -> Path:
-    """Return the folder of what has a key, after making it if it isn't there or isn't whole any more.
+    """Return the folder of a key, which is made if it isn't there or if files of it are missing or cut short.
 
-    The folders lie in `clip_image_encoder` below HF_HOME, beside the hub's cache. Any number of threads and processes
-    may ask at once: one makes the folder, which appears when it is complete, and the others wait for it.
+    The folders lie in `clip_image_encoder` below HF_HOME, beside the hub's cache. If several threads and processes call
+    this at once, one of them makes the folder, which appears when it is complete, and the others wait for it.
 
     Args:
-        key: says all that decides the content.
-        make: fills an empty folder.
+        key: String that contains all that decides the folder's content.
+        make: Function that fills an empty folder, whose path it is given.
 
     Raises:
-        ConfigurationError: the cache can't be written to.
+        ConfigurationError: The cache can't be written to.
     """
     root, name = _place(key)
     folder = root / name
@@ -47,17 +47,17 @@ def find_or_make(key: str, make: Callable[[Path], None]) -> Path:
     except OSError as error:
         raise ConfigurationError(f"{root} can't be written to; set HF_HOME to a folder that can") from error
     with WeakFileLock(_lock(root, name)):
-        if not _is_complete(folder):  # nobody made it while this call waited
+        if not _is_complete(folder):  # it may have been made while this call waited for the lock
             _remove_leftovers(root, own=name)
             _make(folder, make)
     return folder
 
 
 def forget(key: str) -> None:
-    """Remove the folder of what has a key, if it is there, so that it is made anew.
+    """Remove the folder of a key, if it is there, so that the next `find_or_make` makes it again.
 
     Args:
-        key: As `find_or_make` takes it.
+        key: String that contains all that decides the folder's content.
     """
     root, name = _place(key)
     if (root / name).exists():
@@ -66,7 +66,7 @@ def forget(key: str) -> None:
 
 
 def _place(key: str) -> tuple[Path, str]:
-    """Return the folder of all, and the name of one."""
+    """Return the folder that contains all folders, and the name of the folder of a key."""
     return in_home(constants.HF_HOME) / "clip_image_encoder", hashlib.sha256(key.encode()).hexdigest()
 
 
@@ -90,7 +90,7 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _remove_leftovers(root: Path, *, own: str) -> None:
-    """Remove what processes that were killed had begun: their locks went with them."""
+    """Remove unfinished folders of processes that were killed; a folder whose lock is still held stays."""
     for leftover in root.glob(f"{_UNFINISHED}*-*"):
         name = leftover.name.removeprefix(_UNFINISHED).partition("-")[0]
         if name == own:
@@ -99,7 +99,7 @@ def _remove_leftovers(root: Path, *, own: str) -> None:
         try:
             with WeakFileLock(_lock(root, name), timeout=0.1):
                 shutil.rmtree(leftover, ignore_errors=True)
-        except Timeout:  # somebody is at it
+        except Timeout:  # another process is making it
             continue
 
 

@@ -1,4 +1,4 @@
-"""A text backend that runs exported graphs, in whatever runtime can."""
+"""The base class of text backends that run exported graphs; a runtime such as ONNX Runtime runs the graph."""
 
 from __future__ import annotations
 
@@ -22,28 +22,30 @@ __all__ = ["GraphTextBackend"]
 
 
 class GraphTextBackend:
-    """Runs a checkpoint's text tower as a graph that was exported once and is kept on disk.
+    """Runs a checkpoint's text tower as a graph that is exported once and stored on disk.
 
-    It may be called from several threads, and pickles as its configuration.
+    Several threads may call the backend at once. A pickled backend contains its settings, not the graph.
 
     Args:
-        checkpoint: From `clip_image_encoder.checkpoint.open_checkpoint`.
-        runtime: What runs the graph, and in which dtype.
-        device: Where to load the graph now; None is the best there is.
-        verify: Whether the vector of a known text is compared with that of float32 in torch, where it is loaded on
-            another device than the CPU, or in another dtype than float32.
+        checkpoint: Checkpoint to run, opened by `clip_image_encoder.checkpoint.open_checkpoint`.
+        runtime: Runtime that runs the graph, with its dtype.
+        device: Name of the device, or list of names, of which the first gets the graph now; None means the runtime's
+            best device.
+        verify: Whether the vector of a known text is compared with that of float32 in torch, once in a process for
+            each device other than the CPU and each dtype other than float32.
 
     Raises:
-        ConfigurationError: The device is not there, or the graph has no place where it can be kept.
+        ConfigurationError: The device is not there, or the cache can't be written to.
         CheckpointError: The checkpoint has no text tower, or the weights are missing, damaged or of another model.
-        BackendError: The exported graph gives other vectors than torch.
+        BackendError: The vectors of the graph differ from those of torch.
     """
 
     def __init__(self, checkpoint: Checkpoint, runtime: Runtime, *, device: Devices, verify: bool) -> None:
         spec = checkpoint.text
         if spec.through:
             raise ConfigurationError(
-                f"{checkpoint.name} runs through {spec.through}, of which no graph is exported; use backend='torch'"
+                f"{checkpoint.name} runs through {spec.through}, which can't be exported as a graph; use "
+                "backend='torch'"
             )
         self._checkpoint = checkpoint
         self._runtime = runtime
@@ -66,44 +68,44 @@ class GraphTextBackend:
 
     @property
     def devices(self) -> Sequence[str]:
-        """What the runtime can run on, the best first."""
+        """Names of the devices that the runtime can run on, the best first."""
         return self._devices
 
     @property
     def max_length(self) -> int:
-        """Number of tokens that the tower reads, special ones included."""
+        """Largest number of tokens in a text, special tokens included."""
         return self._checkpoint.text.max_length
 
     @property
     def fingerprint(self) -> str:
-        """Same string, same vectors: the weights, the runtime and its dtype."""
+        """Identifier of the vectors, made of the weights, the runtime and its dtype."""
         return f"{self._runtime.fingerprint}(texts of {self._checkpoint.fingerprint})"
 
     @property
     def quality(self) -> Quality | None:
-        """How near an int8 graph is to float32, measured when it was made; None for the other dtypes."""
+        """Comparison of the int8 graph with float32, measured when it was made; None for the other dtypes."""
         return self._quality
 
     @property
     def file(self) -> Path:
-        """The graph that takes texts as the tokenizer pads them, in the runtime's dtype; its weights lie beside it."""
+        """Path of the graph for texts as the tokenizer pads them, in the runtime's dtype; its weights lie beside it."""
         return self._runs.file(self._graph(is_masked=self._is_masked))
 
     @property
     def _reference(self) -> Reference:
-        """A known text, and the vector that torch gave of it in float32 when the graph was exported."""
+        """A known text and its vector, computed by torch in float32 when the graph was exported."""
         return self._runs.reference(self._graph(is_masked=self._is_masked))
 
     def __call__(self, token_ids: TokenIds, attention_mask: TokenIds | None, /, *, device: str) -> Vectors:
-        """Encode a batch.
+        """Return the vectors of a batch of texts.
 
         Args:
-            token_ids: `(n, length)`, with `length` up to `max_length`.
-            attention_mask: The same shape, 1 for a token and 0 for padding; None where nothing is masked.
-            device: One of `devices`.
+            token_ids: Token ids `(n, length)` int64, with `length` up to `max_length`.
+            attention_mask: Mask `(n, length)` int64, 1 for a token and 0 for padding; None masks nothing.
+            device: Name of the device, one of `devices`; the graph is loaded onto it if it isn't there.
 
         Returns:
-            `(n, d)` float32, not normalized.
+            Vectors `(n, d)` float32, not normalized.
         """
         run = self._runs.on(device, self._graph(is_masked=attention_mask is not None))
         with no_fork():

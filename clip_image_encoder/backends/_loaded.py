@@ -1,4 +1,4 @@
-"""What a backend has loaded, once for each device that is used."""
+"""A thread-safe dictionary of loaded objects, such as one tower for each device, that also works after a fork."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _Value = TypeVar("_Value")
 
 
 class Loaded(Generic[_Value]):
-    """Values that are loaded when they are first asked for; several threads may ask at a time.
+    """Values that are loaded when they are first used, each once; several threads may ask for them at once.
 
     Args:
-        in_fork: Returns what a forked process has in the place of a value; None lets it load all of them anew.
+        in_fork: Function that returns a value's replacement in a forked process; None means that a forked process
+            loads all values again.
     """
 
     def __init__(self, *, in_fork: Callable[[_Value], _Value] | None = None) -> None:
@@ -27,11 +28,11 @@ class Loaded(Generic[_Value]):
         in_forks(self, Loaded._renew)
 
     def of(self, key: str, load: Callable[[], _Value]) -> _Value:
-        """Return the value of a key, after loading it if it isn't there.
+        """Return the value of a key, which the first call loads.
 
         Args:
-            key: Such as the name of a device.
-            load: Returns the value; what it raises is raised here, and the next call tries again.
+            key: Key of the value, such as the name of a device.
+            load: Function that loads the value; if it raises an exception, the next call loads again.
         """
         with self._lock:
             if key not in self._values:
@@ -43,7 +44,7 @@ class Loaded(Generic[_Value]):
         if self._in_fork is not None:
             self._values = {key: self._in_fork(value) for key, value in self._values.items()}
             return
-        # A runtime computes on threads of its own, which a forked process does not have, and which the destructors of
-        # what is loaded wait for.
+        # A runtime computes on threads of its own, which a forked process does not have. The destructors of loaded
+        # graphs wait for these threads, and would hang.
         never_destroy(self._values)
         self._values = {}

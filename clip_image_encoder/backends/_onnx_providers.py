@@ -1,4 +1,4 @@
-"""ONNX Runtime's execution providers: which the installed build has, and which of them come up on this machine."""
+"""ONNX Runtime's execution providers: those of the installed build, and the ones of them that work on this machine."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["devices", "open_session"]
 _SUFFIX = "ExecutionProvider"
 
 _BEST_FIRST = ("cuda", "rocm", "dml", "coreml", "cpu")
-"""What is taken where no device is named, if it comes up; others must be named, such as TensorRT, which builds an
+"""Devices that may be chosen if none is named, in this order. Others must be named, such as TensorRT, which builds an
 engine for each batch size."""
 
 _ELSEWHERE = "azure"
-"""Sends its work to a service, and runs nothing of a graph here."""
+"""Name of the provider that sends its work to a service, and can't run a graph on this machine."""
 
 _NEEDS = {
     "cuda": "onnxruntime-gpu, an NVIDIA driver, and CUDA and cuDNN of the versions that it was built for",
@@ -41,9 +41,9 @@ _IDENTITY = (
 
 
 def devices() -> tuple[str, ...]:
-    """Return the names of the providers: those that come up, the best first, and then those that must be named."""
+    """Return the names of the providers: those that work here, the best first, then those that must be named."""
     names = set(_providers()) - {_ELSEWHERE}
-    first = [name for name in _BEST_FIRST if name in names and (name == "cpu" or _comes_up(name))]
+    first = [name for name in _BEST_FIRST if name in names and (name == "cpu" or _works(name))]
     return (*first, *sorted(names - set(first)))
 
 
@@ -53,34 +53,34 @@ def open_session(
     """Load a graph onto a device.
 
     Args:
-        graph: An ONNX file, or what it holds.
-        device: One of `devices`.
-        spins: Whether its threads spin while they wait for each other, which takes a tenth of the time off one short
-            text, and the cores from other threads, such as those that decode images.
-        int8: Whether the graph was fitted to int8.
+        graph: Path of an ONNX file, or its content.
+        device: Name of the device, one of `devices`.
+        spins: Whether the session's threads spin while they wait for each other. That makes one short text a tenth
+            faster, but takes the cores from other threads, such as those that decode images.
+        int8: Whether the graph is an int8 one.
 
     Raises:
-        BackendError: ONNX Runtime came up on another device.
+        BackendError: ONNX Runtime fell back to another device.
     """
     provider = _providers()[device]
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spins else "0")
-    # While nothing is computed, none spins.
+    # Threads stop spinning when a run ends.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    # Its arena keeps the memory of the largest batch for good, and is no faster.
+    # The arena would keep the memory of the largest batch until the session ends, and is not faster.
     options.enable_cpu_mem_arena = False
-    # Or else it tells of what it falls back to, which is an error below, on the process's own stderr.
+    # 4 logs fatal errors only. A fallback, which is an error below, would be written to stderr otherwise.
     options.log_severity_level = 4
     left_out = int8_options(options) if int8 and device == "cpu" else []
     session = onnxruntime.InferenceSession(
         graph, options, providers=[provider], enable_fallback=0, disabled_optimizers=left_out
     )
-    # The first is the one that runs all that it can; the CPU's comes behind it, for the rest.
+    # The first provider runs all operators that it can; the CPU's comes after it and runs the others.
     found = session.get_providers()
     if found[:1] != [provider]:
         instead = ", ".join(map(_short, found))
         needs = f" It needs {_NEEDS[device]}." if device in _NEEDS else ""
-        raise BackendError(f"onnxruntime can't run on {device!r}: it came up on {instead}.{needs}")
+        raise BackendError(f"onnxruntime can't run on {device!r}: it fell back to {instead}.{needs}")
     return session
 
 
@@ -93,9 +93,9 @@ def _short(provider: str) -> str:
     return provider.removesuffix(_SUFFIX).lower()
 
 
-def _comes_up(device: str) -> bool:
+def _works(device: str) -> bool:
     try:
         open_session(_IDENTITY, device)
-    except Exception:  # noqa: BLE001 - whatever a provider raises that lacks its driver
+    except Exception:  # noqa: BLE001 - a provider without its driver raises exceptions of any class
         return False
     return True

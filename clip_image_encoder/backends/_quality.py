@@ -1,4 +1,4 @@
-"""How near the vectors of an int8 graph are to those of float32, measured when it is made and stored beside it."""
+"""The quality of an int8 graph: how near its vectors are to those of float32. It is measured once and stored."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from clip_image_encoder.errors import BackendError
 __all__ = ["LEAST_COSINE", "Quality", "check_quality", "compared", "quality_of", "tell_quality", "write_quality"]
 
 LEAST_COSINE = 0.98
-"""What the mean cosine of an int8 graph has to reach where nothing else is asked for."""
+"""Smallest allowed mean cosine of an int8 graph by default."""
 
 _NEAR = 0.995
+"""Mean cosine below which a warning is logged, and other plans are tried when the graph is made."""
 
 _FILE = "quality.json"
 
@@ -27,12 +28,12 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """The vectors of an int8 graph beside those of float32, of some images or texts that it was fitted to.
+    """A comparison of two sets of vectors of the same images or texts, usually those of int8 and of float32.
 
     Attributes:
-        mean: Mean of the cosines.
-        worst: The least of the cosines.
-        same_nearest: Share of vectors, 0 to 1, whose nearest other vector is that of the same image or text.
+        mean: Mean of the cosines between the two vectors of each image or text, -1 to 1.
+        worst: Smallest of the cosines, -1 to 1.
+        same_nearest: Share of images or texts, 0 to 1, whose nearest other one is the same in both sets.
     """
 
     mean: float
@@ -41,7 +42,7 @@ class Quality:
 
     @property
     def is_near(self) -> bool:
-        """Whether most users won't see the difference: a mean of 0.995 and a worst of 0.98."""
+        """Whether the vectors are near enough for most uses: a mean cosine of 0.995 and a worst one of 0.98."""
         return self.mean >= _NEAR and self.worst >= 0.98
 
     def __str__(self) -> str:
@@ -49,7 +50,7 @@ class Quality:
 
 
 def compared(exact: NDArray[np.float32], fitted: NDArray[np.float32]) -> Quality:
-    """Return how near vectors are to exact ones, both `(n, d)`; a vector of zeros is near to none."""
+    """Compare vectors with exact ones, both `(n, d)` float32; the cosine of a vector of zeros is 0."""
     one, two = _unit(exact), _unit(fitted)
     cosines = (one * two).sum(axis=1)
     return Quality(
@@ -60,44 +61,48 @@ def compared(exact: NDArray[np.float32], fitted: NDArray[np.float32]) -> Quality
 
 
 def write_quality(quality: Quality, folder: Path) -> None:
-    """Store it beside a graph."""
+    """Store a quality in the folder of its graph."""
     (folder / _FILE).write_text(json.dumps(dataclasses.asdict(quality)))
 
 
 def quality_of(graph: Path) -> Quality | None:
-    """Return what is stored beside a graph, or None for one that was not fitted."""
+    """Return the quality stored beside a graph's file; None for a float32 graph, which has none."""
     file = graph.with_name(_FILE)
     return Quality(**json.loads(file.read_text())) if file.is_file() else None
 
 
 def tell_quality(name: str, quality: Quality | None) -> None:
-    """Say in the log what int8 costs, where its mean cosine to float32 is less than 0.995.
+    """Log a warning if the mean cosine of an int8 graph to float32 is below 0.995.
 
     Args:
-        name: Of the checkpoint.
-        quality: What is stored beside its graph; None for one that was not fitted.
+        name: Name of the checkpoint.
+        quality: Quality of its graph; None for a float32 graph, which logs nothing.
     """
     if quality and not quality.mean >= _NEAR:
         _logger.warning(
-            "%s in int8 has a %s, beside float32; where that is too far, take another dtype, or give a Calibration of "
-            "some hundred images, as the model will see them",
+            "%s in int8 has a %s, compared with float32; if that is not near enough, use another dtype, or give a "
+            "Calibration of a few hundred images like those that the model will see",
             name,
             quality,
         )
 
 
 def check_quality(graph: Path, least_cosine: float) -> None:
-    """Check that a graph was fitted well enough.
+    """Check that the vectors of an int8 graph are near enough to those of float32.
+
+    Args:
+        graph: File of the graph; float32 graphs pass.
+        least_cosine: Smallest allowed mean cosine.
 
     Raises:
-        BackendError: The mean of its cosines is less.
+        BackendError: The mean cosine is smaller.
     """
     quality = quality_of(graph)
     if quality and not quality.mean >= least_cosine:
         raise BackendError(
-            f"int8 vectors of what the graph was fitted to have a {quality}, beside float32; the mean has to be "
-            f"{least_cosine}. Give a Calibration of some hundred varied images, as the model will see them, take "
-            "dtype='float32', or ask for less with least_cosine="
+            f"the int8 vectors have a {quality}, compared with float32; the mean has to be {least_cosine}; give a "
+            "Calibration of a few hundred varied images like those that the model will see, use dtype='float32', or "
+            "pass a smaller least_cosine="
         )
 
 
@@ -109,7 +114,7 @@ def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _nearest(vectors: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return the place of the nearest other vector, for each."""
+    """Return the index of the nearest other vector for each of `(n, d)` vectors of length 1."""
     similar = vectors @ vectors.T
     np.fill_diagonal(similar, -np.inf)
     places: NDArray[np.intp] = similar.argmax(axis=1)

@@ -1,4 +1,7 @@
-"""QuickGELU, x * sigmoid(1.702 x), by an activation that kernels have: it is silu(1.702 x) / 1.702."""
+"""QuickGELU by SiLU, for which kernels exist: x * sigmoid(1.702 x) = silu(1.702 x) / 1.702.
+
+Source: "Gaussian Error Linear Units", https://arxiv.org/abs/1606.08415, whose sigmoid approximation OpenAI's CLIP uses.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,13 @@ _FACTOR = 1.702
 
 
 def fold_quick_gelu(mlp: nn.Module) -> None:
-    """Change the layers around an MLP's QuickGELU in place, so that SiLU between them gives the same.
+    """Scale the layers around an MLP's QuickGELU in place, so that the MLP computes the same with SiLU instead.
 
     Args:
-        mlp: With its weights, and the linear layers `fc1` before and `fc2` after the activation.
+        mlp: MLP with its weights; its linear layers `fc1` and `fc2` come before and after the activation.
     """
     first, second = cast("nn.Linear", mlp.fc1), cast("nn.Linear", mlp.fc2)
-    # The first layer gives 1.702 times too much, and the second's weights take it back.
+    # fc2(quick_gelu(y)) = fc2(silu(1.702 y) / 1.702), where y is the output of fc1.
     first.weight.mul_(_FACTOR)
     first.bias.mul_(_FACTOR)
     second.weight.div_(_FACTOR)

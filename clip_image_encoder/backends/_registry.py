@@ -1,4 +1,4 @@
-"""Which backends there are, and what each of them is called with."""
+"""The registry of backends: it finds them by the names of their files, and defines the signatures of their `load`."""
 
 from __future__ import annotations
 
@@ -33,50 +33,55 @@ _PACKAGE = __name__.rpartition(".")[0]
 
 
 class Load(Protocol):
-    """What makes a backend of a checkpoint: the `load` of a backend's file, `TorchBackend`, or a partial of them."""
+    """A function that loads a checkpoint's vision tower: the `load` of a backend, `TorchBackend`, or their partials."""
 
     def __call__(self, checkpoint: Checkpoint, /, *, pixel_format: PixelFormat, dtype: str, device: Devices) -> Backend:
-        """Load a checkpoint's vision tower, ready to run on `device`.
+        """Load a checkpoint's vision tower onto a device.
 
         Args:
-            checkpoint: What to load.
-            pixel_format: Size of the pixels that will come, and how uint8 pixels are normalized.
-            dtype: "auto", or the name of the type to compute in.
-            device: Where it will run first; None is the best there is.
+            checkpoint: Checkpoint whose vision tower is loaded.
+            pixel_format: Size of the pixels that the backend will be given, and how it normalizes uint8 pixels.
+            dtype: Name of the dtype to compute in, such as "float32"; "auto" lets the backend choose.
+            device: Name of the device, or list of names, of which the first gets the tower now; None means the
+                backend's best device.
 
         Raises:
-            ConfigurationError: The device, the dtype or the size can't be had.
+            ConfigurationError: The device is not there, or the dtype or the size is not supported.
             CheckpointError: The weights are missing, damaged or of another model.
         """
         ...
 
 
 class LoadText(Protocol):
-    """What makes a text backend of a checkpoint: the `load_text` of a backend's file, or a partial of it."""
+    """A function that loads a checkpoint's text tower: the `load_text` of a backend, or a partial of it."""
 
     def __call__(self, checkpoint: Checkpoint, /, *, dtype: str, device: Devices) -> TextBackend:
-        """Load a checkpoint's text tower, ready to run on `device`.
+        """Load a checkpoint's text tower onto a device.
 
         Args:
-            checkpoint: What to load.
-            dtype: "auto", or the name of the type to compute in.
-            device: Where it will run first; None is the best there is.
+            checkpoint: Checkpoint whose text tower is loaded.
+            dtype: Name of the dtype to compute in, such as "float32"; "auto" lets the backend choose.
+            device: Name of the device, or list of names, of which the first gets the tower now; None means the
+                backend's best device.
 
         Raises:
-            ConfigurationError: The device or the dtype can't be had.
+            ConfigurationError: The device is not there, or the dtype is not supported.
             CheckpointError: The weights are missing, damaged or of another model.
         """
         ...
 
 
 def available_backends() -> list[str]:
-    """Return the names of the backends that are here, sorted."""
+    """Return the names of the backends of this package, sorted, whether or not their runtimes are installed."""
     path = importlib.import_module(_PACKAGE).__path__
     return sorted(module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_"))
 
 
 def find_backend(name: str) -> Load:
-    """Return the `load` function of a backend.
+    """Return the function that loads vision towers into a backend.
+
+    Args:
+        name: Name of the backend, one of `available_backends`.
 
     Raises:
         ConfigurationError: There is no backend of that name.
@@ -91,7 +96,10 @@ def find_backend(name: str) -> Load:
 
 
 def find_text_backend(name: str) -> LoadText:
-    """Return the `load_text` function of a backend.
+    """Return the function that loads text towers into a backend.
+
+    Args:
+        name: Name of the backend, one of `available_backends`.
 
     Raises:
         ConfigurationError: There is no backend of that name, or it does not run text towers.
@@ -104,24 +112,28 @@ def find_text_backend(name: str) -> LoadText:
 
 
 def find_runtime(name: str) -> Callable[..., Runtime]:
-    """Return the class of a runtime of graphs, by the name of its backend; it is made with its dtype.
+    """Return the class of the runtime in which a backend runs graphs; it takes `dtype`.
+
+    Args:
+        name: Name of the backend, such as "onnx".
 
     Raises:
-        ConfigurationError: There is no such backend, or it runs no graphs.
+        ConfigurationError: There is no backend of that name, or it runs no graphs.
         MissingExtraError: The packages that it needs are not installed.
     """
     runtime: Callable[..., Runtime] | None = getattr(_module(name), "RUNTIME", None)
     if runtime is None:
-        raise ConfigurationError(f"backend {name!r} runs no exported graphs")
+        raise ConfigurationError(f"backend {name!r} runs no exported graphs; use 'onnx' or 'openvino'")
     return runtime
 
 
 def load_of(backend: str | Load | None, checkpoint: Checkpoint) -> Load:
-    """Return what loads a checkpoint's vision tower.
+    """Return the function that loads a checkpoint's vision tower.
 
     Args:
-        backend: What was named or given; None is an exported folder's own runtime, or torch.
-        checkpoint: The checkpoint.
+        backend: Name of a backend, or a function that is returned as it is; None means the runtime that an exported
+            folder was made for, and torch for any other checkpoint.
+        checkpoint: Checkpoint that will be loaded.
 
     Raises:
         ConfigurationError: There is no backend of that name.
@@ -135,7 +147,12 @@ def load_of(backend: str | Load | None, checkpoint: Checkpoint) -> Load:
 
 
 def load_text_of(backend: str | LoadText | None, checkpoint: Checkpoint) -> LoadText:
-    """Return what loads a checkpoint's text tower, as `load_of` does for vision towers.
+    """Return the function that loads a checkpoint's text tower.
+
+    Args:
+        backend: Name of a backend, or a function that is returned as it is; None means the runtime that an exported
+            folder was made for, and torch for any other checkpoint.
+        checkpoint: Checkpoint that will be loaded.
 
     Raises:
         ConfigurationError: There is no backend of that name, or it does not run text towers.
@@ -149,10 +166,13 @@ def load_text_of(backend: str | LoadText | None, checkpoint: Checkpoint) -> Load
 
 
 def find_devices(name: str) -> tuple[str, ...]:
-    """Return the names of the devices that a backend can run on here, the best first; nothing is loaded on them.
+    """Return the names of the devices that a backend can run on here, the best first; no model is loaded.
+
+    Args:
+        name: Name of the backend, one of `available_backends`.
 
     Raises:
-        ConfigurationError: There is no backend of that name, or it doesn't say.
+        ConfigurationError: There is no backend of that name, or its file has no function `devices`.
         MissingExtraError: The packages that it needs are not installed.
 
     Example:
@@ -162,7 +182,7 @@ def find_devices(name: str) -> tuple[str, ...]:
     """
     devices: Callable[[], Sequence[str]] | None = getattr(_module(name), "devices", None)
     if devices is None:
-        raise ConfigurationError(f"backend {name!r} doesn't say which devices it runs on")
+        raise ConfigurationError(f"backend {name!r} has no function devices() that names its devices; add one")
     return tuple(devices())
 
 
@@ -172,6 +192,6 @@ def _module(name: str) -> ModuleType:
     try:
         return importlib.import_module(f"{_PACKAGE}.{name}")
     except ModuleNotFoundError as error:
-        # torch is a requirement, which who runs exported folders may do without.
+        # torch is a requirement of this package; only an install for exported folders may lack it (pip --no-deps).
         what = "torch transformers safetensors" if name == "torch" else f"'clip-image-encoder[{name}]'"
         raise MissingExtraError(f"backend {name!r} needs {error.name}: python -m pip install {what}") from error

@@ -1,4 +1,4 @@
-"""What int8 graphs are fitted to where nothing else is given: drawings for vision towers, captions for text towers."""
+"""Default samples that int8 graphs are fitted to: drawings for vision towers, captions for text towers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
 __all__ = ["Inputs", "samples_of"]
 
 Inputs: TypeAlias = dict[str, NDArray[Any]]
-"""The inputs of a graph for one image or text, by their names and in their order."""
+"""The inputs of a graph for one image or text: arrays by their names, in the order of the graph's inputs."""
 
 _DRAWN = 128
+"""Number of drawings."""
 _PROMPTS = ("a photo of {}", "{}", "a drawing of {} on a white wall, seen from above", "two of them: {}, and more")
 _THINGS = (
     *("a red circle", "a dog in the snow", "an old man who reads a newspaper", "the skyline of a city at night"),
@@ -32,10 +33,10 @@ _THINGS = (
 
 
 def samples_of(graph: Graph) -> list[Inputs]:
-    """Return 128 samples, each a batch of one, as a graph takes them.
+    """Return 128 samples for a graph, each a batch of one.
 
     Raises:
-        CheckpointError: Texts are needed, and the checkpoint's tokenizer is missing or can't be loaded.
+        CheckpointError: The graph is of a text tower, and the tokenizer is missing or can't be loaded.
     """
     if isinstance(graph, TextGraph):
         return _captions(graph)
@@ -43,18 +44,18 @@ def samples_of(graph: Graph) -> list[Inputs]:
 
 
 def _drawings(graph: VisionGraph) -> Pixels:
-    """Return drawings of many colors and textures."""
+    """Return drawings of many colors and textures, as `(n, H, W, 3)` uint8 or normalized `(n, 3, H, W)` float32."""
     height, width = graph.size
     pixels = np.stack([np.asarray(draw(scene)) for scene in random_scenes(_DRAWN, canvas=(width, height))])
     if graph.pixels == "uint8":
         return pixels
-    # Whatever normalizes them before they come here, about so.
+    # The preprocess that will normalize is not known; these are typical values of mean and standard deviation.
     normalized = (pixels.transpose(0, 3, 1, 2) / 255 - 0.45) / 0.27
     return normalized.astype(np.float32, order="C")
 
 
 def _captions(graph: TextGraph) -> list[Inputs]:
-    """Return texts of many lengths about what photos show."""
+    """Return the tokens of captions of many lengths, about things that photos show."""
     tokenizer = tokenizer_of(graph.checkpoint, graph.checkpoint.text)
     texts = [prompt.format(thing) for prompt, thing in product(_PROMPTS, _THINGS)]
     return [_named(*tokenizer([text])) for text in texts]

@@ -1,4 +1,4 @@
-"""Importing runtimes without the telemetry that they start when they are imported."""
+"""Import runtimes without the telemetry that they start while they are imported."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from typing import Any
 __all__ = ["ONNX_RUNTIME_SWITCH", "without_telemetry"]
 
 ONNX_RUNTIME_SWITCH = "ORT_DISABLE_TELEMETRY"
-"""ONNX Runtime reads this variable while it is imported; "1" keeps it from counting and calling."""
+"""Environment variable that ONNX Runtime reads while it is imported; "1" disables telemetry."""
 
 _OPENVINO_PACKAGE = "openvino_telemetry"
-"""Has no switch. OpenVINO and NNCF do without it where it can't be imported."""
+"""Package of OpenVINO's telemetry, which has no switch. OpenVINO and NNCF also work if it can't be imported."""
 
 _IMPORTING = RLock()
 
 
 @contextmanager
 def without_telemetry() -> Iterator[None]:
-    """Keep runtimes and NNCF, if imported meanwhile, from calling anybody; what is changed for that is restored.
+    """Disable the telemetry of runtimes and NNCF that are imported in this context; all is restored afterwards.
 
-    Telemetry looks up hosts, writes below HOME, and starts a process with multiprocessing, whose start method is fixed
-    by that. Nothing is changed for a runtime that the application has imported before.
+    Telemetry looks up hosts, writes below HOME, and starts a process with multiprocessing, which fixes the start method
+    of the whole application. A runtime that the application has imported before keeps its telemetry.
     """
-    # One thread at a time: what one restores, another would still need.
+    # One thread at a time: otherwise one thread would restore what another one still needs.
     with (
         _IMPORTING,
         _replaced(os.environ, ONNX_RUNTIME_SWITCH, "1"),
-        # This is how Python notes what can't be imported.
+        # None in sys.modules makes Python raise ModuleNotFoundError for this name.
         _replaced(sys.modules, _OPENVINO_PACKAGE, None),
     ):
         yield

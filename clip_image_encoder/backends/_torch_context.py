@@ -1,4 +1,4 @@
-"""Loading and computing in torch as if nothing around it were set: an encoder's vectors depend on the encoder only."""
+"""Contexts in which torch ignores the application's default device and autocast, so that vectors depend on neither."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ __all__ = ["inference", "loading", "made_on"]
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Make tensors on the CPU, whatever default device and autocast the application has set in this thread."""
+    """Make new tensors on the CPU, without autocast, for the time of the context."""
     with torch.device("cpu"), torch.autocast("cpu", enabled=False):
         yield
 
 
 @contextmanager
 def inference(device: str) -> Iterator[None]:
-    """Compute without gradients, in the dtype of the weights, whatever autocast the application has set."""
+    """Compute without gradients and without autocast, in the dtype of the weights, for the time of the context."""
     with torch.inference_mode(), torch.autocast(torch.device(device).type, enabled=False):
         yield
 
 
 def made_on(device: str) -> AbstractContextManager[object]:
-    """Return what one computes in so that new tensors, such as transformers' masks, are made on a device.
+    """Return a context in which new tensors, such as transformers' masks, are made on a device.
 
-    The application may have set another default. Where it has not, nothing is done: each call of torch would take
-    longer, a single text a twentieth.
+    If that is torch's default device already, the context does nothing, since it would make each call of torch slower:
+    a single text would take a twentieth more.
     """
     wanted = torch.device(device)
     return nullcontext() if torch.get_default_device() == wanted else wanted

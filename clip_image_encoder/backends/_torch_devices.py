@@ -1,4 +1,4 @@
-"""What PyTorch can run on here, and in which numbers."""
+"""The devices and dtypes that PyTorch has for towers on this machine."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 
 def torch_devices() -> tuple[str, ...]:
-    """Return every CUDA device, then Apple's GPU, then the CPU."""
+    """Return the names of PyTorch's devices: every CUDA device, then Apple's GPU, then the CPU."""
     cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     mps = ["mps"] if torch.backends.mps.is_available() else []
     return (*cuda, *mps, "cpu")
 
 
 def check_dtype(dtype: str) -> str:
-    """Return the name of a dtype, "auto" included, given as a name or as torch's own.
+    """Return the name of a dtype that towers can compute in.
+
+    Args:
+        dtype: Name of the dtype, "auto", or a `torch.dtype`.
 
     Raises:
-        ConfigurationError: torch's towers can't compute in it.
+        ConfigurationError: The backend has no dtype of that name.
     """
     name = str(dtype).removeprefix("torch.")
     if name != "auto" and name not in DTYPES:
-        raise ConfigurationError(f"torch has no dtype {name!r} for this; it has auto, {', '.join(DTYPES)}")
+        raise ConfigurationError(f"torch has no dtype {name!r} for towers; it has auto, {', '.join(DTYPES)}")
     return name
 
 
@@ -47,10 +50,10 @@ def dtype_on(device: str, dtype: str) -> torch.dtype:
 
 @cache
 def let_forks_compute() -> None:
-    """Have torch compute on one thread in processes that are forked from this one from now on.
+    """Make torch compute on one thread in processes that are forked from this one later.
 
-    The threads of GNU's OpenMP do not survive a fork, and the child would wait for them for ever.
-    torch's own DataLoader does the same for its workers.
+    The threads of GNU's OpenMP do not survive a fork, and the child would wait for them forever. torch's own DataLoader
+    does the same for its workers.
     """
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))

@@ -1,4 +1,4 @@
-"""CUDA's queues of work: one batch is copied to a device while another is computed there."""
+"""CUDA streams: one batch is copied to a device on one stream while another batch is computed on the other."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _FOR_EACH_DEVICE = 2
 
 
 class Streams:
-    """Two streams for each CUDA device, made once in a process and lent to one call at a time.
+    """Two streams for each CUDA device, made once in a process; each is used by one call at a time.
 
-    torch keeps freed memory for the stream that used it, of which it has 32: a stream for each thread, or two for each
-    encoder that is made, would keep as many times the memory of a batch.
+    torch caches freed memory for the stream that used it. With a stream for each thread, or two for each encoder, it
+    would keep the memory of a batch that many times, up to the 32 streams that torch has for a device.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Streams:
 
     @contextmanager
     def lent(self, device: str) -> Iterator[None]:
-        """Compute on a stream that no other call has, after waiting for one; other devices than CUDA's have none."""
+        """Wait for a free stream of a CUDA device, and compute on it in this context; do nothing for other devices."""
         if not device.startswith("cuda"):
             yield
             return

@@ -1,4 +1,4 @@
-"""The text tower in PyTorch."""
+"""Text towers in PyTorch: loaded onto a device, compared with float32 there, and run on batches of texts."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ __all__ = ["TorchTextBackend"]
 
 @dataclass(frozen=True, kw_only=True)
 class TorchText:
-    """All that decides what a checkpoint's text tower computes.
+    """The settings of a text tower in PyTorch, which decide its vectors.
 
     Attributes:
-        checkpoint: Whose tower it is.
-        dtype: What it computes in.
-        verify: Whether it is compared with float32 on the CPU.
+        checkpoint: Checkpoint whose text tower is run.
+        dtype: Dtype of the weights and of the computation.
+        verify: Whether the tower is compared with float32 on the CPU when it is loaded; True by default.
     """
 
     checkpoint: Checkpoint
@@ -39,18 +39,18 @@ class TorchText:
     verify: bool = True
 
     def load(self, device: str) -> TextTower:
-        """Return the tower on a device.
+        """Load the tower onto a device.
 
         Raises:
             CheckpointError: The weights are missing, damaged or of another model.
-            BackendError: It gives another vector of a known text than float32 on the CPU.
+            BackendError: The vector of a known text differs from that of float32 on the CPU.
         """
         verification = (
             kept(self.checkpoint, "text", device, name_of(self.dtype), self._reference) if self.verify else None
         )
         spec = self.checkpoint.text
         tower = spec.load(self.checkpoint.weights(self.dtype))
-        # The code of others may read the weights of layers that would be replaced.
+        # The class of another library that a model runs through may read the weights of layers to be replaced.
         if device == "cpu" and spec.through is None:
             make_texts_quick(tower)
         moved = tower.to(device)
@@ -61,13 +61,13 @@ class TorchText:
     def vectors(
         self, tower: TextTower, token_ids: TokenIds, attention_mask: TokenIds | None = None, *, device: str
     ) -> Vectors:
-        """Return the vectors of a batch, `(n, d)` float32 on the CPU.
+        """Return the vectors of a batch of texts, `(n, d)` float32 on the CPU.
 
         Args:
-            tower: What `load` returned.
-            token_ids: `(n, length)`.
-            attention_mask: The same shape, 1 for a token and 0 for padding; None where nothing is masked.
-            device: Where the tower is.
+            tower: Tower that `load` returned for `device`.
+            token_ids: Token ids `(n, length)` int64.
+            attention_mask: Mask `(n, length)` int64, 1 for a token and 0 for padding; None masks nothing.
+            device: Name of the device that the tower is on.
         """
         with inference(device), made_on(device):
             mask = None if attention_mask is None else torch.from_numpy(attention_mask).to(device)
@@ -84,22 +84,22 @@ class TorchText:
 class TorchTextBackend:
     """Runs a checkpoint's text tower in PyTorch.
 
-    The weights are loaded once for each device that is used, and stay there. It may be called from
-    several threads. Pickled, it carries the checkpoint's name and commit, not the weights.
+    The weights are loaded once for each device that is used, and stay there. Several threads may call the backend at
+    once. A pickled backend contains the checkpoint's name and commit, not the weights.
 
     Args:
-        checkpoint: From `clip_image_encoder.checkpoint.open_checkpoint`.
-        dtype: "float32", "float16", "bfloat16"; "auto" is float16 if `device` is a CUDA device, and float32
-            if it is another; it holds for all devices that are named later.
-        device: Where to load the weights now; None is the best there is.
-        verify: Whether the vector of a known text is compared with that of float32 on the CPU, on other devices and
-            in other dtypes, once in a process; the first time on a machine, float32's is computed and kept below
-            HF_HOME.
+        checkpoint: Checkpoint to run, opened by `clip_image_encoder.checkpoint.open_checkpoint`.
+        dtype: "float32", "float16" or "bfloat16", for all devices; "auto" means float16 if `device` is a CUDA device,
+            and float32 otherwise.
+        device: Name of the device, or list of names, of which the first gets the weights now; None means the first
+            CUDA device, or Apple's GPU, or the CPU.
+        verify: Whether the vector of a known text is compared with that of float32 on the CPU, once in a process for
+            each other device and dtype. The vector of float32 is computed once on a machine, and stored below HF_HOME.
 
     Raises:
-        ConfigurationError: The device or the dtype can't be had.
+        ConfigurationError: The device is not there, or the dtype is not supported.
         CheckpointError: The checkpoint has no text tower, or the weights are missing, damaged or of another model.
-        BackendError: The known text has another vector than float32 gives on the CPU.
+        BackendError: The vector of the known text differs from that of float32 on the CPU.
 
     Example:
         >>> import numpy as np
@@ -117,7 +117,7 @@ class TorchTextBackend:
         self._dtype = check_dtype(dtype)
         self._requested = device
         first = resolve_devices(device, self.devices)[0]
-        # One dtype for all devices, so that one fingerprint is true of all.
+        # All devices have one dtype, so that the backend has one fingerprint.
         self._text = TorchText(checkpoint=checkpoint, dtype=dtype_on(first, self._dtype), verify=verify)
         self._towers = Towers(self._text.load)
         self._dimension = self._towers.on(first).dimension
@@ -129,29 +129,29 @@ class TorchTextBackend:
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Every CUDA device, then Apple's GPU, then the CPU."""
+        """Names of the devices it can run on: every CUDA device, then Apple's GPU, then the CPU."""
         return torch_devices()
 
     @property
     def max_length(self) -> int:
-        """Number of tokens that the tower reads, special ones included."""
+        """Largest number of tokens in a text, special tokens included."""
         return self._max_length
 
     @property
     def fingerprint(self) -> str:
-        """Same string, same vectors: the weights and the dtype."""
+        """Identifier of the vectors, made of the weights and the dtype."""
         return f"torch text({self._text.checkpoint.fingerprint}, {name_of(self._text.dtype)})"
 
     def __call__(self, token_ids: TokenIds, attention_mask: TokenIds | None, /, *, device: str) -> Vectors:
-        """Encode a batch.
+        """Return the vectors of a batch of texts.
 
         Args:
-            token_ids: `(n, length)`, with `length` up to `max_length`.
-            attention_mask: The same shape, 1 for a token and 0 for padding; None where nothing is masked.
-            device: One of `devices`.
+            token_ids: Token ids `(n, length)` int64, with `length` up to `max_length`.
+            attention_mask: Mask `(n, length)` int64, 1 for a token and 0 for padding; None masks nothing.
+            device: Name of the device, one of `devices`; the weights are loaded onto it if they aren't there.
 
         Returns:
-            `(n, d)` float32 on the CPU, not normalized.
+            Vectors `(n, d)` float32, not normalized.
         """
         tower = self._towers.on(device)
         with no_fork(), self._towers.turn(device):

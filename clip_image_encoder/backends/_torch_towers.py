@@ -1,4 +1,4 @@
-"""Torch's towers on the devices that are used: each loaded once, and made fit for forked processes."""
+"""Towers in PyTorch, one loaded for each device that is used, which also work in forked processes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _Tower = TypeVar("_Tower", bound=nn.Module)
 
 
 class Towers(Generic[_Tower]):
-    """A tower on each device, loaded when it is first asked for; several threads may ask at a time.
+    """A tower for each device, loaded when it is first used; several threads may use it at once.
 
     Args:
-        load: Returns a tower on the device of that name; not a method of the owner, which would then stay in memory
-            until Python's garbage collector comes by.
+        load: Function that loads the tower onto the device of the given name. It must not be a method of the object
+            that owns these towers: that would be a reference cycle, freed only by Python's garbage collector.
     """
 
     def __init__(self, load: Callable[[str], _Tower]) -> None:
@@ -35,11 +35,11 @@ class Towers(Generic[_Tower]):
         in_forks(self, Towers._renew)
 
     def on(self, device: str) -> _Tower:
-        """Return the tower on a device.
+        """Return the tower on a device, which the first call loads.
 
         Raises:
             CheckpointError: The weights are missing, damaged or of another model.
-            BackendError: It gives another vector of a known input than float32 on the CPU.
+            BackendError: The vector of a known input differs from that of float32 on the CPU.
         """
 
         def load() -> _Tower:
@@ -49,10 +49,9 @@ class Towers(Generic[_Tower]):
         return self._loaded.of(device, load)
 
     def turn(self, device: str) -> AbstractContextManager[object]:
-        """Return what one thread at a time is in while it computes on a device.
+        """Return the context in which a thread computes on a device: a lock for Apple's GPU, nothing for other devices.
 
-        Two threads that compute on Apple's GPU at once can end the process, in torch's own code; other devices let
-        any number in.
+        Two threads that compute on Apple's GPU at once can crash the process inside torch.
         """
         return self._turns if device.startswith("mps") else nullcontext()
 
@@ -61,5 +60,5 @@ class Towers(Generic[_Tower]):
 
 
 def _not_compiled(tower: _Tower) -> _Tower:
-    """Return a tower without the kernels that were compiled for several threads."""
+    """Return a tower without its compiled kernels, which use several threads; a forked process can't."""
     return cast("_Tower", getattr(tower, "_orig_mod", tower))

@@ -1,4 +1,4 @@
-"""One vision tower in PyTorch: loaded onto a device, verified there, and given batches of pixels."""
+"""Vision towers in PyTorch: loaded onto a device, compared with float32 there, and run on batches of pixels."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ __all__ = ["TorchVision"]
 
 @dataclass(frozen=True, kw_only=True)
 class TorchVision:
-    """All that decides what a checkpoint's vision tower computes.
+    """The settings of a vision tower in PyTorch, which decide its features.
 
     Attributes:
-        checkpoint: Whose tower it is.
-        pixel_format: Size of the pixels that will come, and how uint8 pixels are normalized.
-        dtype: What it computes in.
-        compile: Whether torch.compile makes kernels of the tower.
-        cuda_graphs: Whether the kernels of a batch size are recorded and launched together on CUDA devices.
-        verify: Whether it is compared with float32 on the CPU.
+        checkpoint: Checkpoint whose vision tower is run.
+        pixel_format: Size of the pixels that the tower will be given, and how it normalizes uint8 pixels.
+        dtype: Dtype of the weights and of the computation.
+        compile: Whether `torch.compile` compiles the tower; False by default.
+        cuda_graphs: Whether the kernels of a batch are recorded and launched together on CUDA devices; False by
+            default.
+        verify: Whether the tower is compared with float32 on the CPU when it is loaded; True by default.
     """
 
     checkpoint: Checkpoint
@@ -47,24 +48,24 @@ class TorchVision:
     verify: bool = True
 
     def load(self, device: str) -> VisionTower:
-        """Return the tower on a device.
+        """Load the tower onto a device.
 
         Raises:
             CheckpointError: The weights are missing, damaged or of another model.
-            BackendError: It gives another vector of a known image than float32 on the CPU.
+            BackendError: The vector of a known image differs from that of float32 on the CPU.
         """
         verification = self._verification(device)
         tower = self.checkpoint.vision.load(self.checkpoint.weights(self.dtype))
         take_bytes(tower, self.pixel_format)
         spec = self.checkpoint.vision
-        # The code of others may read the weights of layers that would be replaced.
+        # The class of another library that a model runs through may read the weights of layers to be replaced.
         if device == "cpu" and not self.compile and spec.through is None:
             make_quick(tower, tokens=spec.patches(self.pixel_format.size or spec.image_size))
         if device.startswith("cuda") and spec.through is None:
             join_kernels(tower)
         moved = tower.to(device)
         if device.startswith("cuda"):
-            torch.cuda.synchronize(device)  # other threads' streams find the weights there
+            torch.cuda.synchronize(device)  # the weights must be there before streams of other threads read them
         if verification:
             verification.check(partial(self.features, moved, output=self._pooled, device=device))
         if self.cuda_graphs and device.startswith("cuda"):
@@ -72,13 +73,13 @@ class TorchVision:
         return cast("VisionTower", torch.compile(moved)) if self.compile else moved
 
     def features(self, tower: VisionTower, pixels: Pixels, *, output: Output, device: str) -> Tokens | Vectors:
-        """Return the features of a batch, float32 on the CPU.
+        """Return the features of a batch of images, float32 on the CPU.
 
         Args:
-            tower: What `load` returned.
-            pixels: `(n, H, W, 3)` uint8 RGB, or `(n, 3, H, W)` float32 that is normalized already.
+            tower: Tower that `load` returned for `device`.
+            pixels: Batch `(n, H, W, 3)` uint8 RGB, or `(n, 3, H, W)` float32 that is normalized already.
             output: "pooled" for `(n, d)`; "tokens" for `(n, prefix_tokens + patches, d)`.
-            device: Where the tower is.
+            device: Name of the device that the tower is on.
         """
         with inference(device):
             moved = self._as_bytes(pixels, device)
@@ -89,17 +90,17 @@ class TorchVision:
         return features
 
     def _at_once(self, size: tuple[int, int]) -> int:
-        """Return how many images of a size pass the tower together on the CPU."""
+        """Return the number of images of a size, `(height, width)`, that pass the tower together on the CPU."""
         spec = self.checkpoint.vision
         room = PIXELS_AT_ONCE if spec.patch_size == 1 else TOKENS_AT_ONCE
         return max(1, room // max(1, spec.patches(size)))
 
     def _as_bytes(self, pixels: Pixels, device: str) -> Tensor:
-        """Return pixels `(n, H, W, 3)` in 0..255 on the device; normalised ones are brought back to that scale."""
-        # torch warns of arrays that it could write to and must not, and takes no turned axes.
+        """Return pixels `(n, H, W, 3)` in 0..255 on a device; normalized pixels are scaled back to that range."""
+        # torch.from_numpy warns about read-only arrays, and refuses negative strides, as of flipped images.
         plain = np.require(pixels, requirements=["C", "W"])
         tensor = torch.from_numpy(plain)
-        # From pinned memory a copy runs beside what other threads compute.
+        # A copy from pinned memory runs at the same time as the computation on the other stream.
         moved = tensor.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else tensor.to(device)
         return moved if moved.dtype == torch.uint8 else denormalized(moved, self.pixel_format)
 
@@ -119,10 +120,10 @@ class TorchVision:
 
 
 def _compiled(tower: VisionTower, pixels: Tensor, output: Output) -> Tensor:
-    """Run a compiled tower, of which one form serves every batch size.
+    """Run a compiled tower, with one compilation for all batch sizes.
 
-    torch compiles once for the size that comes first and once more for others, unless it is told that the size varies;
-    it takes 1 for a size of its own.
+    torch compiles once for the first batch size and once more for all others, unless the size is marked as dynamic. It
+    always compiles a batch of 1 separately, so that is doubled here.
     """
     batch = pixels if len(pixels) > 1 else torch.cat([pixels, pixels])
     torch._dynamo.mark_dynamic(batch, 0)

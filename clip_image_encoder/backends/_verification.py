@@ -1,7 +1,7 @@
-"""Whether a tower gives, where it was loaded, the vectors that float32 gives on the CPU.
+"""Verify a loaded tower: compare its vector of a known input with that of float32 on the CPU.
 
-A GPU's driver, a runtime's kernel for one processor, a dtype: each may give finite numbers that are wrong. Whatever is
-loaded on another device than the CPU, or in another dtype than float32, is compared once in a process.
+A GPU's driver, a kernel for one processor or a dtype may compute finite numbers that are wrong. So each tower that is
+loaded onto another device than the CPU, or in another dtype than float32, is compared once in a process.
 """
 
 from __future__ import annotations
@@ -22,30 +22,31 @@ from clip_image_encoder.errors import BackendError, ConfigurationError, EncoderE
 __all__ = ["Verification", "is_exact", "kept"]
 
 _EXACT = 0.9999
-"""The cosine that float32 on a CPU has to reach: kernels add in another order, and nothing else."""
+"""Smallest allowed cosine for float32 on a CPU, whose kernels only add in another order."""
 
 _COSINES = {"float32": 0.999, "float16": 0.999, "bfloat16": 0.99, "int8": 0.9}
-"""The cosine that a dtype has to reach: GPUs may compute float32 in TF32, and Apple's processors in float16."""
+"""Smallest allowed cosine by dtype. float32 may be computed in TF32 on GPUs, and in float16 on Apple's processors."""
 
 _MARGIN = 0.05
-"""How much less one image may reach than the worst of those that int8 was fitted to."""
+"""Distance by which the cosine of the known input may be below the worst cosine that int8 was measured with."""
 
 _passed: set[tuple[str, str, str]] = set()
-"""The keys, devices and dtypes that this process needs not doubt any more."""
+"""Keys, devices and dtypes of the towers that this process has verified."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """A comparison that is due.
+    """A comparison of a loaded tower with a reference.
 
     Attributes:
-        reference: What has to come, and of what: the vector of float32 on the CPU, or of an int8 graph when it was
+        reference: Known input with its expected vector: that of float32 on the CPU, or of an int8 graph when it was
             made.
-        key: Same string, same tower.
-        name: The checkpoint as messages call it.
-        device: Where the tower is loaded.
-        dtype: Name of the dtype that it computes in.
-        worst: The least cosine among the images or texts that int8 was fitted to; None for the other dtypes.
+        key: Identifier of the tower; equal strings mean equal towers.
+        name: Name of the checkpoint in messages.
+        device: Name of the device that the tower is loaded on.
+        dtype: Name of the dtype that the tower computes in.
+        worst: Smallest cosine between int8 and float32 that was measured when the graph was made; None for the other
+            dtypes.
     """
 
     reference: Reference
@@ -56,20 +57,20 @@ class Verification:
     worst: float | None = None
 
     def check(self, run: Callable[..., NDArray[np.float32]]) -> None:
-        """Compare what is loaded.
+        """Compare the vector of the known input with the expected one.
 
         Args:
-            run: Returns the features of the reference's inputs.
+            run: Function from the reference's inputs to the features of the loaded tower.
 
         Raises:
-            BackendError: It gives another vector, or fails.
+            BackendError: The vector differs, or the tower raises an exception.
         """
         cosine, least = self._cosine(self._vector(run)), self._least
         if not cosine >= least:
             raise BackendError(
-                f"{self.name}: on {self.device} a known input has another vector than it has to have: their "
-                f"cosine is {cosine:.4f}, and {self.dtype} explains {least:.4f}; take another version of the runtime "
-                "or its driver, another device or another dtype; verify=False leaves the comparison out"
+                f"{self.name}: on {self.device} the vector of a known input is wrong: its cosine to the expected one "
+                f"is {cosine:.4f}, and {self.dtype} has to reach {least:.4f}; use another version of the runtime or "
+                "of the driver, another device or another dtype; verify=False skips this check"
             )
         _passed.add((self.key, self.device, self.dtype))
 
@@ -97,17 +98,17 @@ class Verification:
 
 
 def is_exact(device: str, dtype: str) -> bool:
-    """Tell whether a tower computes as its reference does."""
+    """Tell whether a tower computes like its reference: in float32 on the CPU."""
     return (device, dtype) == ("cpu", "float32")
 
 
 def is_due(key: str, device: str, dtype: str) -> bool:
-    """Tell whether a tower is to be compared where it is loaded now.
+    """Tell whether a tower has to be compared: it is not float32 on the CPU, and this process has not compared it yet.
 
     Args:
-        key: Same string, same tower.
-        device: Where it is loaded.
-        dtype: Name of the dtype that it computes in.
+        key: Identifier of the tower; equal strings mean equal towers.
+        device: Name of the device that the tower is loaded on.
+        dtype: Name of the dtype that the tower computes in.
     """
     return not is_exact(device, dtype) and (key, device, dtype) not in _passed
 
@@ -115,14 +116,15 @@ def is_due(key: str, device: str, dtype: str) -> bool:
 def kept(
     checkpoint: Checkpoint, tower: str, device: str, dtype: str, make: Callable[[], Reference]
 ) -> Verification | None:
-    """Return the comparison that is due where a tower is loaded now, with a reference that is kept on this machine.
+    """Return the comparison that a tower needs, with a reference that is stored on this machine; None if it needs none.
 
     Args:
-        checkpoint: Whose tower it is.
-        tower: Tells the tower from others of the checkpoint.
-        device: Where it is loaded.
-        dtype: Name of the dtype that it computes in.
-        make: Computes the reference, in seconds: once, or each time where nothing can be kept on disk.
+        checkpoint: Checkpoint that the tower belongs to.
+        tower: Identifier of the tower among those of the checkpoint, such as "text".
+        device: Name of the device that the tower is loaded on.
+        dtype: Name of the dtype that the tower computes in.
+        make: Function that computes the reference, in some seconds; it is called once on a machine, or in each process
+            if the cache can't be written to.
     """
     if is_exact(device, dtype):
         return None

@@ -1,4 +1,4 @@
-"""Both towers in ONNX Runtime: float32 and int8, on the CPU and on whatever its build can run on."""
+"""The backend "onnx": vision and text towers in ONNX Runtime, in float32 or int8, on its execution providers."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _DTYPES = ("auto", "float32", "int8")
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxRuntime:
-    """ONNX Runtime; its devices are the execution providers of the build that is installed.
+    """ONNX Runtime as a runtime of graphs; its devices are the execution providers of the installed build.
 
     Args:
-        dtype: "float32", or "int8".
-        calibration: Images that int8 is fitted to; None draws some.
-        least_cosine: What the mean cosine of int8 vectors to those of float32 has to reach; it changes no vector.
+        dtype: Name of the dtype to compute in, "float32" or "int8".
+        calibration: Images that an int8 graph is fitted to; None means 128 drawings, or captions for a text tower.
+        least_cosine: Smallest allowed mean cosine between the vectors of int8 and float32; it changes no vector.
     """
 
     dtype: str = "float32"
@@ -53,16 +53,16 @@ class OnnxRuntime:
 
     @property
     def devices(self) -> Sequence[str]:
-        """Its execution providers by their short names: those that come up here, the best first, then the others."""
+        """Short names of the execution providers: those that work here, the best first, then the others."""
         return devices()
 
     @property
     def fingerprint(self) -> str:
-        """Its settings; for int8 also the versions of what made the graph."""
+        """Identifier of the numbers: the dtype and the calibration, and for int8 the versions that made the graph."""
         return f"{self}" if self.dtype != "int8" else f"{self}, {self._quantizer.versions}"
 
     def prepare(self, graph: Graph, file: Path) -> Path:
-        """Return the graph's file, or that of its int8 form."""
+        """Return the file of a graph, or that of its int8 form, which is made if it isn't there."""
         return (
             file
             if self.dtype != "int8"
@@ -70,10 +70,10 @@ class OnnxRuntime:
         )
 
     def open(self, file: Path, device: str, *, kind: Kind, kept: Path | None) -> Run:  # noqa: ARG002 - it keeps nothing
-        """Load a graph.
+        """Load a graph onto a device.
 
         Raises:
-            BackendError: ONNX Runtime came up on another device.
+            BackendError: ONNX Runtime fell back to another device.
         """
         session = open_session(file, device, spins=kind == "text", int8=self.dtype == "int8")
         names = [node.name for node in session.get_inputs()]
@@ -85,7 +85,7 @@ class OnnxRuntime:
         return run
 
     def open_exactly(self, file: Path) -> Run:
-        """Load a graph on the CPU."""
+        """Load a graph onto the CPU."""
         return self.open(file, "cpu", kind="vision", kept=None)
 
     @property
@@ -101,24 +101,26 @@ class OnnxRuntime:
 class OnnxBackend(GraphBackend):
     """Runs a checkpoint's vision tower in ONNX Runtime, as a graph that was exported once and is kept on disk.
 
-    It may be called from several threads. Pickled, it carries its settings, not the graph.
+    The first start exports the graph with torch, in a process of its own. Several threads may call the backend at
+    once. A pickled backend contains its settings, not the graph.
 
     Args:
-        checkpoint: From `clip_image_encoder.checkpoint.open_checkpoint`.
-        pixel_format: Size of the pixels that will come, and how uint8 pixels are normalized.
-        dtype: "float32" or "int8"; "auto" is float32.
-        device: Short name of an execution provider: "cpu", "cuda", "tensorrt", "rocm", "migraphx", "coreml", "dml",
-            "openvino" or "webgpu", if the installed build has it; None is a GPU that comes up here, or the CPU.
-        calibration: Images that int8 is fitted to; None draws some.
-        least_cosine: What the mean cosine of int8 vectors to those of float32 has to reach.
-        verify: Whether the vector of a known image is compared with that of float32 in torch, where it is loaded on
-            another device than the CPU, or in another dtype than float32, once in a process.
+        checkpoint: Checkpoint to run, opened by `clip_image_encoder.checkpoint.open_checkpoint`.
+        pixel_format: Size of the pixels that the backend will be given, and how it normalizes uint8 pixels.
+        dtype: "float32" or "int8"; "auto" means float32.
+        device: Short name of an execution provider of the installed build: "cpu", "cuda", "tensorrt", "rocm",
+            "migraphx", "coreml", "dml", "openvino" or "webgpu"; None means the first of cuda, rocm, dml, coreml and
+            cpu that works here.
+        calibration: Images that an int8 graph is fitted to; None means 128 drawings.
+        least_cosine: Smallest allowed mean cosine between the vectors of int8 and float32.
+        verify: Whether the vector of a known image is compared with that of float32 in torch, once in a process for
+            each device other than the CPU and each dtype other than float32.
 
     Raises:
-        ConfigurationError: The device, the dtype or the size can't be had.
+        ConfigurationError: The device is not there, or the dtype or the size is not supported.
         CheckpointError: The weights are missing, damaged or of another model.
-        BackendError: The exported graph gives other features than torch, int8 gives other vectors than float32, or
-            ONNX Runtime came up on another device.
+        BackendError: The features of the graph differ from those of torch, the vectors of int8 are too far from those
+            of float32, or ONNX Runtime fell back to another device.
     """
 
     def __init__(
@@ -140,20 +142,23 @@ class OnnxBackend(GraphBackend):
 class OnnxTextBackend(GraphTextBackend):
     """Runs a checkpoint's text tower in ONNX Runtime, as a graph that was exported once and is kept on disk.
 
-    It may be called from several threads. Pickled, it carries its settings, not the graph.
+    The first start exports the graph with torch, in a process of its own. Several threads may call the backend at
+    once. A pickled backend contains its settings, not the graph.
 
     Args:
-        checkpoint: From `clip_image_encoder.checkpoint.open_checkpoint`.
-        dtype: "float32" or "int8"; "auto" is float32.
-        device: Name of an execution provider, as in `OnnxBackend`.
-        least_cosine: What the mean cosine of int8 vectors to those of float32 has to reach.
-        verify: Whether the vector of a known text is compared with that of float32 in torch, where it is loaded on
-            another device than the CPU, or in another dtype than float32, once in a process.
+        checkpoint: Checkpoint to run, opened by `clip_image_encoder.checkpoint.open_checkpoint`.
+        dtype: "float32" or "int8"; "auto" means float32.
+        device: Short name of an execution provider, such as "cpu" or "cuda", as for `OnnxBackend`; None means the best
+            one that works here.
+        least_cosine: Smallest allowed mean cosine between the vectors of int8 and float32.
+        verify: Whether the vector of a known text is compared with that of float32 in torch, once in a process for
+            each device other than the CPU and each dtype other than float32.
 
     Raises:
-        ConfigurationError: The device or the dtype can't be had.
+        ConfigurationError: The device is not there, or the dtype is not supported.
         CheckpointError: The checkpoint has no text tower, or the weights are missing, damaged or of another model.
-        BackendError: The exported graph gives other vectors than torch, or int8 other vectors than float32.
+        BackendError: The vectors of the graph differ from those of torch, the vectors of int8 are too far from those
+            of float32, or ONNX Runtime fell back to another device.
     """
 
     def __init__(
@@ -176,10 +181,10 @@ load_text = OnnxTextBackend
 
 
 def _checked(dtype: str) -> str:
-    """Return the dtype that a name means.
+    """Return the name of a supported dtype, with "auto" resolved.
 
     Raises:
-        ConfigurationError: ONNX Runtime has none of that name here.
+        ConfigurationError: The backend has no dtype of that name.
     """
     if dtype not in _DTYPES:
         raise ConfigurationError(f"onnx has no dtype {dtype!r}; it has {', '.join(_DTYPES)}")

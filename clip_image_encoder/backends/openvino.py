@@ -1,4 +1,4 @@
-"""Both towers in OpenVINO: float32, bfloat16 and int8, on Intel's and AMD's processors and Intel's GPUs."""
+"""The backend "openvino": vision and text towers in OpenVINO, in float32, bfloat16 or int8, on CPUs and Intel GPUs."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
 @dataclass(frozen=True, kw_only=True)
 class OpenVino:
-    """OpenVINO's runtime.
+    """OpenVINO as a runtime of graphs.
 
     Args:
-        dtype: "float32", "bfloat16" or "int8".
-        calibration: Images that int8 is fitted to; None draws some.
-        least_cosine: What the mean cosine of int8 vectors to those of float32 has to reach; it changes no vector.
+        dtype: Name of the dtype to compute in, "float32", "bfloat16" or "int8".
+        calibration: Images that an int8 graph is fitted to; None means 128 drawings, or captions for a text tower.
+        least_cosine: Smallest allowed mean cosine between the vectors of int8 and float32; it changes no vector.
     """
 
     dtype: str = "float32"
@@ -56,16 +56,16 @@ class OpenVino:
 
     @property
     def devices(self) -> Sequence[str]:
-        """What there is, as "cpu", "gpu.0" and so on; the CPU first."""
+        """Names of OpenVINO's devices in lower case, such as "cpu" and "gpu.0", the CPU first."""
         return tuple(name.lower() for name in _CORE.get().available_devices)
 
     @property
     def fingerprint(self) -> str:
-        """Its settings; for int8 also the versions of what made the graph."""
+        """Identifier of the numbers: the dtype and the calibration, and for int8 the versions that made the graph."""
         return f"{self}" if self.dtype != "int8" else f"{self}, {self._quantizer.versions}"
 
     def prepare(self, graph: Graph, file: Path) -> Path:
-        """Return the graph's file, or that of its int8 form."""
+        """Return the file of a graph, or that of its int8 form, which is made if it isn't there."""
         return (
             file
             if self.dtype != "int8"
@@ -73,7 +73,7 @@ class OpenVino:
         )
 
     def open(self, file: Path, device: str, *, kind: Kind, kept: Path | None) -> Run:  # noqa: ARG002 - alike for both
-        """Load a graph, compiled once for this machine and kept in a folder.
+        """Load a graph onto a device; its compiled form is stored in the folder `kept`.
 
         Raises:
             BackendError: This process was forked from one in which OpenVINO ran.
@@ -85,14 +85,14 @@ class OpenVino:
             model = in_float(core.read_model(file), keep_steps=False)
         if kept is None or not os.access(kept, os.W_OK):
             return _runner(core.compile_model(model, name, settings))
-        # OpenVINO reads what another process is still writing, unless they take turns.
+        # Without a lock, OpenVINO reads a compiled model that another process is still writing.
         with FileLock(kept / "compiled.lock"):
             return _runner(core.compile_model(model, name, settings | {"CACHE_DIR": str(kept / "compiled")}))
 
     def open_exactly(self, file: Path) -> Run:
-        """Load a graph on the CPU, and keep nothing: it may still lie where it won't be looked for.
+        """Load a graph onto the CPU, without storing its compiled form: the graph may still be in a temporary folder.
 
-        An int8 graph gives what it gives with VNNI, on any processor, so that all choose the same way to fit it.
+        An int8 graph gives the vectors of a processor with VNNI on any processor, so that all choose the same plan.
         """
         core = _CORE.get()
         model: Path | openvino.Model = file
@@ -111,9 +111,9 @@ class OpenVino:
 
 
 class _Core:
-    """OpenVINO's core, one in a process: to make one takes milliseconds, since it loads a plugin for each device.
+    """The one `openvino.Core` of a process; making it takes milliseconds, since it loads a plugin for each device.
 
-    Its threads are what a forked process does not have, and waits for now and then.
+    A forked process does not have the core's threads, and may hang waiting for them, so it can't use the core.
     """
 
     def __init__(self) -> None:
@@ -122,10 +122,10 @@ class _Core:
         self._is_lost = False
 
     def get(self) -> openvino.Core:
-        """Return the core, which is made when it is first asked for.
+        """Return the core, which the first call makes.
 
         Raises:
-            BackendError: It is that of the process from which this one was forked.
+            BackendError: The core was made by the process from which this one was forked.
         """
         if self._is_lost:
             raise BackendError(
@@ -149,23 +149,24 @@ _CORE = _Core()
 class OpenVinoBackend(GraphBackend):
     """Runs a checkpoint's vision tower in OpenVINO, as a graph that was exported once and is kept on disk.
 
-    It may be called from several threads. Pickled, it carries its settings, not the graph.
+    The first start exports the graph with torch, in a process of its own. Several threads may call the backend at
+    once. A pickled backend contains its settings, not the graph.
 
     Args:
-        checkpoint: From `clip_image_encoder.checkpoint.open_checkpoint`.
-        pixel_format: Size of the pixels that will come, and how uint8 pixels are normalized.
-        dtype: "float32", "bfloat16" or "int8"; "auto" is float32.
-        device: Name of a device in small letters, such as "cpu" or "gpu.0"; None is the CPU.
-        calibration: Images that int8 is fitted to; None draws some.
-        least_cosine: What the mean cosine of int8 vectors to those of float32 has to reach.
-        verify: Whether the vector of a known image is compared with that of float32 in torch, where it is loaded on
-            another device than the CPU, or in another dtype than float32, once in a process.
+        checkpoint: Checkpoint to run, opened by `clip_image_encoder.checkpoint.open_checkpoint`.
+        pixel_format: Size of the pixels that the backend will be given, and how it normalizes uint8 pixels.
+        dtype: "float32", "bfloat16" or "int8"; "auto" means float32.
+        device: Name of an OpenVINO device in lower case, such as "cpu" or "gpu.0"; None means the CPU.
+        calibration: Images that an int8 graph is fitted to; None means 128 drawings.
+        least_cosine: Smallest allowed mean cosine between the vectors of int8 and float32.
+        verify: Whether the vector of a known image is compared with that of float32 in torch, once in a process for
+            each device other than the CPU and each dtype other than float32.
 
     Raises:
-        ConfigurationError: The device, the dtype or the size can't be had.
+        ConfigurationError: The device is not there, or the dtype or the size is not supported.
         CheckpointError: The weights are missing, damaged or of another model.
-        BackendError: The exported graph gives other features than torch, or int8 other vectors than float32; or
-            this process was forked from one in which OpenVINO ran.
+        BackendError: The features of the graph differ from those of torch, the vectors of int8 are too far from those
+            of float32, or this process was forked from one in which OpenVINO ran.
     """
 
     def __init__(
@@ -188,21 +189,22 @@ class OpenVinoBackend(GraphBackend):
 class OpenVinoTextBackend(GraphTextBackend):
     """Runs a checkpoint's text tower in OpenVINO, as a graph that was exported once and is kept on disk.
 
-    It may be called from several threads. Pickled, it carries its settings, not the graph.
+    The first start exports the graph with torch, in a process of its own. Several threads may call the backend at
+    once. A pickled backend contains its settings, not the graph.
 
     Args:
-        checkpoint: From `clip_image_encoder.checkpoint.open_checkpoint`.
-        dtype: "float32", "bfloat16" or "int8"; "auto" is float32.
-        device: Name of a device in small letters, such as "cpu" or "gpu.0"; None is the CPU.
-        least_cosine: What the mean cosine of int8 vectors to those of float32 has to reach.
-        verify: Whether the vector of a known text is compared with that of float32 in torch, where it is loaded on
-            another device than the CPU, or in another dtype than float32, once in a process.
+        checkpoint: Checkpoint to run, opened by `clip_image_encoder.checkpoint.open_checkpoint`.
+        dtype: "float32", "bfloat16" or "int8"; "auto" means float32.
+        device: Name of an OpenVINO device in lower case, such as "cpu" or "gpu.0"; None means the CPU.
+        least_cosine: Smallest allowed mean cosine between the vectors of int8 and float32.
+        verify: Whether the vector of a known text is compared with that of float32 in torch, once in a process for
+            each device other than the CPU and each dtype other than float32.
 
     Raises:
-        ConfigurationError: The device or the dtype can't be had.
+        ConfigurationError: The device is not there, or the dtype is not supported.
         CheckpointError: The checkpoint has no text tower, or the weights are missing, damaged or of another model.
-        BackendError: The exported graph gives other vectors than torch, or int8 other vectors than float32; or
-            this process was forked from one in which OpenVINO ran.
+        BackendError: The vectors of the graph differ from those of torch, the vectors of int8 are too far from those
+            of float32, or this process was forked from one in which OpenVINO ran.
     """
 
     def __init__(
@@ -226,10 +228,10 @@ load_text = OpenVinoTextBackend
 
 
 def _checked(dtype: str) -> str:
-    """Return the dtype that a name means.
+    """Return the name of a supported dtype, with "auto" resolved.
 
     Raises:
-        ConfigurationError: OpenVINO has none of that name, or this processor has no instructions for it.
+        ConfigurationError: The backend has no dtype of that name, or this processor has no instructions for it.
     """
     name = "float32" if dtype == "auto" else dtype
     if name not in _HINTS:
@@ -240,7 +242,7 @@ def _checked(dtype: str) -> str:
 
 
 def devices() -> tuple[str, ...]:
-    """Return what OpenVINO can run on here, the CPU first."""
+    """Return the names of the devices that OpenVINO can run on here, the CPU first."""
     return tuple(OpenVino().devices)
 
 
@@ -249,8 +251,8 @@ def _settings(precision: str) -> dict[str, str]:
 
 
 def _runner(compiled: openvino.CompiledModel) -> Run:
-    # A request holds the memory of one inference: those that run at the same time need one each. They are not kept
-    # by thread, because a forked process destroys what belongs to the threads that it doesn't have, and hangs.
+    # A request has the memory of one inference, so each call that runs at the same time needs its own. They are not
+    # stored in threading.local: a forked process destroys the values of threads that it doesn't have, and hangs.
     idle: list[openvino.InferRequest] = []
 
     def run(*inputs: NDArray[Any]) -> NDArray[np.float32]:

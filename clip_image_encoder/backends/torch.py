@@ -1,4 +1,4 @@
-"""Both towers in PyTorch, on the CPU, on CUDA and on Apple's GPUs."""
+"""The backend "torch": vision and text towers in PyTorch, on the CPU, on CUDA devices and on Apple's GPUs."""
 
 from __future__ import annotations
 
@@ -23,27 +23,28 @@ __all__ = ["TorchBackend", "TorchTextBackend", "devices", "load", "load_text"]
 class TorchBackend:
     """Runs a checkpoint's vision tower in PyTorch.
 
-    The weights are loaded once for each device that is used, and stay there. It may be called from
-    several threads. Pickled, it carries the checkpoint's name and commit, not the weights.
+    The weights are loaded once for each device that is used, and stay there. Several threads may call the backend at
+    once. A pickled backend contains the checkpoint's name and commit, not the weights.
 
     Args:
-        checkpoint: From `clip_image_encoder.checkpoint.open_checkpoint`.
-        pixel_format: Size of the pixels that will come, and how uint8 pixels are normalized.
-        dtype: "float32", "float16", "bfloat16"; "auto" is float16 if `device` is a CUDA device, and float32
-            if it is another; it holds for all devices that are named later.
-        device: Where to load the weights now; None is the best there is.
-        compile: Whether torch.compile makes kernels of the tower: quicker on most GPUs, after a minute at
-            the first batch; needs what torch's compiler needs.
-        cuda_graphs: Whether the kernels of batches of 1, 2, 4 and so on to 256 images are recorded on CUDA devices, and
-            launched together from then on; others are padded to the next of these sizes. Not measured on a GPU yet.
-        verify: Whether the vector of a known image is compared with that of float32 on the CPU, on other devices and
-            in other dtypes, once in a process; the first time on a machine, float32's is computed and kept below
-            HF_HOME.
+        checkpoint: Checkpoint to run, opened by `clip_image_encoder.checkpoint.open_checkpoint`.
+        pixel_format: Size of the pixels that the backend will be given, and how it normalizes uint8 pixels.
+        dtype: "float32", "float16" or "bfloat16", for all devices; "auto" means float16 if `device` is a CUDA device,
+            and float32 otherwise.
+        device: Name of the device, or list of names, of which the first gets the weights now; None means the first
+            CUDA device, or Apple's GPU, or the CPU.
+        compile: Whether `torch.compile` compiles the tower: the first batch takes about a minute, later ones are
+            faster on most GPUs. It needs a C++ compiler on the CPU, and Triton on GPUs.
+        cuda_graphs: Whether the kernels of a batch are recorded on CUDA devices as a CUDA graph, and launched together
+            from then on. Batches are padded to 1, 2, 4 and so on to 256 images. Not measured on a GPU yet.
+        verify: Whether the vector of a known image is compared with that of float32 on the CPU, once in a process for
+            each other device and dtype. The vector of float32 is computed once on a machine, and stored below HF_HOME.
 
     Raises:
-        ConfigurationError: The device, the dtype or the size can't be had.
+        ConfigurationError: The device is not there, the dtype or the size is not supported, or `cuda_graphs` is used
+            without a CUDA device, with `compile`, or with pixels of several sizes.
         CheckpointError: The weights are missing, damaged or of another model.
-        BackendError: The known image has another vector than float32 gives on the CPU.
+        BackendError: The vector of the known image differs from that of float32 on the CPU.
 
     Example:
         >>> import numpy as np
@@ -75,13 +76,11 @@ class TorchBackend:
         self._requested = device
         first = resolve_devices(device, self.devices)[0]
         if cuda_graphs and (compile or pixel_format.size is None or not first.startswith("cuda")):
-            raise ConfigurationError(
-                "cuda_graphs needs a CUDA device and a model of one image size, and does not go with compile"
-            )
+            raise ConfigurationError("cuda_graphs needs a CUDA device, a model of one image size, and compile=False")
         self._vision = TorchVision(
             checkpoint=checkpoint,
             pixel_format=pixel_format,
-            # One dtype for all devices, so that one fingerprint is true of all.
+            # All devices have one dtype, so that the backend has one fingerprint.
             dtype=dtype_on(first, self._dtype),
             compile=compile,
             cuda_graphs=cuda_graphs,
@@ -97,42 +96,42 @@ class TorchBackend:
 
     @property
     def image_size(self) -> tuple[int, int] | None:
-        """`(height, width)` of the pixels that it takes; None is any size whose sides patches fill."""
+        """`(height, width)` of the pixels that it takes; None means any size that is a multiple of the patch size."""
         return self._vision.pixel_format.size
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Every CUDA device, then Apple's GPU, then the CPU."""
+        """Names of the devices it can run on: every CUDA device, then Apple's GPU, then the CPU."""
         return torch_devices()
 
     @property
     def outputs(self) -> frozenset[Output]:
-        """What the tower can give; a SigLIP tower without its head has tokens only."""
+        """Outputs that the tower has: "pooled" and "tokens", or "tokens" alone for a SigLIP tower without its head."""
         return self._vision.checkpoint.vision.outputs
 
     @property
     def prefix_tokens(self) -> int:
-        """Number of class and register tokens before the patches."""
+        """Number of class and register tokens before the patch tokens."""
         return self._vision.checkpoint.vision.prefix_tokens
 
     @property
     def fingerprint(self) -> str:
-        """Same string, same features: the weights, the normalization, the size and the dtype."""
+        """Identifier of the features, made of the weights, the normalization, the size and the dtype."""
         pixels = self._vision.pixel_format
         dtype = name_of(self._vision.dtype)
         parts = (self._vision.checkpoint.fingerprint, pixels.size, pixels.mean, pixels.std, dtype)
         return f"torch({', '.join(map(str, parts))})"
 
     def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
-        """Encode a batch.
+        """Return the features of a batch of images.
 
         Args:
-            pixels: `(n, H, W, 3)` uint8 RGB, or `(n, 3, H, W)` float32 that is normalized already.
+            pixels: Batch `(n, H, W, 3)` uint8 RGB, or `(n, 3, H, W)` float32 that is normalized already.
             output: "pooled" for `(n, d)`; "tokens" for `(n, prefix_tokens + patches, d)`.
-            device: One of `devices`.
+            device: Name of the device, one of `devices`; the weights are loaded onto it if they aren't there.
 
         Returns:
-            float32 features on the CPU.
+            Features `(n, d)` or `(n, prefix_tokens + patches, d)` float32, not normalized.
         """
         tower = self._towers.on(device)
         with no_fork(), lent_stream(device), self._towers.turn(device):

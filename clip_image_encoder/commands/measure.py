@@ -1,4 +1,4 @@
-"""clip-image-encoder measure MODEL: which backend and dtype are fastest on this machine, and what they cost."""
+"""The command `clip-image-encoder measure MODEL`: print how fast and how exact each backend and dtype is here."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["add_measure"]
 
 _SUMMARY = "Measure which backend and dtype encode a model's images fastest on this machine's CPU."
 _DETAILS = """\
-Each is compared, in turn, with torch in float32: how many times as many images pass the model in a second, and the
-cosines of its vectors to those of float32. The first time it takes some minutes, for graphs are made and kept. What
-was measured is kept, too, for this processor and these versions of the packages, and printed at once the next time.
+Each backend and dtype is compared with torch in float32: how many times as many images pass the model in a second,
+and the cosines between the vectors. The first time takes some minutes, since graphs are made and stored. The result
+is stored, too, and printed at once the next time on the same processor with the same versions of the packages.
 
 examples:
   clip-image-encoder measure openai/clip-vit-base-patch32
@@ -35,7 +35,7 @@ def add_measure(commands: Commands) -> None:
         "--images", metavar="FOLDER", help="Images whose vectors are compared, some dozens; default: 64 drawings."
     )
     parser.add_argument(
-        "--again", action="store_true", help="Measure anew what was measured before, perhaps on a busy machine."
+        "--again", action="store_true", help="Measure again, for example because the machine was busy the last time."
     )
     parser.add_argument("--revision", metavar="NAME", help="Branch, tag or commit on the hub; default: the newest.")
     parser.add_argument("--json", action="store_true", help="Print one JSON object for scripts; default: a table.")

@@ -80,7 +80,7 @@ def test_onnx_that_comes_up_on_another_device_than_was_asked_for_is_an_error(
     build: Build, kind: Callable[..., object]
 ) -> None:
     build("CUDA", "CPU")
-    with pytest.raises(BackendError, match=r"can't run on 'cuda': it came up on cpu\. It needs onnxruntime-gpu"):
+    with pytest.raises(BackendError, match=r"can't run on 'cuda': it fell back to cpu\. It needs onnxruntime-gpu"):
         kind("tiny-shapes", backend="onnx", device="cuda")
 
 

@@ -43,7 +43,7 @@ def wrong(runtime: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.usefixtures("wrong")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_runtime_that_gives_wrong_numbers_is_an_error_with_both_figures(kind: Any, runtime: str) -> None:
-    with pytest.raises(BackendError, match=r"their cosine is -[01]\.\d+, and int8 explains 0\.[89]\d+"):
+    with pytest.raises(BackendError, match=r"expected one is -[01]\.\d+, and int8 has to reach 0\.[89]\d+"):
         kind("tiny-shapes", backend=runtime, dtype="int8", device="cpu")
 
 
