@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,7 @@ import pyarrow as pa
 import pyarrow.fs
 import ray
 import ray.data
-from ray.data import ActorPoolStrategy, Dataset, Datasink
-from ray.data.block import Block
-from ray.data.datasource import WriteResult
+from ray.data import ActorPoolStrategy, Dataset
 
 from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
 from clip_image_encoder.arguments import check_count, check_number
@@ -119,19 +117,21 @@ class _File:
         return content
 
 
-class _EmbeddingSink(Datasink[None]):  # type: ignore[misc]  # Ray is not seen by the type checker
-    """Writes blocks as `EmbeddingFiles` does; a task that Ray repeats writes the same files again."""
+class _WriteEmbeddings:
+    """What an actor of a job does: it embeds a table, writes the rows, and hands on how many there were.
 
-    def __init__(self, files: EmbeddingFiles) -> None:
+    Ray itself would write on processes of its own, one for each table that waits, and copy the vectors there. A call
+    that Ray repeats writes the same files again.
+    """
+
+    def __init__(self, files: EmbeddingFiles, settings: dict[str, Any]) -> None:
         self._files = files
+        self._embed = EmbedImages(**settings)
 
-    def write(self, blocks: Iterable[Block], ctx: Any) -> None:  # noqa: ARG002 - Ray's signature
-        for block in blocks:
-            if block.num_rows:
-                self._files.add(block, key="path")
-
-    def on_write_complete(self, write_result: WriteResult[None]) -> None:
-        pass
+    def __call__(self, table: pa.Table) -> pa.Table:
+        if table.num_rows:
+            self._files.add(self._embed(table), key="path")
+        return pa.table({"rows": [table.num_rows]})
 
 
 def embed_images(
@@ -165,7 +165,8 @@ def embed_images(
         num_cpus: Number of CPUs, and of computing threads, of each actor; None shares out what the cluster
             has evenly.
         concurrency: Number of actors.
-        batch_size: Number of images that an actor gets at a time.
+        batch_size: Number of images that an actor gets at a time, and of rows in a file; of a folder of many images
+            it gets more, up to 4,096.
 
     Raises:
         ConfigurationError: There is no such folder, or the destination holds vectors of another encoder or a
@@ -197,24 +198,19 @@ def embed_images(
             filesystem, root = open_folder(source)
             # In a file system of its own, a path is what the folder's rows are known by.
             folder = pa.fs.SubTreeFileSystem(root, filesystem)
-        embedded = todo.map_batches(
-            EmbedImages,
-            fn_constructor_kwargs={
-                **settings,
-                "filesystem": folder,
-                "without": ("bytes",),
-                "fingerprint": fingerprint,
-            },
+        written = todo.map_batches(
+            _WriteEmbeddings,
+            fn_constructor_args=(
+                files,
+                {**settings, "filesystem": folder, "without": ("bytes",), "fingerprint": fingerprint},
+            ),
             batch_format="pyarrow",
-            batch_size=batch_size,
+            batch_size=batch_size if isinstance(source, Dataset) else None,  # a block of the folder's at a time
             num_gpus=num_gpus,
             num_cpus=num_cpus or _share(concurrency, spare=1 if isinstance(source, Dataset) else 0),
             compute=ActorPoolStrategy(size=concurrency),
         )
-        # These tasks ask for no CPU. Without a limit Ray starts a process for each that waits, hundreds where actors
-        # give more than a disk takes, until the machine is out of memory.
-        sink = _EmbeddingSink(files)
-        embedded.write_datasink(sink, ray_remote_args={"num_cpus": 0}, concurrency=concurrency)
+        written.materialize()
 
 
 def _not_written(
