@@ -272,6 +272,13 @@ def bench_ray(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def bench_ray_scale(session: nox.Session) -> None:
+    """Run 64 actors on this machine with a backend that costs nothing: nox -s bench_ray_scale [-- --actors 16]."""
+    session.install("-e", ".[ray]", *nox.project.dependency_groups(PYPROJECT, "torch"))
+    session.run("python", "-W", "ignore", "-m", "tests.benchmarks.ray_scale", *session.posargs)
+
+
+@nox.session(default=False)
 def vectors(session: nox.Session) -> None:
     """Record vectors and fingerprints: nox -s vectors -- FOLDER after.json --against before.json; three minutes."""
     install(session, "tests")

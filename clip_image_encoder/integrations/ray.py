@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,7 @@ import pyarrow as pa
 import pyarrow.fs
 import ray
 import ray.data
-from ray.data import ActorPoolStrategy, Dataset, Datasink
-from ray.data.block import Block
-from ray.data.datasource import WriteResult
+from ray.data import ActorPoolStrategy, Dataset
 
 from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
 from clip_image_encoder.arguments import check_count, check_number
@@ -127,19 +125,21 @@ class _File:
         return content
 
 
-class _EmbeddingSink(Datasink[None]):  # type: ignore[misc]  # Ray is not seen by the type checker
-    """Writes blocks as `EmbeddingFiles` does; a task that Ray repeats writes the same files again."""
+class _WriteEmbeddings:
+    """The work of a job's actor: it embeds a table of images, writes the rows, and returns their number.
 
-    def __init__(self, files: EmbeddingFiles) -> None:
+    Ray's own writing takes a process for each waiting table, and copies the vectors there. A call that Ray repeats
+    writes the same files again.
+    """
+
+    def __init__(self, files: EmbeddingFiles, settings: dict[str, Any]) -> None:
         self._files = files
+        self._embed = EmbedImages(**settings)
 
-    def write(self, blocks: Iterable[Block], ctx: Any) -> None:  # noqa: ARG002 - Ray's signature
-        for block in blocks:
-            if block.num_rows:
-                self._files.add(block, key="path")
-
-    def on_write_complete(self, write_result: WriteResult[None]) -> None:
-        pass
+    def __call__(self, table: pa.Table) -> pa.Table:
+        if table.num_rows:
+            self._files.add(self._embed(table), key="path")
+        return pa.table({"rows": [table.num_rows]})
 
 
 def embed_images(
@@ -172,7 +172,8 @@ def embed_images(
         num_gpus: Number of GPUs of each actor; 0, the default, computes on CPUs.
         num_cpus: Number of CPUs, and of computing threads, of each actor; None divides the cluster's CPUs evenly.
         concurrency: Number of actors, 1 by default.
-        batch_size: Number of images that an actor gets at a time, 256 by default.
+        batch_size: Number of images that an actor gets at a time, and of rows in a file, 256 by default; of a folder
+            of many images an actor gets more, up to 4,096.
 
     Raises:
         ConfigurationError: There is no such folder; or the destination holds vectors of another encoder or a damaged
@@ -204,24 +205,19 @@ def embed_images(
             filesystem, root = open_folder(source)
             # A file system whose root is the folder: paths in it are relative, as in the column `path`.
             folder = pa.fs.SubTreeFileSystem(root, filesystem)
-        embedded = todo.map_batches(
-            EmbedImages,
-            fn_constructor_kwargs={
-                **settings,
-                "filesystem": folder,
-                "without": ("bytes",),
-                "fingerprint": fingerprint,
-            },
+        written = todo.map_batches(
+            _WriteEmbeddings,
+            fn_constructor_args=(
+                files,
+                {**settings, "filesystem": folder, "without": ("bytes",), "fingerprint": fingerprint},
+            ),
             batch_format="pyarrow",
-            batch_size=batch_size,
+            batch_size=batch_size if isinstance(source, Dataset) else None,  # a block of the folder's at a time
             num_gpus=num_gpus,
             num_cpus=num_cpus or _share(concurrency, spare=1 if isinstance(source, Dataset) else 0),
             compute=ActorPoolStrategy(size=concurrency),
         )
-        # These tasks take no CPU, which the actors need. Without a limit Ray starts a process for each waiting task,
-        # hundreds if actors are faster than the disk, until the machine is out of memory.
-        sink = _EmbeddingSink(files)
-        embedded.write_datasink(sink, ray_remote_args={"num_cpus": 0}, concurrency=concurrency)
+        written.materialize()
 
 
 def _not_written(
