@@ -37,7 +37,7 @@ def write_plot(file: Path, results: Mapping[str, Part]) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     cores = towers["b-32"].cores
     figure.suptitle(
-        f"Photos to vectors on {cores} cores: images a second, as a ratio to sentence-transformers in float32"
+        f"Photos to vectors on {cores} cores\nimages a second, as a ratio to sentence-transformers in float32"
     )
     figure.savefig(file, dpi=110)
     pyplot.close(figure)
