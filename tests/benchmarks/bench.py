@@ -156,8 +156,8 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = options.models or Path(temporary)
-        folder.mkdir(exist_ok=True)
+        folder = (options.models or Path(temporary)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
         photos = options.images or folder / "photos"
         if not photos.exists():
             draw_pictures(photos)

@@ -34,7 +34,8 @@ def product(dtype: torch.dtype, width: int, mlp: int) -> Callable[[], object]:
         levels = tokens.mul(30).add(128).clamp(0, 255).to(torch.uint8)
         packed = torch.ops.onednn.qlinear_prepack(weights.mul(30).clamp(-127, 127).to(torch.int8), [_ROWS, width])
         scales, zeros = torch.full((mlp,), 0.01), torch.zeros(mlp, dtype=torch.int64)
-        rest: tuple[Any, ...] = (None, 1.0, 0, torch.float32, "none", [], "")
+        # Bytes come out, too: float32 would be four times as much to write.
+        rest: tuple[Any, ...] = (None, 1.0, 0, torch.uint8, "none", [], "")
         return lambda: torch.ops.onednn.qlinear_pointwise(levels, 0.01, 128, packed, scales, zeros, *rest)
     tokens, weights = tokens.to(dtype), weights.to(dtype)
     packed = torch.ops.mkldnn._reorder_linear_weight(weights, _ROWS)

@@ -27,16 +27,17 @@ def write_plot(file: Path, results: Mapping[str, Part]) -> None:
     if "b-32" not in towers:
         return
     systems = len(towers["b-32"].systems)
-    figure, (left, right) = pyplot.subplots(
-        1, 2, figsize=(14, 0.45 * systems + 1.5), layout="constrained", facecolor="white"
-    )
-    _draw_systems(left, towers["b-32"], results.get(f"b-32{AVX2}"))
-    _draw_towers(right, towers)
-    for axes in (left, right):
+    panels = 1 if len(towers) == 1 else 2
+    size = (7 * panels, 0.45 * systems + 1.5)
+    figure, grid = pyplot.subplots(1, panels, figsize=size, layout="constrained", facecolor="white", squeeze=False)
+    _draw_systems(grid[0][0], towers["b-32"], results.get(f"b-32{AVX2}"))
+    if panels > 1:
+        _draw_towers(grid[0][1], towers)
+    for axes in grid[0]:
         axes.spines[["top", "right"]].set_visible(False)
     cores = towers["b-32"].cores
     figure.suptitle(
-        f"Photos to vectors on {cores} cores: images a second, as a ratio to sentence-transformers in float32"
+        f"Photos to vectors on {cores} cores\nimages a second, as a ratio to sentence-transformers in float32"
     )
     figure.savefig(file, dpi=110)
     pyplot.close(figure)
