@@ -15,6 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from clip_image_encoder.backends._pooling_head import make_heads_quick
 from clip_image_encoder.backends._quick_gelu import fold_quick_gelu
 from clip_image_encoder.models._towers import TextTower, use_plain_attention
 
@@ -91,6 +92,7 @@ def make_quick(tower: nn.Module, *, tokens: int) -> None:
         tower: Vision tower on the CPU, with its weights.
         tokens: Number of patch tokens of an image.
     """
+    make_heads_quick(tower)
     largest = _largest(tower)
     if largest is None:
         return
