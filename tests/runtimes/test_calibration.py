@@ -149,7 +149,7 @@ def test_quality_is_made_of_cosines_and_of_nearest_neighbours() -> None:
 
 
 def test_no_pictures_are_refused_at_once() -> None:
-    with pytest.raises(ConfigurationError, match="needs pictures"):
+    with pytest.raises(ConfigurationError, match="has no images; give a few hundred"):
         Calibration(PIXELS[:0])
 
 

@@ -50,6 +50,8 @@ def normalized_text(spec: TextSpec) -> TextSpec:
 def _load_normalized_text(load: Callable[[Weights], TextTower], weights: Weights) -> TextTower:
     tower = load(weights)
     tower.vectors = partial(_unit_vectors, tower.vectors)
+    if tower.quick_vectors:
+        tower.quick_vectors = partial(_unit_vectors, tower.quick_vectors)
     return tower
 
 
