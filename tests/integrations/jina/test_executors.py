@@ -192,7 +192,7 @@ def test_a_preprocessed_tensor_that_is_not_finite_is_tagged_and_the_others_serve
     docs = DocList[ClipDocument]([ClipDocument(tensor=tensor) for tensor in tensors])
     images(use_default_preprocessing=False).encode(docs, parameters={"batch_size": 2})
     assert [doc.embedding is None for doc in docs] == [False, True, False]
-    assert "NaN or infinity" in docs[1].tags["error"]
+    assert "NaN or infinite numbers" in docs[1].tags["error"]
     assert "image 1" in docs[1].tags["error"]
 
 
