@@ -16,9 +16,13 @@ import logging
 from functools import cache
 
 import numpy as np
-import openvino
-from openvino import opset13 as operators
-from openvino.passes import ConstantFolding, Manager
+
+from clip_image_encoder.backends._telemetry import without_telemetry
+
+with without_telemetry():
+    import openvino
+    from openvino import opset13 as operators
+    from openvino.passes import ConstantFolding, Manager
 
 __all__ = ["in_float", "products_are_exact"]
 

@@ -139,7 +139,7 @@ def test_a_bad_picture_stops_the_call_and_nothing_of_it_is_added(
 
 
 def test_a_call_of_texts_and_pictures_is_refused(function: ClipEmbeddingFunction) -> None:
-    with pytest.raises(ConfigurationError, match="split"):
+    with pytest.raises(ConfigurationError, match="make one call for each"):
         function(["a red circle", np.zeros((8, 8, 3), np.uint8)])
 
 
