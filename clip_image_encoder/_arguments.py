@@ -18,6 +18,7 @@ from clip_image_encoder.errors import ConfigurationError
 
 __all__ = [
     "available_cores",
+    "batch_size_on",
     "check_batch_size",
     "check_count",
     "check_duration",
@@ -155,20 +156,32 @@ def check_size(size: tuple[int, int], *, name: str) -> tuple[int, int]:
     return height, width
 
 
-def check_batch_size(batch_size: int | None, devices: Sequence[str]) -> int:
-    """Return the batch size, if it is a positive integer.
+def check_batch_size(batch_size: int | None) -> int | None:
+    """Return a batch size, if it is a positive integer or None.
 
     Args:
-        batch_size: Value that the caller passed; None means 256 if all devices are CUDA's, and 32 otherwise.
-        devices: Names of the devices that encode the batches.
+        batch_size: Value that the caller passed; None leaves the size to the devices.
 
     Raises:
         ConfigurationError: The value is neither None nor a positive integer.
     """
-    if batch_size is None:
-        # With fewer than 256 images of a ViT-B/32 in a batch, a CUDA device waits for the host.
-        return 256 if all(device.startswith("cuda") for device in devices) else 32
-    return check_count(batch_size, name="batch_size")
+    return None if batch_size is None else check_count(batch_size, name="batch_size")
+
+
+def batch_size_on(devices: Sequence[str], batch_size: int | None) -> int:
+    """Return the batch size of a call: the caller's, or 256 if all devices are CUDA's, and 32 otherwise.
+
+    Args:
+        devices: Names of the devices that encode the batches.
+        batch_size: Value that the caller passed; None leaves the size to the devices.
+
+    Raises:
+        ConfigurationError: The batch size is neither None nor a positive integer.
+    """
+    # With fewer than 256 images of a ViT-B/32 in a batch, a CUDA device waits for the host.
+    default = 256 if all(device.startswith("cuda") for device in devices) else 32
+    checked = check_batch_size(batch_size)
+    return default if checked is None else checked
 
 
 def check_num_workers(num_workers: int | None) -> int:

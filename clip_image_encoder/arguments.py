@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from clip_image_encoder._arguments import check_count, check_number
+from clip_image_encoder._arguments import check_batch_size, check_count, check_number
 
-__all__ = ["check_count", "check_number"]
+__all__ = ["check_batch_size", "check_count", "check_number"]

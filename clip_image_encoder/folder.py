@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from clip_image_encoder._arguments import check_count
+from clip_image_encoder._arguments import check_batch_size, check_count
 from clip_image_encoder._progress import bars, is_interactive
 from clip_image_encoder.batches import EncodedBatch, join
 from clip_image_encoder.encoder import ImageEncoder
@@ -84,7 +84,7 @@ def embed_folder(
     root, files = Path(source), EmbeddingFiles.at(destination)
     if not root.is_dir():
         raise ConfigurationError(f"{root} is not a folder")
-    batch_size = None if batch_size is None else check_count(batch_size, name="batch_size")
+    batch_size = check_batch_size(batch_size)
     rows_per_file = check_count(rows_per_file, name="rows_per_file")
     fingerprint = encoder.fingerprint
     with files.locked():

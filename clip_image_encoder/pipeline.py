@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from clip_image_encoder._arguments import available_cores, check_batch_size, check_num_workers, check_on_error
+from clip_image_encoder._arguments import available_cores, batch_size_on, check_num_workers, check_on_error
 from clip_image_encoder._computing import check_rows, compute_rows, finish_rows
 from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._gate import Gate
@@ -102,7 +102,7 @@ def run(
         backend=backend,
         pooling=pooling,
         devices=devices,
-        batch_size=check_batch_size(batch_size, devices),
+        batch_size=batch_size_on(devices, batch_size),
         num_workers=check_num_workers(num_workers),
         normalize=normalize,
         on_error=on_error,

@@ -13,7 +13,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_image_encoder._arguments import check_batch_size, check_count
+from clip_image_encoder._arguments import batch_size_on, check_count
 from clip_image_encoder._computing import compute_rows, finish_rows
 from clip_image_encoder._defaults import DEFAULT_MODEL
 from clip_image_encoder._devices import Devices, resolve_devices
@@ -280,7 +280,7 @@ class TextEncoder:
     ) -> Generator[EncodedBatch]:
         """Check the arguments, and return a generator of batches that does the work; each text has its number."""
         devices = resolve_devices(self._device if device is None else device, self._backend.devices)
-        size = check_batch_size(size, devices)
+        size = batch_size_on(devices, size)
         return self._batches(texts, size, devices, normalize, is_one=number is not None and number <= size)
 
     def _batches(

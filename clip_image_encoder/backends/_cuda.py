@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from clip_image_encoder.backends._quick_gelu import fold_quick_gelu
+from clip_image_encoder.models._towers import linear_of
 
 __all__ = ["join_kernels"]
 
@@ -42,11 +43,7 @@ class OneProduct(nn.Module):
         super().__init__()
         self.heads, self.scale = attention.num_heads, attention.scale
         layers = (attention.q_proj, attention.k_proj, attention.v_proj)
-        self.qkv = nn.Linear(layers[0].in_features, 3 * layers[0].out_features, device="meta")
-        self.qkv.weight, self.qkv.bias = (
-            nn.Parameter(torch.cat([getattr(layer, name) for layer in layers]), requires_grad=False)
-            for name in ("weight", "bias")
-        )
+        self.qkv = linear_of(torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers]))
         self.out_proj = attention.out_proj
 
     def forward(

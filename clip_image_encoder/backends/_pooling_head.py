@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
+
+from clip_image_encoder.models._towers import linear_of
 
 __all__ = ["ProbeAttention", "make_heads_quick"]
 
@@ -28,9 +29,9 @@ class ProbeAttention(nn.Module):
         self.heads = attention.num_heads
         weights = cast("Tensor", attention.in_proj_weight).split([width, 2 * width])
         biases = cast("Tensor", attention.in_proj_bias).split([width, 2 * width])
-        self.query = _linear(weights[0], biases[0])
-        self.key_value = _linear(weights[1], biases[1])
-        self.out_proj = _linear(attention.out_proj.weight, attention.out_proj.bias)
+        self.query = linear_of(weights[0], biases[0])
+        self.key_value = linear_of(weights[1], biases[1])
+        self.out_proj = linear_of(attention.out_proj.weight, attention.out_proj.bias)
 
     def forward(self, query: Tensor, key: Tensor, _value: Tensor) -> tuple[Tensor, None]:
         """Return the attended values `(n, 1, width)`, and None for the weights that `nn.MultiheadAttention` returns.
@@ -54,11 +55,3 @@ def make_heads_quick(tower: nn.Module) -> None:
     for module in list(tower.modules()):
         if type(module).__name__ == "SiglipMultiheadAttentionPoolingHead":
             module.attention = ProbeAttention(cast("nn.MultiheadAttention", module.attention))
-
-
-def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    """Return a linear layer with these weights, which are not copied."""
-    with torch.device("meta"):
-        layer = nn.Linear(weight.shape[1], weight.shape[0])
-    layer.weight, layer.bias = nn.Parameter(weight, requires_grad=False), nn.Parameter(bias, requires_grad=False)
-    return layer

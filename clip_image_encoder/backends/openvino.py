@@ -80,9 +80,7 @@ class OpenVino:
         """
         settings = _settings(_HINTS[self.dtype])
         core, name = _CORE.get(), device.upper()
-        model: Path | openvino.Model = file
-        if self.dtype == "int8" and device == "cpu" and not products_are_exact(core):
-            model = in_float(core.read_model(file), keep_steps=False)
+        model = self._model(file, keep_steps=False) if device == "cpu" else file
         if kept is None or not os.access(kept, os.W_OK):
             return _runner(core.compile_model(model, name, settings))
         # Without a lock, OpenVINO reads a compiled model that another process is still writing.
@@ -94,11 +92,14 @@ class OpenVino:
 
         An int8 graph gives the vectors of a processor with VNNI on any processor, so that all choose the same plan.
         """
+        return _runner(_CORE.get().compile_model(self._model(file, keep_steps=True), "CPU", _settings("f32")))
+
+    def _model(self, file: Path, *, keep_steps: bool) -> Path | openvino.Model:
+        """Return what the CPU runs of a graph: its file, or int8 as float32 where int8 products are not exact."""
         core = _CORE.get()
-        model: Path | openvino.Model = file
-        if self.dtype == "int8" and not products_are_exact(core):
-            model = in_float(core.read_model(file), keep_steps=True)
-        return _runner(core.compile_model(model, "CPU", _settings("f32")))
+        if self.dtype != "int8" or products_are_exact(core):
+            return file
+        return in_float(core.read_model(file), keep_steps=keep_steps)
 
     @property
     def _quantizer(self) -> Quantizer:

@@ -18,7 +18,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from clip_image_encoder._arguments import available_cores, check_batch_size, check_on_error
+from clip_image_encoder._arguments import available_cores, batch_size_on, check_on_error
 from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._forks import in_forks
 from clip_image_encoder._gate import Gate
@@ -182,7 +182,7 @@ class CachedEncoder:
         self, inputs: Inputs, batch_size: int | None, device: Devices, normalize: bool, show_progress: bool | None
     ) -> Generator[EncodedBatch]:
         devices = resolve_devices(self._encoder._device if device is None else device, self._encoder.backend.devices)
-        size = check_batch_size(batch_size, devices)
+        size = batch_size_on(devices, batch_size)
         kind, gate = self._kind(device, normalize=normalize), self._gate(devices)
         encode = partial(self._encoder.stream, device=device, normalize=normalize, show_progress=False)
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Literal
 
 from clip_image_encoder import ImageEncoder, ImageInput, ImageLoader, TextEncoder
-from clip_image_encoder.arguments import check_count
+from clip_image_encoder.arguments import check_batch_size
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.checkpoint import DEFAULT_MODEL
 
@@ -44,8 +44,7 @@ class Encoders:
 
     def __post_init__(self) -> None:
         # Python's int, not numpy's, so that databases can store it.
-        if self.batch_size is not None:
-            object.__setattr__(self, "batch_size", check_count(self.batch_size, name="batch_size"))
+        object.__setattr__(self, "batch_size", check_batch_size(self.batch_size))
 
     def encode_images(self, images: Iterable[ImageInput], *, on_error: Literal["raise", "nan"] = "raise") -> Vectors:
         """Return the vectors `(n, d)` float32 of images, in their order."""

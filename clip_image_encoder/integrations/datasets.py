@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clip_image_encoder import ConfigurationError, ImageEncoder
-from clip_image_encoder.arguments import check_count
+from clip_image_encoder.arguments import check_batch_size
 from clip_image_encoder.batches import join
 
 __all__ = ["EmbedImages"]
@@ -40,7 +40,7 @@ class EmbedImages:
     def __init__(self, encoder: ImageEncoder, *, column: str = "image", batch_size: int | None = None) -> None:
         self._encoder = encoder
         self._column = column
-        self._batch_size = None if batch_size is None else check_count(batch_size, name="batch_size")
+        self._batch_size = check_batch_size(batch_size)
         # datasets' hash covers what is pickled, and the encoder's pickle has no weights in it.
         self._fingerprint = encoder.fingerprint
 

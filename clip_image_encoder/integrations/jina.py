@@ -25,7 +25,7 @@ from clip_image_encoder import (
     UnsupportedImageError,
     UrlPolicy,
 )
-from clip_image_encoder.arguments import check_count
+from clip_image_encoder.arguments import check_batch_size
 from clip_image_encoder.checkpoint import DEFAULT_MODEL, open_checkpoint
 from clip_image_encoder.pipeline import run
 from clip_image_encoder.preprocess import preprocess_of
@@ -271,7 +271,7 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
 
 def _defaults(batch_size: int | None, access_paths: Paths, overwrite_embeddings: bool) -> dict[str, Any]:
     """Return the values of the parameters that a request may set."""
-    size = None if batch_size is None else check_count(batch_size, name="batch_size")
+    size = check_batch_size(batch_size)
     return {"batch_size": size, "access_paths": access_paths, "overwrite_embeddings": overwrite_embeddings}
 
 

@@ -14,7 +14,7 @@ import ray.data
 from ray.data import ActorPoolStrategy, Dataset
 
 from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
-from clip_image_encoder.arguments import check_count, check_number
+from clip_image_encoder.arguments import check_batch_size, check_count, check_number
 from clip_image_encoder.batches import join
 from clip_image_encoder.checkpoint import DEFAULT_MODEL
 from clip_image_encoder.folder import list_images
@@ -81,7 +81,7 @@ class EmbedImages:
             num_workers=_own_cpus() if num_workers is None else num_workers,
         )
         self._filesystem = filesystem
-        self._batch_size = None if batch_size is None else check_count(batch_size, name="batch_size")
+        self._batch_size = check_batch_size(batch_size)
         self._without = tuple(without)
         self._fingerprint = self._encoder.fingerprint
         if fingerprint not in (None, self._fingerprint):

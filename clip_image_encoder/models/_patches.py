@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from clip_image_encoder.arrays import PixelFormat
 from clip_image_encoder.errors import ContractError
-from clip_image_encoder.models._towers import VisionTower
+from clip_image_encoder.models._towers import VisionTower, linear_of
 
 __all__ = ["denormalized", "take_bytes"]
 
@@ -51,9 +51,7 @@ class PatchLinear(nn.Module):
         # divided by it, which rounds nothing, since it is a power of two.
         self.unit = _GRAY if weight.dtype is torch.float16 else 1.0
         scaled = exact * (self.unit / 255) / deviations
-        self.linear = nn.Linear(weight[0].numel(), len(weight), device="meta")
-        self.linear.weight = nn.Parameter(scaled.flatten(1).to(weight.dtype), requires_grad=False)
-        self.linear.bias = nn.Parameter(constant.to(weight.dtype), requires_grad=False)
+        self.linear = linear_of(scaled.flatten(1).to(weight.dtype), constant.to(weight.dtype))
 
     @property
     def weight(self) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from clip_image_encoder.errors import ContractError
 from clip_image_encoder.protocols import Output
 
-__all__ = ["OfClassToken", "TextTower", "VisionTower", "bare", "build", "use_plain_attention"]
+__all__ = ["OfClassToken", "TextTower", "VisionTower", "bare", "build", "linear_of", "use_plain_attention"]
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -126,6 +126,13 @@ def build(module: Callable[[], _Module]) -> _Module:
     """
     with torch.device("meta"):
         return module().eval()
+
+
+def linear_of(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """Return a linear layer with weights `(out, in)` and a bias `(out,)`, which are not copied."""
+    layer = build(lambda: nn.Linear(weight.shape[1], weight.shape[0]))
+    layer.weight, layer.bias = nn.Parameter(weight, requires_grad=False), nn.Parameter(bias, requires_grad=False)
+    return layer
 
 
 def _check_filled(model: nn.Module) -> None:

@@ -28,6 +28,7 @@ from clip_image_encoder import (
 )
 from clip_image_encoder._arguments import cpu_groups, quota_of
 from clip_image_encoder._fingerprint import describe_component
+from clip_image_encoder.arguments import check_batch_size
 from clip_image_encoder.backends.onnx import OnnxRuntime
 from clip_image_encoder.backends.openvino import OpenVino
 from clip_image_encoder.batches import join
@@ -124,6 +125,7 @@ COUNTS: dict[str, Taker] = {
     "run(batch_size)": lambda number, _: start(batch_size=number),
     "run(num_workers)": lambda number, _: start(num_workers=number),
     "truncate(dimension)": lambda number, _: truncate(FOUR, number),
+    "check_batch_size(batch_size)": lambda number, _: check_batch_size(number),
 }
 
 # What takes any number from 0.5 to 3, and more.
@@ -152,6 +154,7 @@ NUMBERS: dict[str, Taker] = {
 
 # Where None is documented, it says something.
 MAY_BE_NONE = {
+    "check_batch_size(batch_size)",
     "CachedEncoder.encode(batch_size)",
     "CachedEncoder.stream(batch_size)",
     "ClipPreprocess(resize)",
