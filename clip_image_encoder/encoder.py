@@ -284,12 +284,20 @@ class ImageEncoder:
             pooling=self._pooling,
             device=self._device if device is None else device,
             batch_size=batch_size,
-            # Starting threads takes longer than loading a single image, which is what a server sends.
-            num_workers=0 if inputs.total == 1 or are_prepared(inputs.images) else self._num_workers,
+            num_workers=0 if self._takes_no_time(inputs) else self._num_workers,
             normalize=normalize,
             on_error=on_error,
         )
         return progress(batches, total=inputs.total, show=show_progress)
+
+    def _takes_no_time(self, inputs: Inputs) -> bool:
+        """Tell whether loading the inputs takes less time than handing them to threads, as a server's single image."""
+        images = inputs.images
+        if inputs.total == 1 or are_prepared(images):
+            return True
+        if isinstance(images, np.ndarray) and images.ndim == 4:
+            return all(self._is_left_alone(image) for image in images[:1])  # the others are like the first
+        return isinstance(images, list) and all(self._is_left_alone(image) for image in images)
 
     def _prepare(self, item: object, /) -> LoadedImage:
         """Load an image on the caller's thread; `encode` and `stream` take the result in the image's place."""
@@ -300,12 +308,7 @@ class ImageEncoder:
 
     def _load(self, item: object) -> Pixels:
         """Turn one input into pixels; runs on the loading threads."""
-        if (
-            isinstance(item, np.ndarray)
-            and item.shape == self._left_alone
-            and item.dtype == np.uint8
-            and not isinstance(item, np.ma.MaskedArray)
-        ):
+        if self._is_left_alone(item):
             return np.array(item)  # a copy, since the caller may write to the array before it is encoded
         size = self._backend.image_size
         image = self._loader(item, model_size=size)
@@ -323,3 +326,12 @@ class ImageEncoder:
                 "add one, or return normalized float32"
             )
         return pixels
+
+    def _is_left_alone(self, item: object) -> bool:
+        """Tell whether an input is an array of pixels that loader and preprocess would return unchanged."""
+        return (
+            isinstance(item, np.ndarray)
+            and item.shape == self._left_alone
+            and item.dtype == np.uint8
+            and not isinstance(item, np.ma.MaskedArray)
+        )

@@ -49,8 +49,8 @@ class GraphedTower(nn.Module):
 
     A batch is padded to the next of these sizes; a larger one is computed without a recording. Each stream of a device
     has its own recordings, so that two batches can be computed at once. The recordings of a stream share one pool of
-    memory, since a stream computes one batch at a time. A tower that can't be recorded, such as one that reads a value
-    back from the device, is computed without recordings, and a warning is logged.
+    memory, since a stream computes one batch at a time. A tower that can't be recorded, since it reads a value back
+    from the device or since the memory is full, is computed without recordings, and a warning is logged.
 
     Args:
         tower: Vision tower on a CUDA device, for images of one size.
@@ -99,11 +99,10 @@ class GraphedTower(nn.Module):
             expected = self.tower(padded, output)
         try:
             recording = self._capture(padded, output, stream)
-        except torch.OutOfMemoryError:
-            raise  # the caller tries a smaller batch
         except RuntimeError as error:
-            self._is_recordable = False
             _logger.warning("the tower can't be recorded as a CUDA graph, and runs without: %s", first_line(error))
+            self._is_recordable = False
+            self._recordings.clear()  # batches need their memory
             return None
         recording.graph.replay()
         off = ((recording.features - expected).float().norm() / expected.float().norm()).item()

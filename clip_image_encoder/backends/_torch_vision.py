@@ -105,9 +105,7 @@ class TorchVision:
         """Return pixels `(n, H, W, 3)` in 0..255 on a device; normalized pixels are scaled back to that range."""
         # torch.from_numpy warns about read-only arrays, and refuses negative strides, as of flipped images.
         plain = np.require(pixels, requirements=["C", "W"])
-        # Not through pinned memory: torch copies into it on all cores, with new threads for each thread that calls. On
-        # a machine of 16 cores two callers so got a quarter of a GPU's rate. The driver's own copy runs beside the
-        # computation on the other stream, too.
+        # Not through pinned memory, into which torch copies on all cores: on an H200 that gave nothing.
         moved = torch.from_numpy(plain).to(device)
         return moved if moved.dtype == torch.uint8 else denormalized(moved, self.pixel_format)
 
