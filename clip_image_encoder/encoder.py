@@ -201,7 +201,7 @@ class ImageEncoder:
             images: One image (a path, bytes, a file object, a PIL image, an array or tensor of 2 or
                 3 axes), or any iterable of images (a list, a generator, an array of 4 axes, a column
                 of a dataset).
-            batch_size: Number of images in one forward pass; None means 256 on CUDA devices, and 32 on others or
+            batch_size: Number of images in one forward pass; None means 128 on CUDA devices, and 32 on others or
                 where both kinds are used.
             device: Name of a device, or a list of names, for this call only; None means the constructor's.
             normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
@@ -245,7 +245,7 @@ class ImageEncoder:
 
         Args:
             images: One image or an iterable of images, as in `encode`; the iterable may be endless.
-            batch_size: Number of images in a batch; None means 256 on CUDA devices, and 32 on others or where both
+            batch_size: Number of images in a batch; None means 128 on CUDA devices, and 32 on others or where both
                 kinds are used.
             device: Name of a device, or a list of names, for this call only; None means the constructor's.
             normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.

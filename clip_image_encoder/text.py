@@ -178,7 +178,7 @@ class TextEncoder:
 
         Args:
             texts: A string, or any iterable of strings.
-            batch_size: Number of texts in one forward pass; None means 256 on CUDA devices and 32 on others.
+            batch_size: Number of texts in one forward pass; None means 128 on CUDA devices and 32 on others.
             device: Name of a device, or a list of names, for this call only; None means the constructor's.
             normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
 
@@ -216,7 +216,7 @@ class TextEncoder:
 
         Args:
             texts: A string, or any iterable of strings, as in `encode`; the iterable may be endless.
-            batch_size: Number of texts in a batch; None means 256 on CUDA devices and 32 on others.
+            batch_size: Number of texts in a batch; None means 128 on CUDA devices and 32 on others.
             device: Name of a device, or a list of names, for this call only; None means the constructor's.
             normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
             show_progress: Whether a progress bar is shown; None shows one for long work in interactive sessions.

@@ -28,7 +28,7 @@ class Encoders:
         device: Name of the device that both encoders run on; None means the best available.
         dtype: Type that both encoders compute in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
         loader: Loader that reads the images; None means `ImageLoader()`.
-        batch_size: Number of images or texts in a forward pass; None means 256 on CUDA devices and 32 on others.
+        batch_size: Number of images or texts in a forward pass; None means 128 on CUDA devices and 32 on others.
 
     Raises:
         ConfigurationError: The batch size is not a positive integer.

@@ -40,7 +40,7 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
             and torch otherwise.
         device: Name of a device, such as "cuda"; None means the best available.
         dtype: Type that both models compute in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
-        batch_size: Number of images or texts in a forward pass; None means 256 on CUDA devices and 32 on others.
+        batch_size: Number of images or texts in a forward pass; None means 128 on CUDA devices and 32 on others.
 
     Example:
         >>> import chromadb

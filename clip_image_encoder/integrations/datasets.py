@@ -25,7 +25,7 @@ class EmbedImages:
     Args:
         encoder: Encoder of the images.
         column: Name of the column with images, paths or the content of image files, "image" by default.
-        batch_size: Number of images in a forward pass; None means 256 on CUDA devices and 32 on others.
+        batch_size: Number of images in a forward pass; None means 128 on CUDA devices and 32 on others.
 
     Example:
         >>> from datasets import Dataset

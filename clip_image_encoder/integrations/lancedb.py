@@ -35,7 +35,7 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
         device: Name of a device, such as "cuda"; None means the best available. With `"$var:device:cpu"` each machine
             sets its own.
         dtype: Type that both models compute in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
-        batch_size: Number of images or texts in a forward pass; None means 256 on CUDA devices and 32 on others.
+        batch_size: Number of images or texts in a forward pass; None means 128 on CUDA devices and 32 on others.
         on_error: "raise" adds no row if an image can't be read, and raises LanceDB's RuntimeError with a message that
             names it. "nan" warns, and `on_bad_vectors` of `Table.add` decides whether the row is dropped or kept
             with a null.

@@ -29,7 +29,7 @@ class ClipEmbeddings(Embeddings):  # type: ignore[misc]  # LangChain is not seen
         dtype: Type that both models compute in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
         loader: Loader that reads the images; None means `ImageLoader()`. With `ImageLoader(urls=UrlPolicy())` images
             may be URLs.
-        batch_size: Number of texts or images in a forward pass; None means 256 on CUDA devices and 32 on others.
+        batch_size: Number of texts or images in a forward pass; None means 128 on CUDA devices and 32 on others.
 
     Example:
         >>> from PIL import Image

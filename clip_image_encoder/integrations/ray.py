@@ -40,7 +40,7 @@ class EmbedImages:
         dtype: Type that the model computes in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
         loader: Loader that reads the images; None means `ImageLoader()`.
         filesystem: pyarrow's file system that the paths are in; None means the disk of the actor's machine.
-        batch_size: Number of images in a forward pass; None means 256 on CUDA devices and 32 on others.
+        batch_size: Number of images in a forward pass; None means 128 on CUDA devices and 32 on others.
         num_workers: Number of threads that load images; None means as many as the CPUs that Ray gives to the actor,
             or one for each core if Ray gives none. Images that come over a network need more.
         without: Names of columns that are left out of the result, such as `("bytes",)`.

@@ -25,7 +25,7 @@ class ImageVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
         backend: Name of the runtime; None means the one that an exported folder was made for, and torch otherwise.
         device: Name of a device, such as "cuda"; None means the best available.
         dtype: Type that the model computes in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
-        batch_size: Number of images in a forward pass; None means 256 on CUDA devices and 32 on others.
+        batch_size: Number of images in a forward pass; None means 128 on CUDA devices and 32 on others.
         on_error: "raise" stops at the first image that can't be read and names it; "nan" gives it a row of NaN, which
             most estimators refuse: add an imputer or a filter as the next step.
 

@@ -114,7 +114,7 @@ class Bench:
         arrays = partial(encoder.encode, self.pixels, show_progress=False)
         return {
             "ready batches of 32": partial(self._images, count, partial(self._ready, encoder, 32)),
-            "ready batches of 256": partial(self._images, count, partial(self._ready, encoder, 256)),
+            "ready batches of 128": partial(self._images, count, partial(self._ready, encoder, 128)),
             "encode(arrays), batches of 32": partial(self._images, count, partial(arrays, 32)),
             "encode(arrays)": partial(self._images, count, arrays),
             "one array at a time, median": partial(self._latency, encoder),
@@ -156,7 +156,7 @@ class Bench:
         figures = []
         for calls in (1, self.calls - 1):
             for _ in range(calls):
-                encoder.encode(self.pixels[:256], 64, show_progress=False)
+                encoder.encode(self.pixels[:256], show_progress=False)
             figures.append(torch.cuda.memory_reserved() / 2**20)
         return f"{figures[0]:.0f} and {figures[1]:.0f}"
 
