@@ -178,8 +178,8 @@ def batch_size_on(devices: Sequence[str], batch_size: int | None) -> int:
     Raises:
         ConfigurationError: The batch size is neither None nor a positive integer.
     """
-    # An H200 encodes as many images of a ViT-B/32 a second in batches of 128 as in larger ones, for whose pixels the host
-    # gets fresh memory each time: it was a fifth slower there.
+    # An H200 encodes as many images of a ViT-B/32 a second in batches of 128 as in larger ones. For the pixels of those
+    # the host gets fresh memory each time, and was a fifth slower.
     default = 128 if all(device.startswith("cuda") for device in devices) else 32
     checked = check_batch_size(batch_size)
     return default if checked is None else checked

@@ -22,9 +22,9 @@ from clip_image_encoder._fit import (
     check_left_out,
     is_loaded,
     load_backend,
-    shape_left_alone,
     take_backend,
 )
+from clip_image_encoder._left_alone import LeftAlone
 from clip_image_encoder._prepared import LoadedImage, are_prepared
 from clip_image_encoder._progress import progress
 from clip_image_encoder.arrays import Pixels, Vectors
@@ -133,7 +133,7 @@ class ImageEncoder:
                 checkpoint, load, preprocess, exact=self._loader.exact, dtype=dtype, device=device
             )
         check_backend_fits(self._preprocess, self._backend, self._pooling)
-        self._left_alone = shape_left_alone(self._loader, self._preprocess)
+        self._left_alone = LeftAlone.by(self._loader, self._preprocess)
         # Asked once and not for each image: isinstance() of a protocol looks up its members one by one.
         self._has_pixel_format = isinstance(self._preprocess, Preprocess)
         devices = resolve_devices(device, self._backend.devices)
@@ -277,27 +277,21 @@ class ImageEncoder:
         on_error: Literal["raise", "nan"],
         show_progress: bool | None,
     ) -> Generator[EncodedBatch]:
+        images = inputs.images
+        # Threads take longer than loading a single image, which is what a server sends, or than copying arrays.
+        takes_no_time = inputs.total == 1 or are_prepared(images) or self._left_alone.has_all(images)
         batches = run(
-            inputs.images,
+            images,
             self._pixels_of,
             backend=self._backend,
             pooling=self._pooling,
             device=self._device if device is None else device,
             batch_size=batch_size,
-            num_workers=0 if self._takes_no_time(inputs) else self._num_workers,
+            num_workers=0 if takes_no_time else self._num_workers,
             normalize=normalize,
             on_error=on_error,
         )
         return progress(batches, total=inputs.total, show=show_progress)
-
-    def _takes_no_time(self, inputs: Inputs) -> bool:
-        """Tell whether loading the inputs takes less time than handing them to threads, as a server's single image."""
-        images = inputs.images
-        if inputs.total == 1 or are_prepared(images):
-            return True
-        if isinstance(images, np.ndarray) and images.ndim == 4:
-            return all(self._is_left_alone(image) for image in images[:1])  # the others are like the first
-        return isinstance(images, list) and all(self._is_left_alone(image) for image in images)
 
     def _prepare(self, item: object, /) -> LoadedImage:
         """Load an image on the caller's thread; `encode` and `stream` take the result in the image's place."""
@@ -308,7 +302,7 @@ class ImageEncoder:
 
     def _load(self, item: object) -> Pixels:
         """Turn one input into pixels; runs on the loading threads."""
-        if self._is_left_alone(item):
+        if item in self._left_alone:
             return np.array(item)  # a copy, since the caller may write to the array before it is encoded
         size = self._backend.image_size
         image = self._loader(item, model_size=size)
@@ -326,12 +320,3 @@ class ImageEncoder:
                 "add one, or return normalized float32"
             )
         return pixels
-
-    def _is_left_alone(self, item: object) -> bool:
-        """Tell whether an input is an array of pixels that loader and preprocess would return unchanged."""
-        return (
-            isinstance(item, np.ndarray)
-            and item.shape == self._left_alone
-            and item.dtype == np.uint8
-            and not isinstance(item, np.ma.MaskedArray)
-        )
