@@ -60,7 +60,7 @@ class TorchVision:
         spec = self.checkpoint.vision
         # The class of another library that a model runs through may read the weights of layers to be replaced.
         if device == "cpu" and not self.compile and spec.through is None:
-            make_quick(tower, tokens=spec.patches(self.pixel_format.size or spec.image_size))
+            make_quick(tower)
         if device.startswith("cuda") and spec.through is None:
             join_kernels(tower)
         moved = tower.to(device)
