@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -30,7 +32,8 @@ def tower_of(saved: Saved, dtype: torch.dtype = torch.float32) -> nn.Module:
 
 
 def attention_names(tower: nn.Module) -> set[str]:
-    return {module.config._attn_implementation for module in tower.modules() if hasattr(module, "config")}
+    configs: list[Any] = [module.config for module in tower.modules() if hasattr(module, "config")]
+    return {config._attn_implementation for config in configs}
 
 
 @pytest.mark.parametrize("output", ["pooled", "tokens"])
