@@ -5,8 +5,8 @@ queries, keys, values  (n * heads, tokens, d)
    block after block:  queries * keys ─▶ scores (heads in a block, tokens, tokens) ─softmax─▶ * values
 ```
 
-On an AMD EPYC (Zen 5), which multiplies bfloat16 itself, this took 0.4 to 0.55 of the time of torch's fused operator for
-50 to 1,370 tokens; without such instructions it took 1.2 of it.
+On an AMD EPYC (Zen 5), which multiplies bfloat16 itself, this took 0.4 to 0.55 of the time of torch's fused operator
+for 50 to 1,370 tokens; without such instructions it took 1.2 of it.
 """
 
 from __future__ import annotations
