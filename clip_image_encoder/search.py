@@ -235,13 +235,13 @@ class _Groups:
         ]
 
 
-def _check_vectors(vectors: Vectors) -> None:
+def _check_vectors(vectors: object) -> None:
     """Check that vectors are an array `(n, d)` of floats; their numbers are not read."""
     if not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f" or vectors.ndim != 2:
         raise ConfigurationError(f"vectors must be a numpy array (n, d) of floats, not {_described(vectors)}")
 
 
-def _checked_queries(queries: Vectors, dimension: int) -> NDArray[np.float64]:
+def _checked_queries(queries: object, dimension: int) -> NDArray[np.float64]:
     """Return queries as float64 `(q, d)`."""
     if not isinstance(queries, np.ndarray) or queries.dtype.kind != "f" or queries.ndim not in (1, 2):
         raise ConfigurationError(f"queries must be a numpy array (q, d) or (d,) of floats, not {_described(queries)}")
