@@ -194,6 +194,15 @@ def decoders(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def browser(session: nox.Session) -> None:
+    """Open the command line's pages in Chromium: that of CHROMIUM or of the path, or else a downloaded one."""
+    session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, "browser"))
+    if not session.env.get("CHROMIUM") and shutil.which("chromium") is None:
+        session.run("playwright", "install", "chromium-headless-shell")
+    session.run("pytest", "tests/browser", *session.posargs)
+
+
+@nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Encode 20,000 images and watch the memory: minutes."""
     install(session, "torch")

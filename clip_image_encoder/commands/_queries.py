@@ -88,6 +88,12 @@ def _check(stored: StoredVectors, name: str, *, space: str | None) -> None:
                 "clip_image_encoder.search.search"
             )
     elif space != stored.space:
-        maker = stored.model or "another model"
-        hint = "in another revision" if maker == name else f"use --model {maker}"
-        raise ConfigurationError(f"the vectors were made by {maker}, not by {name}: they can't be compared; {hint}")
+        if stored.model in (name, Path(name).name):
+            raise ConfigurationError(
+                f"the vectors were made by {name} with other weights or another config: they can't be compared; encode "
+                "the images again"
+            )
+        maker = stored.model
+        raise ConfigurationError(
+            f"the vectors were made by {maker}, not by {name}: they can't be compared; use --model {maker}"
+        )

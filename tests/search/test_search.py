@@ -74,6 +74,17 @@ def test_equal_vectors_have_equal_scores_in_the_order_of_their_rows() -> None:
     assert len(set(scores.tolist())) == 1
 
 
+def test_rounding_in_float32_keeps_no_vector_out() -> None:
+    # The same numbers in other orders have the same sum, and other sums in float32.
+    numbers = np.random.default_rng(3).standard_normal(512, dtype=np.float32)
+    vectors = np.random.default_rng(4).permuted(np.tile(numbers / 23, (20_000, 1)), axis=1)
+    query = np.full(512, 0.0625, np.float32)
+    assert len(set((vectors @ query).tolist())) > 5
+    indices, scores = search(vectors, query, 30)
+    assert indices.tolist() == list(range(30))
+    assert len(set(scores.tolist())) == 1
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_vectors_of_any_float_type_are_searched(dtype: Any) -> None:
     vectors = random_rows(200, 16).astype(dtype)
