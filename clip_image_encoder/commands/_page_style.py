@@ -31,9 +31,9 @@ section + section { margin-top: 48px; }
 h2 { font: inherit; margin-bottom: 14px; }
 ol { list-style: none; }
 .images { display: flex; flex-wrap: wrap; gap: 32px var(--gap); }
-.images::after { content: ""; flex: 1000 1 0; min-width: 25%; }
+.images::after { content: ""; flex: 10000 1 0; min-width: 25%; }
 .images li {
-  flex: var(--ratio) 1 calc(var(--ratio) * var(--row)); min-width: 0; max-width: calc(1.8 * var(--ratio) * var(--row));
+  flex: calc(10 * var(--ratio)) 1 calc(var(--ratio) * var(--row)); min-width: 0; max-width: calc(1.8 * var(--ratio) * var(--row));
 }
 a { display: block; color: inherit; text-decoration: none; border-radius: 6px; }
 a:focus-visible { outline: 3px solid var(--accent); outline-offset: 6px; }
@@ -56,7 +56,7 @@ a:hover .name { color: var(--accent); }
   body { padding: 32px 16px 56px; }
   header { padding-bottom: 20px; margin-bottom: 24px; }
   .images { row-gap: 22px; }
-  .images li { max-width: none; }
+  .images li { max-width: calc(2.8 * var(--ratio) * var(--row)); }
   .caption { margin-top: 6px; font-size: 13px; column-gap: 8px; }
 }
 @media (prefers-reduced-motion: reduce) { img { transition: none; } }
