@@ -1,5 +1,6 @@
 """The one list of what can be run here: `nox -l` shows it."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -197,7 +198,7 @@ def decoders(session: nox.Session) -> None:
 def browser(session: nox.Session) -> None:
     """Open the command line's pages in Chromium: that of CHROMIUM or of the path, or else a downloaded one."""
     session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, "browser"))
-    if not session.env.get("CHROMIUM") and shutil.which("chromium") is None:
+    if not os.environ.get("CHROMIUM") and shutil.which("chromium") is None:
         session.run("playwright", "install", "chromium-headless-shell")
     session.run("pytest", "tests/browser", *session.posargs)
 

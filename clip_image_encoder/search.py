@@ -18,9 +18,16 @@ from clip_image_encoder.errors import ConfigurationError
 
 __all__ = ["DuplicateGroup", "Matches", "near_duplicates", "search"]
 
-# Rows of vectors in a block, 16 MB of 512 numbers, and numbers in a block of scores.
-_ROWS = 8192
+# Scores in a block, 16 MB; and vectors in a block of a search: each block ends with a wait for all threads of the matrix
+# product, which is long on a busy machine.
 _SCORES = 1 << 22
+_ROWS = 1 << 17
+
+# Numbers in a block of vectors that are copied, since they are not float32: 64 MB.
+_COPIED = 1 << 24
+
+# Columns in a block of the comparison of all pairs.
+_COLUMNS = 8192
 
 # How far below the threshold a cosine counts, so that rounding does not keep equal vectors apart.
 _ROUNDING = 1e-6
@@ -86,7 +93,10 @@ def search(vectors: Vectors, queries: Vectors, k: int = 10) -> Matches:
     # In float32 a dot product is off by up to d * 2**-24 of the lengths: the k best may be a little lower than others.
     slack = 2 * vectors.shape[1] * 2.0**-24 * np.linalg.norm(rows, axis=1)
     narrow = rows.astype(np.float32)
-    step = max(1, min(_ROWS, _SCORES // max(1, len(rows))))
+    step = min(_ROWS, _SCORES // max(1, len(rows)))
+    if vectors.dtype != np.float32:
+        step = min(step, _COPIED // max(1, vectors.shape[1]))
+    step = max(1, step)
     for start in range(0, len(vectors), step):
         block = np.asarray(vectors[start : start + step], dtype=np.float32)
         # Scores of rows with NaN are NaN, and numpy warns of those.
@@ -97,6 +107,7 @@ def search(vectors: Vectors, queries: Vectors, k: int = 10) -> Matches:
             if likely.size:
                 exact = _exact(vectors[start + likely], query)
                 best[place] = best[place].with_others(likely + start, exact, k)
+        del scores  # before the next block's are made
     found = min((len(each.indices) for each in best), default=0)
     matches = Matches(
         np.array([each.indices[:found] for each in best], np.int64).reshape(len(best), found),
@@ -133,9 +144,9 @@ def near_duplicates(vectors: Vectors, threshold: float = 0.95) -> list[Duplicate
     _check_vectors(vectors)
     least = check_number(threshold, name="threshold", kind="a number above 0, at most 1", above=0, most=1) - _ROUNDING
     groups = _Groups(len(vectors))
-    height = _SCORES // _ROWS
-    for right in range(0, len(vectors), _ROWS):
-        columns = np.asarray(vectors[right : right + _ROWS], dtype=np.float32)
+    height = _SCORES // _COLUMNS
+    for right in range(0, len(vectors), _COLUMNS):
+        columns = np.asarray(vectors[right : right + _COLUMNS], dtype=np.float32)
         # Each pair once: its row comes before its column.
         for left in range(0, right + len(columns), height):
             rows = np.asarray(vectors[left : left + height], dtype=np.float32)

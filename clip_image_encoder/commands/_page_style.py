@@ -33,7 +33,8 @@ ol { list-style: none; }
 .images { display: flex; flex-wrap: wrap; gap: 32px var(--gap); }
 .images::after { content: ""; flex: 10000 1 0; min-width: 25%; }
 .images li {
-  flex: calc(10 * var(--ratio)) 1 calc(var(--ratio) * var(--row)); min-width: 0; max-width: calc(1.8 * var(--ratio) * var(--row));
+  flex: calc(10 * var(--ratio)) 1 calc(var(--ratio) * var(--row));
+  min-width: 0; max-width: calc(1.8 * var(--ratio) * var(--row));
 }
 a { display: block; color: inherit; text-decoration: none; border-radius: 6px; }
 a:focus-visible { outline: 3px solid var(--accent); outline-offset: 6px; }

@@ -163,7 +163,7 @@ def test_groups_of_near_duplicates_are_those_of_a_walk_along_all_pairs(
     # Steps of 5 degrees, whose cosine is 0.996: chains come about, and no cosine is close to a threshold.
     radians = np.radians(5.0 * np.array(angles).reshape(-1, 1))
     vectors = with_failed(np.hstack([np.cos(radians), np.sin(radians)]).astype(np.float32), failed)
-    with patch.multiple("clip_image_encoder.search", _ROWS=block, _SCORES=2 * block):
+    with patch.multiple("clip_image_encoder.search", _COLUMNS=block, _SCORES=2 * block):
         groups = near_duplicates(vectors, threshold)
     # A bit less, as documented, since 60 degrees and equal vectors are on the threshold.
     truth = groups_by_brute_force(vectors.astype(np.float64), threshold - 1e-6)
@@ -180,7 +180,7 @@ def test_each_near_duplicate_has_the_cosine_to_the_nearest_of_its_group() -> Non
 
 def test_more_equal_vectors_than_a_block_has_are_one_group() -> None:
     vectors = np.repeat(random_rows(2, 8), 1_000, axis=0)
-    with patch.multiple("clip_image_encoder.search", _ROWS=128, _SCORES=8192):
+    with patch.multiple("clip_image_encoder.search", _COLUMNS=128, _SCORES=8192):
         assert [len(group.indices) for group in near_duplicates(vectors, 1.0)] == [1_000, 1_000]
 
 

@@ -1,4 +1,4 @@
-"""A folder of vectors is opened as one array: the right rows in the right order, mapped from a file if they are many."""
+"""A folder of vectors is opened as one array: the right rows in order, mapped from a file if they are many."""
 
 from __future__ import annotations
 
