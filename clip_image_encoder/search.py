@@ -18,8 +18,8 @@ from clip_image_encoder.errors import ConfigurationError
 
 __all__ = ["DuplicateGroup", "Matches", "near_duplicates", "search"]
 
-# Scores in a block, 16 MB; and vectors in a block of a search: each block ends with a wait for all threads of the matrix
-# product, which is long on a busy machine.
+# Scores in a block, 16 MB; and vectors in a block of a search: after each block all threads of the matrix product are
+# waited for, which is long on a busy machine.
 _SCORES = 1 << 22
 _ROWS = 1 << 17
 
