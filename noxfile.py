@@ -1,5 +1,6 @@
 """The one list of what can be run here: `nox -l` shows it."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -191,6 +192,15 @@ def decoders(session: nox.Session) -> None:
     session.install("--no-deps", "-e", ".")
     session.install(*nox.project.dependency_groups(PYPROJECT, "decoders"))
     session.run("pytest", "tests/decoders", *session.posargs)
+
+
+@nox.session(default=False)
+def browser(session: nox.Session) -> None:
+    """Open the command line's pages in Chromium: that of CHROMIUM or of the path, or else a downloaded one."""
+    session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, "browser"))
+    if not os.environ.get("CHROMIUM") and shutil.which("chromium") is None:
+        session.run("playwright", "install", "chromium-headless-shell")
+    session.run("pytest", "tests/browser", *session.posargs)
 
 
 @nox.session(default=False)

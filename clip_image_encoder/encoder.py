@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -30,7 +31,7 @@ from clip_image_encoder._progress import progress
 from clip_image_encoder.arrays import Pixels, Vectors
 from clip_image_encoder.backends import Load, load_of
 from clip_image_encoder.batches import EncodedBatch, gather
-from clip_image_encoder.checkpoint import open_checkpoint
+from clip_image_encoder.checkpoint import Checkpoint, open_checkpoint
 from clip_image_encoder.errors import ConfigurationError, ContractError, ImageError
 from clip_image_encoder.images import ImageInput, ImageLoader
 from clip_image_encoder.images.several import Inputs, inputs_of
@@ -111,6 +112,8 @@ class ImageEncoder:
         self._pooling: Pooling = PretrainedPooling() if pooling is None else pooling
         self._num_workers = check_num_workers(num_workers)
         self._device = device
+        self._checkpoint: Checkpoint | None = None
+        self._model: str | None = None
         start = time.perf_counter()
         if is_loaded(model):
             raise ConfigurationError("model is a loaded backend; pass it as backend=, with its preprocess=")
@@ -128,6 +131,9 @@ class ImageEncoder:
             checkpoint = open_checkpoint(
                 model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
             )
+            self._checkpoint = checkpoint
+            # The name alone of a folder, so that what is stored with vectors holds no path of this machine.
+            self._model = Path(model).name if Path(model).is_dir() else os.fspath(model)
             load = load_of(cast("str | Load | None", backend), checkpoint)
             self._backend, self._preprocess = load_backend(
                 checkpoint, load, preprocess, exact=self._loader.exact, dtype=dtype, device=device
@@ -180,6 +186,25 @@ class ImageEncoder:
             ConfigurationError: A component of your own can't be fingerprinted.
         """
         return fingerprint(self._loader, self._preprocess, self._pooling, self._backend)
+
+    @property
+    def model(self) -> str | None:
+        """Hub id, "tiny-shapes", or name of the folder without its path; None for a backend that is an instance."""
+        return self._model
+
+    @property
+    def space(self) -> str | None:
+        """SHA-256 of the checkpoint's config and weights: texts can be compared whose encoder has the same `space`.
+
+        It is the same for every backend, dtype and device, and for exported folders of the checkpoint. None means that
+        no text is known to be comparable: the backend is an instance, or the pooling is not the checkpoint's own.
+
+        Raises:
+            CheckpointError: The checkpoint's files have changed since they were loaded.
+        """
+        if self._checkpoint is None or not isinstance(self._pooling, PretrainedPooling):
+            return None
+        return self._checkpoint.space
 
     def __repr__(self) -> str:
         parts = (self._loader, self._preprocess, self._backend, self._pooling)

@@ -119,7 +119,15 @@ def _embed(
         start = kept[0].start
         kept.clear()
         paths = names[start : start + len(failures)]
-        files.add(embeddings_table({"path": paths}, embeddings, failures, fingerprint=fingerprint), key="path")
+        table = embeddings_table(
+            {"path": paths},
+            embeddings,
+            failures,
+            fingerprint=fingerprint,
+            model=encoder.model,
+            space=encoder.space,
+        )
+        files.add(table, key="path")
 
     shown = is_interactive() if show is None else show
     with bars()(total=len(names), unit="image", disable=not shown) as bar:

@@ -161,6 +161,17 @@ class TextEncoder:
         """
         return fingerprint(self._tokenizer, self._backend)
 
+    @property
+    def space(self) -> str | None:
+        """SHA-256 of the checkpoint's config and weights: images can be compared whose encoder has the same `space`.
+
+        None means that no image is known to be comparable, since the backend is an instance.
+
+        Raises:
+            CheckpointError: The checkpoint's files have changed since they were loaded.
+        """
+        return None if self._checkpoint is None else self._checkpoint.space
+
     def __repr__(self) -> str:
         return f"TextEncoder({self._tokenizer!r}, {self._backend!r})"
 

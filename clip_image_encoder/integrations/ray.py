@@ -107,7 +107,14 @@ class EmbedImages:
         batches = list(self._encoder.stream(items, self._batch_size, show_progress=False))
         embeddings, failures = join(batches, dimension=self._encoder.dimension)
         kept = {name: table[name] for name in table.column_names if name not in self._without}
-        return embeddings_table(kept, embeddings, failures, fingerprint=self._fingerprint)
+        return embeddings_table(
+            kept,
+            embeddings,
+            failures,
+            fingerprint=self._fingerprint,
+            model=self._encoder.model,
+            space=self._encoder.space,
+        )
 
 
 class _File:
