@@ -50,7 +50,7 @@ def tests_lowest(session: nox.Session) -> None:
     torch = nox.project.dependency_groups(PYPROJECT, "torch")
     extras = PYPROJECT["project"]["optional-dependencies"]
     admitted = [*PYPROJECT["project"]["dependencies"], *nox.project.dependency_groups(PYPROJECT, "tests")]
-    for extra in ("export", "heif", "onnx", "openvino", "parquet", "urls"):
+    for extra in ("export", "heif", "onnx", "openvino", "parquet", "raw", "urls"):
         admitted += extras[extra]
     session.install("-e", ".", *torch, *lowest(admitted))
     session.run("pytest", *session.posargs)
