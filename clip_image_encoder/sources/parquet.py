@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from clip_image_encoder.errors import ConfigurationError
@@ -56,11 +56,10 @@ class ParquetImages:
     places: Places
     column: str = "image"
     name_column: str | None = None
-    _files: tuple[StoredFile, ...] = field(default=(), repr=False, compare=False)
+    _files: tuple[StoredFile, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not self._files:
-            object.__setattr__(self, "_files", files_at(self.places, ending=".parquet"))
+        object.__setattr__(self, "_files", files_at(self.places, ending=".parquet"))
 
     def images(self, selection: Selection, /) -> Iterator[tuple[str, ImageInput]]:
         """Return an iterator of names and bytes.
@@ -77,54 +76,65 @@ class ParquetImages:
         first = self._files[0]
         try:
             with _opened(first) as file:
-                self._columns(file, first.label)
+                _check_columns(file, first.label, self.column, self.name_column)
         except (pa.ArrowException, OSError) as error:
             raise ConfigurationError(f"{first.label} is damaged, or not a Parquet file") from error
-        return (image for file in self._files for image in self._images_of(file, selection))
+        return (image for part in self.parts() for image in part.images(selection))
 
     def parts(self) -> Sequence[ImageSource]:
         """Return a source for each file."""
-        return [replace(self, _files=(file,)) for file in self._files]
+        return [_ParquetFile(file, self.column, self.name_column) for file in self._files]
 
-    def _images_of(self, stored: StoredFile, selection: Selection) -> Iterator[tuple[str, ImageInput]]:
+
+@dataclass(frozen=True)
+class _ParquetFile:
+    stored: StoredFile
+    column: str
+    name_column: str | None
+
+    def parts(self) -> Sequence[ImageSource]:
+        return [self]
+
+    def images(self, selection: Selection, /) -> Iterator[tuple[str, ImageInput]]:
         import pyarrow as pa
 
+        label = self.stored.label
         try:
-            with _opened(stored) as file:
-                images = self._columns(file, stored.label)
+            with _opened(self.stored) as file:
+                images = _check_columns(file, label, self.column, self.name_column)
                 start = 0
                 for group in range(file.num_row_groups):
                     count = file.metadata.row_group(group).num_rows
-                    names = self._names(file, group, range(start, start + count), stored.label)
+                    names = self._names(file, group, range(start, start + count))
                     start += count
                     wanted = [selection.takes(name) for name in names]
                     if any(wanted):
                         rows = zip(names, wanted, _values(file, group, images), strict=True)
                         yield from ((name, value) for name, is_wanted, value in rows if is_wanted)
         except (pa.ArrowException, OSError) as error:
-            warnings.warn(f"the rest of {stored.label} is left out: {error}", stacklevel=2)
+            warnings.warn(f"the rest of {label} is left out: {error}", stacklevel=2)
 
-    def _columns(self, file: Any, label: str) -> str:
-        """Check the columns of a file, and return the path of the one that holds bytes."""
-        import pyarrow as pa
-
-        schema = file.schema_arrow
-        for name in (self.column, self.name_column):
-            if name is not None and name not in schema.names:
-                raise ConfigurationError(f"{label} has no column {name!r}, but {', '.join(schema.names)}")
-        kind = schema.field(self.column).type
-        path = self.column
-        if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-            path, kind = f"{path}.bytes", kind.field("bytes").type
-        if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-            raise ConfigurationError(f"{label}: the column {self.column!r} holds {kind}, and not the bytes of images")
-        return path
-
-    def _names(self, file: Any, group: int, rows: range, label: str) -> list[str]:
+    def _names(self, file: Any, group: int, rows: range) -> list[str]:
         if self.name_column is None:
-            return [f"{label}/{row}" for row in rows]
+            return [f"{self.stored.label}/{row}" for row in rows]
         values = file.read_row_group(group, columns=[self.name_column])[self.name_column].to_pylist()
         return [str(value) for value in values]
+
+
+def _check_columns(file: Any, label: str, column: str, name_column: str | None) -> str:
+    """Check the columns of a file, and return the path of the one that holds bytes."""
+    import pyarrow as pa
+
+    schema = file.schema_arrow
+    for name in (column, name_column):
+        if name is not None and name not in schema.names:
+            raise ConfigurationError(f"{label} has no column {name!r}, but {', '.join(schema.names)}")
+    path, kind = column, schema.field(column).type
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        path, kind = f"{path}.bytes", kind.field("bytes").type
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        raise ConfigurationError(f"{label}: the column {column!r} holds {kind}, and not the bytes of images")
+    return path
 
 
 @contextmanager

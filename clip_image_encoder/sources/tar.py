@@ -7,7 +7,7 @@ import tarfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from clip_image_encoder.errors import ConfigurationError
@@ -54,11 +54,10 @@ class TarImages:
 
     places: Places
     by_content: bool = False
-    _files: tuple[StoredFile, ...] = field(default=(), repr=False, compare=False)
+    _files: tuple[StoredFile, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not self._files:
-            object.__setattr__(self, "_files", files_at(self.places, ending=".tar"))
+        object.__setattr__(self, "_files", files_at(self.places, ending=".tar"))
 
     def images(self, selection: Selection, /) -> Iterator[tuple[str, ImageInput]]:
         """Return an iterator of names and file objects, which are opened when they are read.
@@ -77,17 +76,28 @@ class TarImages:
             raise ConfigurationError(
                 f"{first.label} is not a tar file, or is compressed; decompress it first"
             ) from error
-        return (image for file in self._files for image in self._images_of(file, selection))
+        return (image for part in self.parts() for image in part.images(selection))
 
     def parts(self) -> Sequence[ImageSource]:
         """Return a source for each tar file."""
-        return [replace(self, _files=(file,)) for file in self._files]
+        return [_TarFile(file, self.by_content) for file in self._files]
 
-    def _images_of(self, file: StoredFile, selection: Selection) -> Iterator[tuple[str, ImageInput]]:
+
+@dataclass(frozen=True)
+class _TarFile:
+    file: StoredFile
+    by_content: bool
+
+    def parts(self) -> Sequence[ImageSource]:
+        return [self]
+
+    def images(self, selection: Selection, /) -> Iterator[tuple[str, ImageInput]]:
+        file = self.file
         try:
             with _opened(file) as tar:
                 while (member := tar.next()) is not None:
-                    tar.members.clear()  # tarfile would keep the header of every member
+                    # tarfile would keep the header of every member.
+                    tar.members.clear()  # type: ignore[attr-defined]  # an old attribute that typeshed lacks
                     name = f"{file.label}/{member.name.removeprefix('./')}"
                     if member.isdir():
                         continue
