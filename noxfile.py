@@ -104,7 +104,16 @@ def integrations(session: nox.Session) -> None:
     session.install("-e", f".[{extras},onnx,export]", *nox.project.dependency_groups(PYPROJECT, "integrations"))
     # These packages warn of themselves and of each other.
     pages = [f"docs/integrations/{name}.md" for name in (*extras.split(","), "faiss")]
-    session.run("pytest", "-W", "ignore", "tests/integrations", *pages, "docs/how-to/serve.md", *session.posargs)
+    session.run(
+        "pytest",
+        "-W",
+        "ignore",
+        "tests/integrations",
+        *pages,
+        "docs/how-to/serve.md",
+        "docs/how-to/videos-and-pages.md",
+        *session.posargs,
+    )
 
 
 @nox.session
