@@ -1,4 +1,4 @@
-"""Where the images of a job come from: folders, tar files, Parquet files and lists; each kind has its file.
+"""Sources of images for jobs: folders, tar files, Parquet files and lists; each kind has its file.
 
 A source yields a name and an image for each of its images. The name is the value in the column `path` of the results,
 by which an interrupted job knows what it has done.
