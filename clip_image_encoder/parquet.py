@@ -229,12 +229,12 @@ class EmbeddingFiles:
                     f"{self.path}/{name} is damaged, or not a Parquet file; delete it, and its images are encoded again"
                 ) from error
 
-    def written(self, key: str, *, fingerprint: str) -> set[str]:
+    def written(self, key: str, *, fingerprint: str | None) -> set[str]:
         """Return the keys of all rows; the set is empty if there is no folder.
 
         Args:
             key: Name of the column that identifies rows, such as "path".
-            fingerprint: Fingerprint of the encoder that must have made the vectors.
+            fingerprint: Fingerprint of the encoder that must have made the vectors; None allows those of any.
 
         Raises:
             ConfigurationError: The folder holds vectors of another encoder, other files, or a damaged file.
@@ -242,7 +242,7 @@ class EmbeddingFiles:
         keys: set[str] = set()
         for name in self.names():
             table = self.read(name, columns=[key])
-            if made_by(table).fingerprint != fingerprint:
+            if fingerprint is not None and made_by(table).fingerprint != fingerprint:
                 raise ConfigurationError(
                     f"{self.path} holds vectors of another encoder, which can't be compared with this one's; "
                     "write to another folder, or delete this one"
