@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from clip_image_encoder import ImageEncoder, ImageInput, ImageLoader, TextEncoder
+from clip_image_encoder import ImageEncoder, ImageError, ImageInput, ImageLoader, TextEncoder
 from clip_image_encoder.arguments import check_batch_size
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.checkpoint import DEFAULT_MODEL
@@ -49,6 +49,12 @@ class Encoders:
     def encode_images(self, images: Iterable[ImageInput], *, on_error: Literal["raise", "nan"] = "raise") -> Vectors:
         """Return the vectors `(n, d)` float32 of images, in their order."""
         return self._images.encode(images, self.batch_size, on_error=on_error, show_progress=False)
+
+    def image_outcomes(self, images: Iterable[ImageInput]) -> Iterator[Vectors | ImageError]:
+        """Yield the vector `(d,)` float32 or the error of each image, in their order."""
+        for batch in self._images.stream(images, self.batch_size, show_progress=False):
+            for _, outcome in batch.outcomes():
+                yield outcome
 
     def encode_texts(self, texts: Iterable[str]) -> Vectors:
         """Return the vectors `(n, d)` float32 of texts, in their order."""
