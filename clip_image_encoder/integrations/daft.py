@@ -126,9 +126,7 @@ class ClipProvider(Provider):  # type: ignore[misc]  # Daft is not seen by the t
             batch_size: Number of texts in a forward pass; None means the provider's.
             max_retries: Number of times that Daft repeats a call that failed, 0 by default.
         """
-        return _TextDescriptor(
-            provider=self._name, encoders=self._with(model, batch_size), max_retries=max_retries
-        )
+        return _TextDescriptor(provider=self._name, encoders=self._with(model, batch_size), max_retries=max_retries)
 
     def _with(self, model: str | None, batch_size: int | None) -> Encoders:
         given = {"model": model, "batch_size": batch_size}

@@ -62,7 +62,12 @@ class ClipDocumentImageEmbedder:
         batch_size: int | None = None,
     ) -> None:
         self._encoders = Encoders(
-            model=os.fspath(model), revision=revision, backend=backend, device=device, dtype=dtype, batch_size=batch_size
+            model=os.fspath(model),
+            revision=revision,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+            batch_size=batch_size,
         )
         self._field = file_path_meta_field
         self._root = root_path

@@ -72,7 +72,9 @@ def test_the_vectors_of_texts_are_the_encoders(gallery: dict[str, Path]) -> None
     texts = daft.from_pydict({"text": [*gallery, None]})
     rows = texts.select(embed_text(col("text"), provider="clip-image-encoder").alias("vector")).to_pydict()["vector"]
     assert rows.pop() is None
-    np.testing.assert_allclose(np.stack(rows), TextEncoder("tiny-shapes", device="cpu").encode(list(gallery)), atol=1e-5)
+    np.testing.assert_allclose(
+        np.stack(rows), TextEncoder("tiny-shapes", device="cpu").encode(list(gallery)), atol=1e-5
+    )
 
 
 def test_the_content_of_files_gives_the_vectors_of_their_paths(frame: Any) -> None:
@@ -120,9 +122,7 @@ def test_a_bad_image_that_is_logged_is_a_null_and_the_others_have_their_vectors(
     assert message.startswith(f"{bad_file}: not an image in a known format")
 
 
-def test_a_bad_image_that_is_ignored_is_a_null_without_a_word(
-    bad_file: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_bad_image_that_is_ignored_is_a_null_without_a_word(bad_file: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = embedded(daft.from_pydict({"path": [str(bad_file)]}), on_error="ignore").to_pydict()
     assert rows["embedding"] == [None]
     assert not [record for record in caplog.records if record.name == integration.__name__]
