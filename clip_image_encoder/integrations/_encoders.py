@@ -65,6 +65,11 @@ class Encoders:
         """Length of a vector: the number of its float32 values."""
         return self._images.dimension
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights and the settings: encoders with one fingerprint give equal vectors of images."""
+        return self._images.fingerprint
+
     @cached_property
     def _images(self) -> ImageEncoder:
         return ImageEncoder(
