@@ -36,10 +36,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 _NEEDS = {
     "how-to/serve.md": "fastapi",
     "integrations/chroma.md": "chromadb",
+    "integrations/daft.md": "daft",
     "integrations/datasets.md": "datasets",
     "integrations/faiss.md": "faiss",
+    "integrations/haystack.md": "haystack",
     "integrations/lancedb.md": "lancedb",
     "integrations/langchain.md": "langchain_chroma",
+    "integrations/llama_index.md": "llama_index",
+    "integrations/mteb.md": "mteb",
     "integrations/ray.md": "ray",
     "integrations/sklearn.md": "sklearn",
 }

@@ -75,7 +75,8 @@ class ClipDocumentImageEmbedder:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as Haystack stores them with a pipeline."""
         settings = {name: getattr(self._encoders, name) for name in _SETTINGS}
-        return default_to_dict(self, file_path_meta_field=self._field, root_path=self._root, **settings)
+        data: dict[str, Any] = default_to_dict(self, file_path_meta_field=self._field, root_path=self._root, **settings)
+        return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ClipDocumentImageEmbedder:
@@ -84,13 +85,14 @@ class ClipDocumentImageEmbedder:
         Args:
             data: What `to_dict` returned.
         """
-        return default_from_dict(cls, data)
+        restored: ClipDocumentImageEmbedder = default_from_dict(cls, data)
+        return restored
 
     def warm_up(self) -> None:
         """Load the model; otherwise the first run loads it."""
         self._encoders.encode_images([])
 
-    @component.output_types(documents=list[Document])
+    @component.output_types(documents=list[Document])  # type: ignore[untyped-decorator]  # Haystack is not seen by the checker
     def run(self, documents: list[Document]) -> dict[str, Any]:
         """Return new documents under "documents", each with an `embedding` or with an `error` in its metadata.
 
@@ -107,7 +109,7 @@ class ClipDocumentImageEmbedder:
             ]
         }
 
-    @component.output_types(documents=list[Document])
+    @component.output_types(documents=list[Document])  # type: ignore[untyped-decorator]
     async def run_async(self, documents: list[Document]) -> dict[str, Any]:
         """Do the same as `run` without blocking the event loop while the model computes.
 
@@ -157,7 +159,9 @@ class ClipTextEmbedder:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as Haystack stores them with a pipeline."""
-        return default_to_dict(self, **{name: getattr(self._encoders, name) for name in _SETTINGS[:-1]})
+        settings = {name: getattr(self._encoders, name) for name in _SETTINGS if name != "batch_size"}
+        data: dict[str, Any] = default_to_dict(self, **settings)
+        return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ClipTextEmbedder:
@@ -166,13 +170,14 @@ class ClipTextEmbedder:
         Args:
             data: What `to_dict` returned.
         """
-        return default_from_dict(cls, data)
+        restored: ClipTextEmbedder = default_from_dict(cls, data)
+        return restored
 
     def warm_up(self) -> None:
         """Load the model; otherwise the first run loads it."""
         self._encoders.encode_texts([])
 
-    @component.output_types(embedding=list[float])
+    @component.output_types(embedding=list[float])  # type: ignore[untyped-decorator]
     def run(self, text: str) -> dict[str, Any]:
         """Return the vector under "embedding", as a list of d floats, of length 1.
 
@@ -181,7 +186,7 @@ class ClipTextEmbedder:
         """
         return {"embedding": self._encoders.encode_texts([text])[0].tolist()}
 
-    @component.output_types(embedding=list[float])
+    @component.output_types(embedding=list[float])  # type: ignore[untyped-decorator]
     async def run_async(self, text: str) -> dict[str, Any]:
         """Do the same as `run` without blocking the event loop while the model computes.
 

@@ -162,8 +162,9 @@ def test_a_pipeline_of_an_exported_folder_is_stored_as_yaml_and_read_again(
     exported: Path, gallery: dict[str, Path]
 ) -> None:
     pipeline = Pipeline()
-    settings = {"root_path": str(gallery["a red star"].parent), "file_path_meta_field": "path", "batch_size": 4}
-    pipeline.add_component("images", ClipDocumentImageEmbedder(exported, **settings))
+    folder = str(gallery["a red star"].parent)
+    images = ClipDocumentImageEmbedder(exported, root_path=folder, file_path_meta_field="path", batch_size=4)
+    pipeline.add_component("images", images)
     pipeline.add_component("texts", ClipTextEmbedder(exported))
     restored = Pipeline.loads(pipeline.dumps(), allowed_modules=["clip_image_encoder.*"])
     assert restored.to_dict() == pipeline.to_dict()

@@ -132,10 +132,12 @@ def test_batches_that_are_awaited_together_load_the_model_once(
     gallery: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads: list[str] = []
-    monkeypatch.setattr(
-        "clip_image_encoder.integrations._encoders.ImageEncoder",
-        lambda model, **settings: loads.append(model) or ImageEncoder(model, **settings),  # type: ignore[func-returns-value]
-    )
+
+    def load(model: str, **settings: Any) -> ImageEncoder:
+        loads.append(model)
+        return ImageEncoder(model, **settings)
+
+    monkeypatch.setattr("clip_image_encoder.integrations._encoders.ImageEncoder", load)
     clip = ClipEmbedding(model="tiny-shapes", embed_batch_size=1)
     asyncio.run(clip.aget_image_embedding_batch([str(file) for file in gallery.values()]))
     assert loads == ["tiny-shapes"]
