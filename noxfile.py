@@ -9,7 +9,18 @@ from packaging.requirements import Requirement
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
-nox.options.sessions = ["lint", "types", "architecture", "tests", "jina", "ray", "integrations", "open_clip", "docs"]
+nox.options.sessions = [
+    "lint",
+    "types",
+    "architecture",
+    "tests",
+    "jina",
+    "ray",
+    "integrations",
+    "frameworks",
+    "open_clip",
+    "docs",
+]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
@@ -115,6 +126,26 @@ def integrations(session: nox.Session) -> None:
         "docs/how-to/videos-and-pages.md",
         *session.posargs,
     )
+
+
+@nox.session
+def frameworks(session: nox.Session) -> None:
+    """Run the tests of the frameworks: Daft, Haystack, LlamaIndex and MTEB."""
+    names = ("daft", "haystack", "llama_index", "mteb")
+    extras = ",".join((*names, "onnx", "export"))
+    session.install("-e", f".[{extras}]", *nox.project.dependency_groups(PYPROJECT, "frameworks"))
+    places = [place for name in names for place in (f"tests/integrations/{name}", f"docs/integrations/{name}.md")]
+    # Nothing is reported to their makers, and nothing is fetched.
+    quiet = {"DO_NOT_TRACK": "1", "HAYSTACK_TELEMETRY_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
+    # These packages warn of themselves and of each other.
+    session.run("pytest", "-W", "ignore", *places, *session.posargs, env=quiet)
+
+
+@nox.session(default=False)
+def quality(session: nox.Session) -> None:
+    """Measure a model with MTEB, or on drawn pictures: nox -s quality [-- MODEL TASK ... --backend NAME]."""
+    session.install("-e", ".[mteb]", *nox.project.dependency_groups(PYPROJECT, "torch"))
+    session.run("python", "-W", "ignore", "docs/quality.py", *session.posargs)
 
 
 @nox.session

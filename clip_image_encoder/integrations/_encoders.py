@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from clip_image_encoder import ImageEncoder, ImageInput, ImageLoader, TextEncoder
+from clip_image_encoder import ImageEncoder, ImageError, ImageInput, ImageLoader, TextEncoder
 from clip_image_encoder.arguments import check_batch_size
 from clip_image_encoder.arrays import Vectors
 from clip_image_encoder.checkpoint import DEFAULT_MODEL
@@ -50,6 +50,12 @@ class Encoders:
         """Return the vectors `(n, d)` float32 of images, in their order."""
         return self._images.encode(images, self.batch_size, on_error=on_error, show_progress=False)
 
+    def image_outcomes(self, images: Iterable[ImageInput]) -> Iterator[Vectors | ImageError]:
+        """Yield the vector `(d,)` float32 or the error of each image, in their order."""
+        for batch in self._images.stream(images, self.batch_size, show_progress=False):
+            for _, outcome in batch.outcomes():
+                yield outcome
+
     def encode_texts(self, texts: Iterable[str]) -> Vectors:
         """Return the vectors `(n, d)` float32 of texts, in their order."""
         return self._texts.encode(list(texts), self.batch_size)
@@ -58,6 +64,11 @@ class Encoders:
     def dimension(self) -> int:
         """Length of a vector: the number of its float32 values."""
         return self._images.dimension
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights and the settings: encoders with one fingerprint give equal vectors of images."""
+        return self._images.fingerprint
 
     @cached_property
     def _images(self) -> ImageEncoder:

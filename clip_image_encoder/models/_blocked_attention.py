@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface
+
+from clip_image_encoder.models._transformers import own_module
 
 __all__ = ["blocked_attention", "use_blocked_attention"]
 
@@ -31,7 +32,7 @@ def use_blocked_attention(tower: nn.Module) -> None:
 
     transformers finds it by a name, under which it is registered there.
     """
-    AttentionInterface.register(_NAME, blocked_attention)
+    own_module().AttentionInterface.register(_NAME, blocked_attention)
     for module in tower.modules():
         choose: Any = getattr(module, "set_attn_implementation", None)
         if choose:  # a network of transformers

@@ -9,16 +9,23 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from clip_image_encoder import Output
+from clip_image_encoder.arrays import Pixels, Tokens, Vectors
+from clip_image_encoder.backends.torch import TorchBackend
 from clip_image_encoder.export import export
 from clip_image_encoder.tiny_shapes.draw import Scene, draw
 
 NEEDS = {
     "chroma": "chromadb",
+    "daft": "daft",
     "datasets": "datasets",
     "fastapi": "fastapi",
+    "haystack": "haystack",
     "jina": "jina",
     "lancedb": "lancedb",
     "langchain": "langchain_chroma",
+    "llama_index": "llama_index",
+    "mteb": "mteb",
     "ray": "ray",
     "readers": "duckdb",
     "sentence_transformers": "sentence_transformers",
@@ -57,6 +64,20 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported") / "tiny-shapes"
     export("tiny-shapes", folder, backend="onnx")
     return folder
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of images in each forward pass of a test, in torch."""
+    run = TorchBackend.__call__
+    sizes: list[int] = []
+
+    def counted(self: TorchBackend, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
+        sizes.append(len(pixels))
+        return run(self, pixels, output=output, device=device)
+
+    monkeypatch.setattr(TorchBackend, "__call__", counted)
+    return sizes
 
 
 def lying(picture: Image.Image) -> bytes:
