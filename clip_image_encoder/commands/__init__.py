@@ -13,8 +13,15 @@ from clip_image_encoder.commands.encode import add_encode
 from clip_image_encoder.commands.export import add_export
 from clip_image_encoder.commands.info import add_info
 from clip_image_encoder.commands.measure import add_measure
+from clip_image_encoder.commands.serve import add_serve
 
 __all__ = ["ADD_COMMANDS", "Answer"]
 
-ADD_COMMANDS = {"encode": add_encode, "export": add_export, "info": add_info, "measure": add_measure}
+ADD_COMMANDS = {
+    "encode": add_encode,
+    "export": add_export,
+    "info": add_info,
+    "measure": add_measure,
+    "serve": add_serve,
+}
 """Functions that add a command to the parser, by its name, in the order of `--help`."""
