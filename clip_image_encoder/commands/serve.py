@@ -37,7 +37,11 @@ def add_serve(commands: Commands) -> None:
         help="Address to listen at; 0.0.0.0 is every one of this machine; default: %(default)s, this machine only.",
     )
     parser.add_argument(
-        "--port", type=int, default=8000, metavar="N", help="Port to listen at; 0 takes a free one; default: %(default)s."
+        "--port",
+        type=int,
+        default=8000,
+        metavar="N",
+        help="Port to listen at, 0 for a free one; default: %(default)s.",
     )
     parser.add_argument("--name", help="Model that requests ask for; default: MODEL, or the name of its folder.")
     parser.add_argument(

@@ -16,7 +16,7 @@ from clip_image_encoder import ClosedError, EncoderError
 from clip_image_encoder.integrations.server.asked import parse
 from clip_image_encoder.integrations.server.body import read_body
 from clip_image_encoder.integrations.server.limits import Limits
-from clip_image_encoder.integrations.server.refusal import Refusal, refusal_of
+from clip_image_encoder.integrations.server.refusal import RefusedError, refusal_of
 from clip_image_encoder.integrations.server.service import Service
 from clip_image_encoder.serving import BatcherStats
 
@@ -48,7 +48,7 @@ class Answers:
             del body
             if asked.model != self._name:
                 message = f"the model {asked.model[:100]!r} does not exist; this server has {self._name!r}"
-                raise Refusal(404, message, param="model", code="model_not_found")
+                raise RefusedError(404, message, param="model", code="model_not_found")
             values = await _unless_gone(request, service.embed(asked))
         data = ",".join(
             f'{{"object":"embedding","index":{index},"embedding":{value}}}' for index, value in enumerate(values)
@@ -71,7 +71,7 @@ class Answers:
             return JSONResponse({"status": "not ready"}, 503)
         return JSONResponse({"status": "ready"})
 
-    async def failure(self, request: Request, error: Exception) -> Response:
+    async def failure(self, _: Request, error: Exception) -> Response:
         """Return the answer to a request that has raised an error."""
         return refusal_of(error, retry_after=self.service.retry_after() if self.service else 1).response()
 
@@ -85,6 +85,12 @@ class Answers:
         return self.service
 
 
+async def _until_gone(request: Request) -> None:
+    """Return when the client of a request, whose body has been read, has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, list[str]]) -> list[str]:
     """Return what the work returns; if the client goes before, the work is cancelled.
 
@@ -92,7 +98,7 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, list[str]]) -
         ClientDisconnect: The client has gone.
     """
     working = asyncio.create_task(work)
-    gone = asyncio.create_task(request.receive())  # after the body, the next message is that the client has gone
+    gone = asyncio.create_task(_until_gone(request))
     try:
         await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():

@@ -17,7 +17,7 @@ from clip_image_encoder.cache import CachedEncoder
 from clip_image_encoder.integrations.server.answers import Answers
 from clip_image_encoder.integrations.server.limits import Limits
 from clip_image_encoder.integrations.server.metrics import TimedRequests, registry_of
-from clip_image_encoder.integrations.server.refusal import Refusal
+from clip_image_encoder.integrations.server.refusal import RefusedError
 from clip_image_encoder.integrations.server.service import Service
 
 __all__ = ["STRICT_LOADER", "create_app", "name_of"]
@@ -109,6 +109,6 @@ def _with_paths(app: FastAPI, answers: Answers) -> FastAPI:
     app.add_middleware(
         TimedRequests, registry=registry, paths=frozenset({"/v1/embeddings", "/v1/models", "/health", "/metrics"})
     )
-    for error in (Refusal, HTTPException, ClientDisconnect, EncoderError, Exception):
+    for error in (RefusedError, HTTPException, ClientDisconnect, EncoderError, Exception):
         app.add_exception_handler(error, answers.failure)
     return app

@@ -13,12 +13,20 @@ An input says itself whether it is a text or an image:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, cast
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, TypeAdapter, ValidationError
-from pydantic import ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+)
 
-from clip_image_encoder.integrations.server.refusal import Refusal
+from clip_image_encoder.integrations.server.refusal import RefusedError
 
 __all__ = ["Asked", "ImagePart", "Part", "TextPart", "parse"]
 
@@ -53,7 +61,7 @@ def _part(given: object) -> object:
 def _several(given: object, info: ValidationInfo) -> object:
     """Return one input or several as a list, which is not too long."""
     inputs = given if isinstance(given, list) else [given]
-    most = info.context
+    most = cast("int", info.context)
     if not 1 <= len(inputs) <= most:
         raise ValueError(f"must hold 1 to {most} inputs, not {len(inputs)}")
     return inputs
@@ -99,9 +107,7 @@ class Asked:
     __pydantic_config__ = _STRICT
 
     model: str
-    input: Annotated[
-        list[Annotated[Part, Discriminator("type"), BeforeValidator(_part)]], BeforeValidator(_several)
-    ]
+    input: Annotated[list[Annotated[Part, Discriminator("type"), BeforeValidator(_part)]], BeforeValidator(_several)]
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: Annotated[int, Field(ge=1)] | None = None
     user: str | None = None
@@ -118,7 +124,7 @@ def parse(body: bytes, *, max_inputs: int) -> Asked:
         max_inputs: Largest number of inputs.
 
     Raises:
-        Refusal: The body is not JSON, or has another shape.
+        RefusedError: The body is not JSON, or has another shape.
     """
     try:
         asked: Asked = _ASKED.validate_json(body, context=max_inputs)
@@ -126,7 +132,7 @@ def parse(body: bytes, *, max_inputs: int) -> Asked:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         param = _place(first["loc"])
         message = _MESSAGES.get(first["type"]) or first["msg"].removeprefix("Value error, ")
-        raise Refusal(400, f"{param}: {message}" if param else message, param=param) from None
+        raise RefusedError(400, f"{param}: {message}" if param else message, param=param) from None
     return asked
 
 

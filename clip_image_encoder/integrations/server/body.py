@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fastapi import Request
 
-from clip_image_encoder.integrations.server.refusal import Refusal
+from clip_image_encoder.integrations.server.refusal import RefusedError
 
 __all__ = ["read_body"]
 
@@ -20,9 +20,9 @@ async def read_body(request: Request, *, most: int, take: Callable[[int], None])
         take: Function that is called with the size of each part in bytes, and may refuse it.
 
     Raises:
-        Refusal: The body is too large.
+        RefusedError: The body is too large.
     """
-    too_large = Refusal(413, f"the body has more than {most:,} bytes", code="request_too_large")
+    too_large = RefusedError(413, f"the body has more than {most:,} bytes", code="request_too_large")
     # A client that says so beforehand is spared the sending. What it says is not believed: the parts are counted.
     if int(request.headers.get("content-length", 0)) > most:
         raise too_large

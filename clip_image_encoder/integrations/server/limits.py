@@ -36,5 +36,5 @@ class Limits:
             object.__setattr__(self, each.name, check_count(getattr(self, each.name), name=each.name))
         if self.max_bodies < self.max_body:
             raise ConfigurationError(
-                f"max_bodies={self.max_bodies} must be at least max_body={self.max_body}, or the largest body never fits"
+                f"max_bodies={self.max_bodies} must be at least max_body={self.max_body}: the largest body must fit"
             )

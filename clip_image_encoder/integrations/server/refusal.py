@@ -16,7 +16,7 @@ from clip_image_encoder import (
     UnsupportedImageError,
 )
 
-__all__ = ["Refusal", "refusal_of", "refused_image"]
+__all__ = ["RefusedError", "refusal_of", "refused_image"]
 
 _CLIENT_LEFT = 499
 """Status that nginx writes to its log; the metrics have it, and no client gets it."""
@@ -29,7 +29,7 @@ _CODES: dict[type[ImageError], str] = {
 }
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """An answer that is an error.
 
     Args:
@@ -62,33 +62,33 @@ class Refusal(Exception):
         return JSONResponse({"error": self.error}, self.status, headers)
 
 
-def refused_image(error: ImageError, place: str) -> Refusal:
+def refused_image(error: ImageError, place: str) -> RefusedError:
     """Return the answer to a request with an image that can't be read.
 
     Args:
         error: Error of the image.
         place: Place of the image in the request, such as "input[3]".
     """
-    return Refusal(400, f"{place}: {error.reason}", param=place, code=_CODES.get(type(error), "invalid_image"))
+    return RefusedError(400, f"{place}: {error.reason}", param=place, code=_CODES.get(type(error), "invalid_image"))
 
 
-def refusal_of(error: Exception, *, retry_after: int) -> Refusal:
+def refusal_of(error: Exception, *, retry_after: int) -> RefusedError:
     """Return the answer to any error of a request; what went wrong inside stays in the server's log.
 
     Args:
         error: Error that the request has raised.
         retry_after: Seconds after which a client may try again if the server is full.
     """
-    if isinstance(error, Refusal):
+    if isinstance(error, RefusedError):
         return error
     if isinstance(error, HTTPException):  # no such path, or no such method
-        return Refusal(error.status_code, str(error.detail))
+        return RefusedError(error.status_code, str(error.detail))
     if isinstance(error, ClientDisconnect):
-        return Refusal(_CLIENT_LEFT, "the client has gone")
+        return RefusedError(_CLIENT_LEFT, "the client has gone")
     if isinstance(error, QueueFullError):
-        return Refusal(
+        return RefusedError(
             429, str(error), kind="rate_limit_error", code="rate_limit_exceeded", retry_after=retry_after
         )
     if isinstance(error, ClosedError):
-        return Refusal(503, "the server is starting or ending", kind="server_error", code="not_ready")
-    return Refusal(500, "the server failed; its log has the reason", kind="server_error")
+        return RefusedError(503, "the server is starting or ending", kind="server_error", code="not_ready")
+    return RefusedError(500, "the server failed; its log has the reason", kind="server_error")

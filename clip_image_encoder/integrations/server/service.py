@@ -18,15 +18,14 @@ from clip_image_encoder.cache import CachedEncoder
 from clip_image_encoder.compact import truncate
 from clip_image_encoder.integrations.server.asked import Asked, ImagePart, Part, TextPart
 from clip_image_encoder.integrations.server.limits import Limits
-from clip_image_encoder.integrations.server.refusal import Refusal, refused_image
+from clip_image_encoder.integrations.server.refusal import RefusedError, refused_image
 from clip_image_encoder.integrations.server.room import Room
 from clip_image_encoder.serving import BatcherStats, MicroBatcher
 
 __all__ = ["Service"]
 
 _FETCHES = 32
-"""Largest number of URLs that are fetched at a time. They have threads of their own, so that slow servers hold up no
-other input."""
+"""Largest number of URLs that are fetched at a time, on threads of their own: a slow one holds up no other input."""
 
 
 class Service:
@@ -107,12 +106,12 @@ class Service:
         """Return the JSON of the embedding of each input.
 
         Raises:
-            Refusal: An input can't be encoded.
+            RefusedError: An input can't be encoded.
             QueueFullError: Too many inputs wait.
             EncoderError: The model or its device failed.
         """
         if asked.dimensions and asked.dimensions > self._dimension:
-            raise Refusal(400, f"dimensions: must be at most {self._dimension}", param="dimensions")
+            raise RefusedError(400, f"dimensions: must be at most {self._dimension}", param="dimensions")
         turns = asyncio.Semaphore(self._at_a_time)
 
         async def one(part: Part, place: str) -> str:
@@ -143,7 +142,7 @@ class Service:
 
     async def _text(self, part: TextPart, place: str) -> Vectors:
         if self._texts is None:
-            raise Refusal(400, f"{place}: this model encodes images and no texts", param=place)
+            raise RefusedError(400, f"{place}: this model encodes images and no texts", param=place)
         return await self._texts.aencode(part.text)
 
     async def _image(self, part: ImagePart, place: str) -> Vectors:
@@ -152,9 +151,8 @@ class Service:
             return await self._images.aencode(url)
         if self._loader.urls is None:
             message = f"{place}: this server fetches no URLs; send the image as a data: URI"
-            raise Refusal(400, message, param=place, code="invalid_image_url")
-        content = await asyncio.get_running_loop().run_in_executor(self._fetchers, self._loader.read, url)
-        return await self._images.aencode(content)
+            raise RefusedError(400, message, param=place, code="invalid_image_url")
+        return await asyncio.get_running_loop().run_in_executor(self._fetchers, self._images.encode, url)
 
 
 def _json(vector: Vectors, asked: Asked) -> str:

@@ -22,7 +22,10 @@ MODEL = "tiny-shapes"
 async def asking(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """Start an application, yield a client of it, and end it."""
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://server") as client,
+    ):
         yield client
 
 

@@ -24,6 +24,6 @@ def texts() -> TextEncoder:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """A server of tiny-shapes, which takes bodies of up to 200,000 bytes and refuses what it can't queue."""
-    with serving("--max-body", "200000", "--max-waiting", "256") as running:
+    """A server of tiny-shapes, which takes bodies of up to 1,000,000 bytes and refuses what it can't queue."""
+    with serving("--max-body", "1000000", "--max-waiting", "256") as running:
         yield running

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clip_image_encoder.integrations.server.asked import Asked, ImagePart, TextPart, parse
-from clip_image_encoder.integrations.server.refusal import Refusal
+from clip_image_encoder.integrations.server.refusal import RefusedError
 from tests.integrations.server.client import image_part
 
 URI = "data:image/png;base64,AAAA"
@@ -57,7 +57,7 @@ def test_an_input_says_what_it_is(given: Any, kind: type) -> None:
     ],
 )
 def test_what_is_no_input_is_refused_by_its_place(inputs: Any, param: str, message: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RefusedError) as refused:
         asked(inputs)
     assert refused.value.status == 400
     assert refused.value.error["param"] == param
@@ -75,7 +75,7 @@ def test_what_is_no_input_is_refused_by_its_place(inputs: Any, param: str, messa
     ],
 )
 def test_a_field_that_means_nothing_here_is_refused_by_its_name(fields: dict[str, Any], param: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RefusedError) as refused:
         asked("a", **fields)
     assert refused.value.error["param"] == param
     assert str(refused.value.error["message"]).startswith(f"{param}: ")
@@ -85,7 +85,7 @@ def test_a_field_that_means_nothing_here_is_refused_by_its_name(fields: dict[str
     "body", [b"", b"{", b"[]", b"\xff", b'{"model": "m"}', b'{"model":"m","input":"\\ud800"}', b"[" * 100_000]
 )
 def test_what_is_no_request_is_refused(body: bytes) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RefusedError) as refused:
         parse(body, max_inputs=3)
     assert refused.value.status == 400
     assert len(str(refused.value.error["message"])) < 200
