@@ -56,6 +56,7 @@ def soak(server: Server, images: ImageEncoder, texts: TextEncoder, count: int) -
         f"grew by {used - settled:.1f} MB after the first {_SETTLED:,}; "
         f"{server.metric('process_open_fds'):.0f} files are open"
     )
+    print(server.log.read_text("utf-8"))
     if outcomes.wrong or outcomes.right.total() != count or used - settled >= _MOST:
         raise SystemExit("\n".join(outcomes.wrong[:20]) or f"that is {_MOST:.0f} MB or more")
 

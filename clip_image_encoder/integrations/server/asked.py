@@ -32,6 +32,12 @@ __all__ = ["Asked", "ImagePart", "Part", "TextPart", "parse"]
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
+_VALUES = 16
+"""Number of values that are parsed for each input that is allowed: an image with all its fields has 12."""
+
+_LONGEST = 100
+"""Number of characters of a place in the request that is told; a field may have any name."""
+
 _MESSAGES = {
     "unexpected_keyword_argument": "is no field that this server knows",
     "union_tag_not_found": 'needs a type, "text" or "image_url"',
@@ -126,6 +132,7 @@ def parse(body: bytes, *, max_inputs: int) -> Asked:
     Raises:
         RefusedError: The body is not JSON, or has another shape.
     """
+    _check_values(body, most=_VALUES * max_inputs)
     try:
         asked: Asked = _ASKED.validate_json(body, context=max_inputs)
     except ValidationError as error:
@@ -136,8 +143,25 @@ def parse(body: bytes, *, max_inputs: int) -> Asked:
     return asked
 
 
+def _check_values(body: bytes, *, most: int) -> None:
+    """Check how many values JSON holds before it is parsed: 20 MB of `[],[],` would take gigabytes and seconds.
+
+    Only functions that read bytes at once are used, so that the check itself takes milliseconds for any body.
+
+    Raises:
+        RefusedError: The body holds too many strings or other values.
+    """
+    # Without escaped characters, every quote begins or ends a string, and every second part is outside of strings.
+    plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if plain.count(b'"') <= 2 * most:
+        outside = plain.split(b'"')[::2]
+        if sum(part.count(mark) for part in outside for mark in (b",", b"[", b"{")) <= most:
+            return
+    raise RefusedError(400, "the body holds more values than the largest number of inputs takes")
+
+
 def _place(location: tuple[str | int, ...]) -> str | None:
     """Return a place in the request as OpenAI writes it, such as "input[3].image_url.url"."""
     # pydantic writes the type of an input behind its index: ("input", 3, "image_url", "image_url", "url").
     parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in (*location[:2], *location[3:])]
-    return "".join(parts).removeprefix(".") or None
+    return "".join(parts).removeprefix(".")[:_LONGEST] or None

@@ -141,26 +141,35 @@ async def send(address: str, cases: Sequence[Case], outcomes: Outcomes) -> None:
     """Send requests from many callers at a time, and compare each answer; one that is told to wait tries again."""
     waiting = iter(cases)
 
-    async def call(connection: Connection) -> None:
+    async def call(stack: AsyncExitStack) -> None:
+        connection = await stack.enter_async_context(Connection(address))
         for case in waiting:
-            if case.leaves:
-                async with Connection(address) as leaving:
-                    leaving.send(case.body)
-                outcomes.right[case.kind] += 1
-                continue
             begun = time.perf_counter()
-            while (answer := await connection.ask(case.body)).status == 429:
-                outcomes.busy += 1
-                await asyncio.sleep(int(answer.headers["retry-after"]))
+            try:
+                problem = await _ask(connection, case, outcomes)
+            except (ConnectionError, asyncio.IncompleteReadError) as error:
+                problem = f"no answer, but {error!r}"
+                connection = await stack.enter_async_context(Connection(address))
             outcomes.seconds.append(time.perf_counter() - begun)
-            if problem := _problem(case, answer):
+            if problem:
                 outcomes.wrong.append(f"{case.kind}: {problem}")
             else:
                 outcomes.right[case.kind] += 1
 
     async with AsyncExitStack() as stack:
-        connections = [await stack.enter_async_context(Connection(address)) for _ in range(CALLERS)]
-        await asyncio.gather(*map(call, connections))
+        await asyncio.gather(*(call(stack) for _ in range(CALLERS)))
+
+
+async def _ask(connection: Connection, case: Case, outcomes: Outcomes) -> str | None:
+    """Send a request, again while the server is busy, and return what is wrong with the answer, or None."""
+    if case.leaves:
+        async with Connection(connection.address) as leaving:
+            leaving.send(case.body)
+        return None
+    while (answer := await connection.ask(case.body)).status == 429:
+        outcomes.busy += 1
+        await asyncio.sleep(int(answer.headers["retry-after"]))
+    return _problem(case, answer)
 
 
 def _problem(case: Case, answer: Answer) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -82,10 +83,40 @@ def test_a_field_that_means_nothing_here_is_refused_by_its_name(fields: dict[str
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"\xff", b'{"model": "m"}', b'{"model":"m","input":"\\ud800"}', b"[" * 100_000]
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff",
+        b'{"model": "m"}',
+        b'{"model":"m","input":"\\ud800"}',
+        b'{"model":"m","input":"a","' + b"x" * 1000 + b'":0}',
+        b"[" * 100_000,
+    ],
 )
 def test_what_is_no_request_is_refused(body: bytes) -> None:
     with pytest.raises(RefusedError) as refused:
         parse(body, max_inputs=3)
     assert refused.value.status == 400
     assert len(str(refused.value.error["message"])) < 200
+
+
+@pytest.mark.parametrize("values", [b"[],", b'"",', b"1,", b'{"a":0},', b'"' + b'\\"' * 9 + b'",'])
+@pytest.mark.parametrize("field", [b"input", b"other"])
+def test_a_body_of_very_many_values_is_refused_before_they_are_made(values: bytes, field: bytes) -> None:
+    body = b'{"model":"m","%s":[%s0]}' % (field, values * 200_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(RefusedError, match="more values than") as refused:
+            parse(body, max_inputs=2048)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert refused.value.status == 400
+    assert peak < 3 * len(body) + 1_000_000
+
+
+@pytest.mark.parametrize("text", [",[{" * 100_000, '\\"' * 100_000, "\\", '"', '\\",[,' * 1000])
+def test_what_stands_in_a_text_is_no_value(text: str) -> None:
+    assert asked([text, {"type": "text", "text": text}]).input == [TextPart(type="text", text=text)] * 2

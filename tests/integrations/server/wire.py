@@ -30,13 +30,14 @@ class Answer:
 
 
 class Connection:
-    """A connection to a server, for one request after the other."""
+    """A connection to a server at an address, for one request after the other."""
 
     def __init__(self, address: str) -> None:
-        self._host, self._port = urlsplit(address).hostname, urlsplit(address).port
+        self.address = address
 
     async def __aenter__(self) -> Connection:
-        self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
+        parts = urlsplit(self.address)
+        self._reader, self._writer = await asyncio.open_connection(parts.hostname, parts.port)
         return self
 
     async def __aexit__(
