@@ -85,7 +85,7 @@ class TextPart:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageUrl:
-    """Where an image is; `detail` is OpenAI's, and changes nothing."""
+    """Address of an image; `detail` is of OpenAI, and changes nothing."""
 
     __pydantic_config__ = _STRICT
 
@@ -108,7 +108,7 @@ Part: TypeAlias = TextPart | ImagePart
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A request, with the fields of OpenAI's; `user` is OpenAI's, and changes nothing."""
+    """A request, with the fields of OpenAI; `user` changes nothing."""
 
     __pydantic_config__ = _STRICT
 

@@ -179,7 +179,7 @@ def test_the_inputs_of_a_client_that_has_gone_are_not_encoded() -> None:
             await until_queued(client, 2)
             assert (await embed(client, [ONE])).status_code == 429
             left.set()
-            await leaving
+            await asyncio.wait_for(leaving, 60)
             gated.gate.set()
             assert (await staying).status_code == 200
             assert (await embed(client, [ONE])).status_code == 200
