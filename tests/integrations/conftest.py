@@ -22,7 +22,7 @@ NEEDS = {
     "ray": "ray",
     "readers": "duckdb",
     "sentence_transformers": "sentence_transformers",
-    "server": "fastapi",
+    "server": "openai",
     "sklearn": "sklearn",
 }
 collect_ignore = [folder for folder, package in NEEDS.items() if find_spec(package) is None]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from threading import Event
+from typing import Any, TypeVar
 
 import httpx
 import numpy as np
@@ -17,16 +19,27 @@ from clip_image_encoder.arrays import Vectors
 
 MODEL = "tiny-shapes"
 
+_Result = TypeVar("_Result")
+
 
 @asynccontextmanager
-async def asking(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """Start an application, yield a client of it, and end it."""
+async def asking(app: FastAPI, gate: Event | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    """Start an application, yield a client of it, and end it; a gate that holds the model up is opened before."""
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://server") as client,
     ):
-        yield client
+        try:
+            yield client
+        finally:
+            if gate:
+                gate.set()
+
+
+def run(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Run a test's coroutine; what waits for ever fails."""
+    return asyncio.run(asyncio.wait_for(work, 60))
 
 
 async def embed(client: httpx.AsyncClient, inputs: Any, **fields: Any) -> httpx.Response:

@@ -20,7 +20,7 @@ from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader, Te
 from clip_image_encoder.cache import CachedEncoder, MemoryCache
 from clip_image_encoder.integrations.server import create_app
 from clip_image_encoder.testing import ToyBackend
-from tests.integrations.server.client import MODEL, asking, data_uri, embed, image_part, vectors_of
+from tests.integrations.server.client import MODEL, asking, data_uri, embed, image_part, run, vectors_of
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def answer(app: FastAPI, inputs: Any, **fields: Any) -> httpx.Response:
         async with asking(app) as client:
             return await embed(client, inputs, **fields)
 
-    return asyncio.run(ask())
+    return run(ask())
 
 
 def error_of(response: httpx.Response) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def test_every_refusal_has_the_shape_of_openais(app: FastAPI, path: str, body: b
         async with asking(app) as client:
             return await client.post(path, content=body)
 
-    refused = asyncio.run(ask())
+    refused = run(ask())
     assert (refused.status_code, error_of(refused)["code"]) == (status, code)
 
 
@@ -167,6 +167,7 @@ def test_slow_urls_hold_up_no_other_image(gallery: dict[str, Path]) -> None:
     policy = UrlPolicy(private_hosts=("127.0.0.1",))
     app = create_app(ImageEncoder(MODEL, loader=ImageLoader(urls=policy)), name=MODEL)
     with closing(socket.create_server(("127.0.0.1", 0), backlog=64)) as silent:
+        silent.settimeout(30)
         slow = image_part(f"http://127.0.0.1:{silent.getsockname()[1]}/")
 
         async def ask() -> httpx.Response:
@@ -180,7 +181,7 @@ def test_slow_urls_hold_up_no_other_image(gallery: dict[str, Path]) -> None:
                 await waiting
                 return found
 
-        assert asyncio.run(ask()).status_code == 200
+        assert run(ask()).status_code == 200
 
 
 def test_the_models_are_listed_as_openais(app: FastAPI) -> None:
@@ -188,7 +189,7 @@ def test_the_models_are_listed_as_openais(app: FastAPI) -> None:
         async with asking(app) as client:
             return await client.get("/v1/models")
 
-    listed = asyncio.run(ask()).json()
+    listed = run(ask()).json()
     assert (listed["object"], [model["id"] for model in listed["data"]]) == ("list", [MODEL])
 
 

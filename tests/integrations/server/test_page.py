@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from PIL import Image
 
 from clip_image_encoder import ImageEncoder, TextEncoder
 from tests.integrations.pages import code_blocks
-from tests.integrations.server.client import asking, data_uri, vectors_of
+from tests.integrations.server.client import asking, data_uri, run, vectors_of
 from tests.integrations.server.process import Server
 
 PAGE = "how-to/serve.md"
@@ -54,4 +53,4 @@ def test_the_application_of_the_page_has_its_own_name_loader_and_limits() -> Non
             assert vectors_of(most).shape == (256, 64)
             assert more.status_code == 400
 
-    asyncio.run(ask())
+    run(ask())

@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from clip_image_encoder import ImageEncoder, TextEncoder
-from tests.integrations.server.client import MODEL, data_uri, embed, image_part, vectors_of
+from tests.integrations.server.client import MODEL, data_uri, embed, image_part, run, vectors_of
 from tests.integrations.server.load import TOO_LARGE, Cases, Outcomes, send
 from tests.integrations.server.process import Server, serving
 
@@ -51,7 +51,7 @@ def test_of_a_crowd_of_good_and_bad_requests_each_gets_its_own_answer(
     server: Server, images: ImageEncoder, texts: TextEncoder
 ) -> None:
     outcomes = Outcomes()
-    asyncio.run(send(server.address, list(islice(Cases(images, texts), 400)), outcomes))
+    run(send(server.address, list(islice(Cases(images, texts), 400)), outcomes))
     assert outcomes.wrong == []
     assert outcomes.right.total() == 400
     assert len(outcomes.right) == 14
@@ -65,7 +65,7 @@ def test_many_requests_share_batches(server: Server) -> None:
         async with httpx.AsyncClient(base_url=server.address, timeout=60) as client:
             await asyncio.gather(*(embed(client, f"{number} stars") for number in range(100)))
 
-    asyncio.run(ask())
+    run(ask())
     after = [server.metric(f'clip_{name}_total{{kind="text"}}') for name in ("inputs", "batches")]
     inputs, batches = (late - early for early, late in zip(before, after, strict=True))
     assert inputs == 100
@@ -87,7 +87,7 @@ def test_sigterm_in_the_middle_of_requests_answers_them_before_the_end(
             return await asyncio.gather(*asked)
 
     with serving() as server:
-        answers = asyncio.run(ask(server))
+        answers = run(ask(server))
         # It closes the batchers, and then ends by the signal.
         assert server.process.wait(60) in (0, -signal.SIGTERM)
         with pytest.raises(httpx.ConnectError):
