@@ -31,11 +31,12 @@ class Answers:
         limits: How much a request may send.
 
     Attributes:
+        name: Model that requests must ask for.
         service: Part that encodes, from the application's start to its end; None before and after.
     """
 
     def __init__(self, name: str, limits: Limits) -> None:
-        self._name, self._limits = name, limits
+        self.name, self._limits = name, limits
         self._created = int(time.time())
         self.service: Service | None = None
 
@@ -46,8 +47,8 @@ class Answers:
             body = await read_body(request, most=self._limits.max_body, take=take)
             asked = parse(body, max_inputs=self._limits.max_inputs)
             del body
-            if asked.model != self._name:
-                message = f"the model {asked.model[:100]!r} does not exist; this server has {self._name!r}"
+            if asked.model != self.name:
+                message = f"the model {asked.model[:100]!r} does not exist; this server has {self.name!r}"
                 raise RefusedError(404, message, param="model", code="model_not_found")
             values = await _unless_gone(request, service.embed(asked))
         data = ",".join(
@@ -55,12 +56,12 @@ class Answers:
         )
         # Tokens are not counted; OpenAI's clients need the fields.
         usage = '{"prompt_tokens":0,"total_tokens":0}'
-        content = f'{{"object":"list","data":[{data}],"model":{json.dumps(self._name)},"usage":{usage}}}'
+        content = f'{{"object":"list","data":[{data}],"model":{json.dumps(self.name)},"usage":{usage}}}'
         return Response(content, media_type="application/json")
 
     async def models(self) -> dict[str, Any]:
         """Return the list of models, which has one."""
-        model = {"id": self._name, "object": "model", "created": self._created, "owned_by": "clip-image-encoder"}
+        model = {"id": self.name, "object": "model", "created": self._created, "owned_by": "clip-image-encoder"}
         return {"object": "list", "data": [model]}
 
     async def health(self) -> JSONResponse:

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -64,7 +65,7 @@ def create_app(
         encoder = ImageEncoder(encoder, loader=STRICT_LOADER)
     if not name:
         raise ConfigurationError("name= is missing: the model that requests ask for")
-    if text_encoder and text_encoder.dimension != encoder.dimension:
+    if text_encoder is not None and text_encoder.dimension != encoder.dimension:
         raise ConfigurationError(
             f"the text_encoder's vectors have {text_encoder.dimension} numbers and the encoder's {encoder.dimension}; "
             "pass those of one checkpoint"
@@ -95,6 +96,12 @@ def name_of(model: str | os.PathLike[str]) -> str:
     return Path(model).resolve().name if Path(model).is_dir() else os.fspath(model)
 
 
+def _described(name: str) -> dict[str, Any]:
+    """Return what `/docs` shows of a request, which FastAPI does not see since the body is read in parts."""
+    example = {"model": name, "input": ["a red star", {"type": "image_url", "image_url": {"url": "data:..."}}]}
+    return {"requestBody": {"required": True, "content": {"application/json": {"example": example}}}}
+
+
 def _with_paths(app: FastAPI, answers: Answers) -> FastAPI:
     """Add the paths to an application, and return it."""
     registry = registry_of(answers.stats)
@@ -102,7 +109,13 @@ def _with_paths(app: FastAPI, answers: Answers) -> FastAPI:
     async def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    app.add_api_route("/v1/embeddings", answers.embeddings, methods=["POST"], response_model=None)
+    app.add_api_route(
+        "/v1/embeddings",
+        answers.embeddings,
+        methods=["POST"],
+        response_model=None,
+        openapi_extra=_described(answers.name),
+    )
     app.add_api_route("/v1/models", answers.models)
     app.add_api_route("/health", answers.health, response_model=None)
     app.add_api_route("/metrics", metrics, response_model=None)

@@ -7,7 +7,6 @@ import base64
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 
 import numpy as np
 from PIL import Image
@@ -73,11 +72,11 @@ class Service:
 
     def close(self) -> None:
         """Answer what waits, and end the threads."""
-        with ExitStack() as stack:
-            stack.callback(self._fetchers.shutdown)
-            if self._texts:
-                stack.callback(self._texts.close)
-            stack.callback(self._images.close)
+        self._images.close()
+        if self._texts:
+            self._texts.close()
+        # A fetch that is left now has no client any more, and would hold up the end by its time-out.
+        self._fetchers.shutdown(wait=False, cancel_futures=True)
 
     def stats(self) -> dict[str, BatcherStats]:
         """Return the counts of each batcher, by the kind of its inputs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ from fastapi import FastAPI
 
 from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader, TextEncoder, UrlPolicy
 from clip_image_encoder.cache import CachedEncoder, MemoryCache
-from clip_image_encoder.integrations.server import create_app
+from clip_image_encoder.integrations.server import create_app, name_of
+from clip_image_encoder.integrations.server.asked import parse
 from clip_image_encoder.testing import ToyBackend
 from tests.integrations.server.client import MODEL, asking, data_uri, embed, image_part, run, vectors_of
 
@@ -191,6 +193,17 @@ def test_the_models_are_listed_as_openais(app: FastAPI) -> None:
 
     listed = run(ask()).json()
     assert (listed["object"], [model["id"] for model in listed["data"]]) == ("list", [MODEL])
+
+
+def test_a_folder_is_served_by_its_name_alone(tmp_path: Path) -> None:
+    assert name_of("openai/clip-vit-base-patch32") == "openai/clip-vit-base-patch32"
+    assert name_of(tmp_path) == tmp_path.name
+
+
+def test_the_description_for_people_has_a_request_that_works(app: FastAPI) -> None:
+    described = app.openapi()["paths"]["/v1/embeddings"]["post"]["requestBody"]["content"]["application/json"]
+    asked = parse(json.dumps(described["example"]).encode(), max_inputs=2)
+    assert (asked.model, len(asked.input)) == (MODEL, 2)
 
 
 def test_encoders_need_a_name_and_one_space(images: ImageEncoder, texts: TextEncoder) -> None:
