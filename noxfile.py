@@ -113,7 +113,9 @@ def pictures(session: nox.Session) -> None:
 def integrations(session: nox.Session) -> None:
     """Run the tests of what stores, searches or serves vectors: LanceDB, Chroma, LangChain, datasets and others."""
     extras = "chroma,datasets,lancedb,langchain,sklearn"
-    session.install("-e", f".[{extras},onnx,export]", *nox.project.dependency_groups(PYPROJECT, "integrations"))
+    session.install(
+        "-e", f".[{extras},onnx,export,server,urls]", *nox.project.dependency_groups(PYPROJECT, "integrations")
+    )
     # These packages warn of themselves and of each other.
     pages = [f"docs/integrations/{name}.md" for name in (*extras.split(","), "faiss")]
     session.run(
@@ -248,6 +250,14 @@ def soak(session: nox.Session) -> None:
     """Encode 20,000 images and watch the memory: minutes."""
     install(session, "torch")
     session.run("python", "tests/soak/endless.py")
+
+
+@nox.session(default=False)
+def soak_server(session: nox.Session) -> None:
+    """Send 10,000 good and bad requests to a server and watch its memory: nox -s soak_server [-- COUNT]; minutes."""
+    torch = nox.project.dependency_groups(PYPROJECT, "torch")
+    session.install("-e", ".[server]", *torch, "httpx")
+    session.run("python", "-W", "ignore", "-m", "tests.soak.serving", *session.posargs)
 
 
 @nox.session(default=False)

@@ -15,6 +15,7 @@ from clip_image_encoder.commands.export import add_export
 from clip_image_encoder.commands.info import add_info
 from clip_image_encoder.commands.measure import add_measure
 from clip_image_encoder.commands.search import add_search
+from clip_image_encoder.commands.serve import add_serve
 
 __all__ = ["ADD_COMMANDS", "Answer"]
 
@@ -22,6 +23,7 @@ ADD_COMMANDS = {
     "encode": add_encode,
     "search": add_search,
     "duplicates": add_duplicates,
+    "serve": add_serve,
     "export": add_export,
     "info": add_info,
     "measure": add_measure,
