@@ -287,7 +287,7 @@ def vectors(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def compare(session: nox.Session) -> None:
-    """Encode twelve awkward files with this and other packages, and write docs/comparison.md: five minutes."""
+    """Encode twelve awkward files with this and other packages, and write docs/benchmarks/comparison.md: five minutes."""
     install(session, "bench", besides=("onnxscript",))
     session.run("python", "-m", "tests.comparison.compare", *session.posargs)
 
