@@ -94,7 +94,6 @@ def test_the_blocks_of_the_readme_run(finished: tuple[Path, str], monkeypatch: p
 
 
 def test_the_readmes_first_lines_print_what_stands_below_them(capsys: pytest.CaptureFixture[str]) -> None:
-    code, printed = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README.text, re.DOTALL)[0]
-    assert README.text.index(code) < README.text.index("## Why")
-    exec(code, {})
-    assert capsys.readouterr().out == printed
+    first = next(iter(README.examples()))
+    first.evaluate()
+    assert f"```python\n{first.parsed}```\n\n```text\n{capsys.readouterr().out}```" in README.text
