@@ -178,7 +178,7 @@ def extras(session: nox.Session) -> None:
 @nox.session(default=False)
 def build(session: nox.Session) -> None:
     """Build the sdist and the wheel into dist/, check both, and run the quickstart from the wheel alone."""
-    session.install("build", "twine", "check-wheel-contents")
+    session.install("build", "twine", "readme-renderer[md]", "check-wheel-contents")
     shutil.rmtree("dist", ignore_errors=True)
     session.run("python", "-m", "build")
     files = sorted(map(str, Path("dist").iterdir()))
