@@ -30,7 +30,8 @@ TOGETHER = [extra for extra in PYPROJECT["project"]["optional-dependencies"] if 
 def install(session: nox.Session, *groups: str, extras: tuple[str, ...] = (), besides: tuple[str, ...] = ()) -> None:
     """Install the package in place, with extras, with dependency groups, and with other requirements."""
     # In one command: with torch pinned beside it, nothing pulls another build of torch.
-    session.install("-e", f".[{','.join(extras)}]", *group(*groups), *besides)
+    package = f".[{','.join(extras)}]" if extras else "."
+    session.install("-e", package, *group(*groups), *besides)
 
 
 def group(*names: str) -> list[str]:
