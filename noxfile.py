@@ -109,6 +109,7 @@ def integrations(session: nox.Session) -> None:
     install(session, "integrations", extras=(*extras, "onnx", "export"))
     # These packages warn of themselves and of each other.
     pages = [f"docs/integrations/{name}.md" for name in (*extras, "faiss")]
+    # Those that have a session of their own: CI's shared environment has what they need, too.
     others = [f"--ignore=tests/integrations/{name}" for name in ("jina", "ray")]
     session.run(
         "pytest", "-W", "ignore", "tests/integrations", *others, *pages, "docs/how-to/serve.md", *session.posargs
