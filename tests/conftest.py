@@ -24,7 +24,18 @@ from clip_image_encoder.testing import ToyBackend
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # Programs with sessions of their own, and what only type checkers read.
-collect_ignore = ["benchmarks", "beside_open_clip", "decoders", "fuzz", "processes", "slim", "soak", "typing"]
+collect_ignore = [
+    "benchmarks",
+    "beside_open_clip",
+    "decoders",
+    "extras",
+    "fuzz",
+    "processes",
+    "release",
+    "slim",
+    "soak",
+    "typing",
+]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -86,7 +86,7 @@ class ImageLoader:
         colour_profile: Treatment of ICC profiles: "ignore" takes the values as they are, as CLIP's reference
             does; "srgb" converts them to sRGB by the profile in the file.
         max_pixels: Largest height times width, checked before an image is decoded. A pixel of a format that
-            takes more memory or time than others counts as several: docs/security.md has the table.
+            takes more memory or time than others counts as several: docs/explanation/security.md has the table.
             Pillow's own limit, which is twice as high by default, applies as well.
         max_bytes: Largest size of the encoded data, in bytes.
         truncated: Treatment of a file whose end is missing: "raise" refuses it; "keep" uses the part that is

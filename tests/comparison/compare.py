@@ -1,4 +1,4 @@
-"""Twelve awkward files through every system: `nox -s compare`. Writes the table into docs/comparison.md.
+"""Twelve awkward files through every system: `nox -s compare`. Writes the table into docs/benchmarks/comparison.md.
 
 Each file meets each system in a process of its own, so that a crash, a hang and a lack of memory are results.
 """
@@ -22,7 +22,7 @@ from tests.benchmarks.checkpoint import BUNDLED, save_for_fastembed
 from tests.comparison.files import AWKWARD, Awkward
 from tests.comparison.systems import SYSTEMS
 
-PAGE = Path("docs/comparison.md")
+PAGE = Path("docs/benchmarks/comparison.md")
 _SAME = 0.999  # JPEG and palettes cost less than that
 _WORTH_TELLING = 100  # megabytes
 

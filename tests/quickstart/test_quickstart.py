@@ -86,7 +86,6 @@ def test_a_folder_without_photos_is_said_to_be_empty(tmp_path: Path) -> None:
     assert "no photos in" in done.stderr
 
 
-@pytest.mark.filterwarnings("ignore:2 of the images")
 def test_the_blocks_of_the_readme_run(finished: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     folder, _ = finished
     monkeypatch.chdir(folder)
@@ -94,8 +93,7 @@ def test_the_blocks_of_the_readme_run(finished: tuple[Path, str], monkeypatch: p
         block.evaluate()
 
 
-def test_the_readme_shows_the_lines_that_the_quickstart_runs() -> None:
-    code, first = SCRIPT.read_text("utf-8"), next(iter(README.examples())).parsed
-    central = [line.split("  #")[0].strip() for line in first.splitlines() if ".encode(" in line]
-    assert len(central) == 2
-    assert all(line in code for line in central)
+def test_the_readmes_first_lines_print_what_stands_below_them(capsys: pytest.CaptureFixture[str]) -> None:
+    first = next(iter(README.examples()))
+    first.evaluate()
+    assert f"```python\n{first.parsed}```\n\n```text\n{capsys.readouterr().out}```" in README.text

@@ -1,4 +1,4 @@
-"""What type checkers see of the public face: checked by mypy, never run."""
+"""What type checkers see of the public face: checked by mypy and pyright, never run."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
