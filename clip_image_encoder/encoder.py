@@ -181,6 +181,10 @@ class ImageEncoder:
         """
         return fingerprint(self._loader, self._preprocess, self._pooling, self._backend)
 
+    def __deepcopy__(self, memo: object) -> ImageEncoder:
+        # An encoder does not change, and a copy would load the weights again: scikit-learn's clone() makes them.
+        return self
+
     def __repr__(self) -> str:
         parts = (self._loader, self._preprocess, self._backend, self._pooling)
         return f"ImageEncoder({', '.join(map(repr, parts))})"
