@@ -6,8 +6,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import pyarrow as pa
-
 from clip_image_encoder import ImageEncoder
 from clip_image_encoder.checkpoint import DEFAULT_MODEL
 from clip_image_encoder.integrations._encoders import Encoders, image_column, image_in
@@ -18,7 +16,7 @@ __all__ = ["EmbedImages"]
 class EmbedImages:
     """Function for `Dataset.map(..., batched=True)` that adds the columns `embedding` and `error`.
 
-    An image that can't be read gets a vector of NaN and its reason in `error`, which is None in other rows; the
+    An image that can't be read gets a vector of NaN and its reason in `error`, which is "" in other rows; the
     job goes on. Load the column with `dataset.cast_column("image", Image(decode=False))`: if datasets
     decodes the images itself, one bad image ends the job.
 
@@ -66,6 +64,5 @@ class EmbedImages:
         """
         cells = batch[image_column(list(batch), self._column)]
         embeddings, failures = self._encoders.embed_images([image_in(cell) for cell in cells])
-        errors = [failure.reason if failure else None for failure in failures]
-        # With its type: datasets would take a first batch of None only as a column of nulls.
-        return {"embedding": embeddings, "error": pa.array(errors, pa.string())}
+        # "" and not None: from a first batch of None only, datasets would infer the column's type as null.
+        return {"embedding": embeddings, "error": [failure.reason if failure else "" for failure in failures]}
