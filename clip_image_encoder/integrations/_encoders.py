@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal
@@ -88,10 +88,22 @@ class Encoders:
         batches = list(self.images.stream(images, self.batch_size, normalize=self.normalize, show_progress=False))
         return join(batches, dimension=self.dimension)
 
+    def image_outcomes(self, images: Iterable[ImageInput]) -> Iterator[Vectors | ImageError]:
+        """Yield the vector `(d,)` float32 or the error of each image, in their order."""
+        for batch in self.images.stream(images, self.batch_size, normalize=self.normalize, show_progress=False):
+            for _, outcome in batch.outcomes():
+                yield outcome
+
     @property
     def dimension(self) -> int:
         """Length of a vector: the number of its float32 values."""
         return self.images.dimension
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights and the settings: encoders with one fingerprint give equal vectors of images."""
+        fingerprint = self.images.fingerprint
+        return fingerprint if self.normalize else f"{fingerprint}, not normalized"
 
     @cached_property
     def images(self) -> ImageEncoder:

@@ -51,7 +51,7 @@ class EmbedImages:
         self._encoders = Encoders(model=loaded, batch_size=batch_size, normalize=normalize)
         self._column = column
         # datasets' hash covers what is pickled, and the encoder's pickle has no weights in it.
-        self._fingerprint = loaded.fingerprint
+        self._fingerprint = self._encoders.fingerprint
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return the new columns `embedding`, float32 `(n, d)`, and `error` of a batch of n rows.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +53,10 @@ class EmbedImages:
         filesystem: pyarrow's file system that the paths are in; None means the disk of the actor's machine.
         without: Names of columns that are left out of the result, such as `("bytes",)`.
         fingerprint: Fingerprint that the encoder must have; None allows any encoder.
+
+    Attributes:
+        fingerprint: Fingerprint of the encoder, with a note if vectors are not normalized; tables have it in their
+            metadata.
 
     Raises:
         ConfigurationError: An argument is wrong, or the encoder has another fingerprint; raised in the actor.
@@ -106,16 +109,11 @@ class EmbedImages:
         self._column = column
         self._filesystem = filesystem
         self._without = tuple(without)
+        self.fingerprint = self._encoders.fingerprint
         if fingerprint not in (None, self.fingerprint):
             raise ConfigurationError(
                 f"{encoder} has other weights than when the job began; restore them, or start another job"
             )
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Fingerprint of the encoder, with a note if the vectors are not scaled to length 1."""
-        fingerprint = self._encoders.images.fingerprint
-        return fingerprint if self._encoders.normalize else f"{fingerprint}, not normalized"
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Return a table with an embedding, a status and an error for each row.
@@ -130,6 +128,10 @@ class EmbedImages:
         items = [image_in(cell) for cell in table[column].to_pylist()]
         if self._filesystem is not None:
             items = [_File(self._filesystem, item) if isinstance(item, str) else item for item in items]
+        return self._of_items(table, items)
+
+    def _of_items(self, table: pa.Table, items: Sequence[Any]) -> pa.Table:
+        """Return the table of the rows' own columns and those of `embeddings_table`, given the image of each row."""
         embeddings, failures = self._encoders.embed_images(items)
         kept = {name: table[name] for name in table.column_names if name not in self._without}
         return embeddings_table(kept, embeddings, failures, fingerprint=self.fingerprint)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
+from clip_image_encoder import Output
+from clip_image_encoder.arrays import Pixels, Tokens, Vectors
 from clip_image_encoder.backends.torch import TorchBackend
 from clip_image_encoder.export import export
 from clip_image_encoder.tiny_shapes.draw import Scene, draw
@@ -57,26 +58,26 @@ def bad_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.fixture
-def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of pictures in each forward pass from now on."""
-    sizes: list[int] = []
-    run: Any = TorchBackend.__call__
-
-    def counted(backend: TorchBackend, pixels: Any, /, **settings: Any) -> Any:
-        sizes.append(len(pixels))
-        return run(backend, pixels, **settings)
-
-    monkeypatch.setattr(TorchBackend, "__call__", counted)
-    return sizes
-
-
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """tiny-shapes as an exported folder for ONNX Runtime; torch can't run it."""
     folder = tmp_path_factory.mktemp("exported") / "tiny-shapes"
     export("tiny-shapes", folder, backend="onnx")
     return folder
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of images in each forward pass of a test, in torch."""
+    run = TorchBackend.__call__
+    sizes: list[int] = []
+
+    def counted(self: TorchBackend, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
+        sizes.append(len(pixels))
+        return run(self, pixels, output=output, device=device)
+
+    monkeypatch.setattr(TorchBackend, "__call__", counted)
+    return sizes
 
 
 def lying(picture: Image.Image) -> bytes:

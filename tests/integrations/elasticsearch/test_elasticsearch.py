@@ -23,5 +23,5 @@ def test_a_picture_is_a_document_with_its_vector_or_its_error(
     bad = documents.pop(str(bad_file))
     assert "not an image" in bad["error"]
     assert "embedding" not in bad
-    vectors = np.float32([documents[path]["embedding"] for path in good])
+    vectors = np.array([documents[path]["embedding"] for path in good], np.float32)
     np.testing.assert_allclose(vectors, encoder.encode(good), atol=1e-6)

@@ -92,7 +92,13 @@ def test_a_table_stores_the_backend_as_it_was_given(
 
 
 def test_a_table_stores_all_settings_but_the_loader_and_a_token(gallery: dict[str, Path], tmp_path: Path) -> None:
-    given = {"device": "cpu", "num_workers": 2, "cache_dir": "cache", "local_files_only": True, "normalize": False}
+    given: dict[str, Any] = {
+        "device": "cpu",
+        "num_workers": 2,
+        "cache_dir": "cache",
+        "local_files_only": True,
+        "normalize": False,
+    }
     empty_table(tmp_path, **given)
     function = lancedb.connect(tmp_path).open_table("pictures").embedding_functions["vector"].function
     assert {name: getattr(function._encoders, name) for name in given} == given

@@ -65,8 +65,10 @@ def test_encoders_may_be_given(gallery: dict[str, Path]) -> None:
     images, texts = ImageEncoder("tiny-shapes", num_workers=1), TextEncoder("tiny-shapes", max_length=3)
     embeddings = ClipEmbeddings(images, text_encoder=texts)
     file = gallery["a red star"]
-    np.testing.assert_array_equal(np.float32(embeddings.embed_image([file])), images.encode([file]))
-    np.testing.assert_array_equal(np.float32(embeddings.embed_query("a red star")), texts.encode("a red star"))
+    np.testing.assert_array_equal(np.array(embeddings.embed_image([file]), np.float32), images.encode([file]))
+    np.testing.assert_array_equal(
+        np.array(embeddings.embed_query("a red star"), np.float32), texts.encode("a red star")
+    )
 
 
 def test_an_encoder_of_images_alone_says_what_texts_need() -> None:
