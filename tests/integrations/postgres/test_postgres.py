@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pgserver
@@ -23,8 +24,13 @@ def encoder() -> ImageEncoder:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pgserver.PostgresServer]:
-    with pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop") as server:
+def server() -> Iterator[pgserver.PostgresServer]:
+    # Not in pytest's folder: PostgreSQL runs as a user of its own where root starts it, and each run of pytest closes
+    # that folder to other users, which ends the servers of runs beside it.
+    with (
+        TemporaryDirectory(prefix="postgres-") as folder,
+        pgserver.get_server(folder, cleanup_mode="stop") as server,
+    ):
         yield server
 
 
