@@ -17,6 +17,7 @@ nox.options.sessions = [
     "ray",
     "integrations",
     "stores",
+    "frameworks",
     "open_clip",
     "docs",
 ]
@@ -137,6 +138,26 @@ def fiftyone(session: nox.Session) -> None:
     place = {"FIFTYONE_DATABASE_DIR": session.create_tmp(), "FIFTYONE_DO_NOT_TRACK": "true"}
     pages = ("tests/integrations/fiftyone", "docs/integrations/fiftyone.md")
     session.run("pytest", "-W", "ignore", *pages, *session.posargs, env=place)
+
+
+@nox.session
+def frameworks(session: nox.Session) -> None:
+    """Run the tests of the frameworks: Daft, Haystack, LlamaIndex and MTEB."""
+    names = ("daft", "haystack", "llama_index", "mteb")
+    extras = ",".join((*names, "onnx", "export"))
+    session.install("-e", f".[{extras}]", *nox.project.dependency_groups(PYPROJECT, "frameworks"))
+    places = [place for name in names for place in (f"tests/integrations/{name}", f"docs/integrations/{name}.md")]
+    # Nothing is reported to their makers, and nothing is fetched.
+    quiet = {"DO_NOT_TRACK": "1", "HAYSTACK_TELEMETRY_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
+    # These packages warn of themselves and of each other.
+    session.run("pytest", "-W", "ignore", *places, *session.posargs, env=quiet)
+
+
+@nox.session(default=False)
+def quality(session: nox.Session) -> None:
+    """Measure a model with MTEB, or on drawn pictures: nox -s quality [-- MODEL TASK ... --backend NAME]."""
+    session.install("-e", ".[mteb]", *nox.project.dependency_groups(PYPROJECT, "torch"))
+    session.run("python", "-W", "ignore", "docs/quality.py", *session.posargs)
 
 
 @nox.session

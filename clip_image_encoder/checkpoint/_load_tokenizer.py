@@ -14,6 +14,7 @@ from clip_image_encoder.checkpoint._files import read_json
 from clip_image_encoder.errors import CheckpointError, MissingExtraError
 from clip_image_encoder.models import TextTokenizer, TokenizerFiles
 from clip_image_encoder.models._tokens import FastTokenizer, read_json_tokenizer, side
+from clip_image_encoder.models._transformers import own_module
 
 __all__ = ["load_tokenizer"]
 
@@ -88,9 +89,7 @@ class _SlowTokenizer:
 
 
 def _through_transformers(files: TokenizerFiles) -> TextTokenizer:
-    from transformers import AutoTokenizer
-
-    load: Callable[..., Any] = AutoTokenizer.from_pretrained
+    load: Callable[..., Any] = own_module().AutoTokenizer.from_pretrained
     loaded = load(next(iter(files.paths.values())).parent, local_files_only=True, trust_remote_code=False)
     if loaded.pad_token is None:
         raise ValueError("it has no pad_token")

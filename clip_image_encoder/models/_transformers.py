@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from clip_image_encoder.protocols import Output
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["OLD_ATTENTION", "build_model", "class_token_or_all", "part_of", "side_lengths"]
+__all__ = ["OLD_ATTENTION", "build_model", "class_token_or_all", "own_module", "part_of", "side_lengths"]
 
 OLD_ATTENTION = (
     (r"^layers\.", "encoder.layer."),
@@ -40,6 +41,17 @@ def side_lengths(size: int | list[int] | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
+def own_module() -> Any:
+    """Return the module `transformers`, also while another thread imports it for the first time.
+
+    At the end of its import transformers puts another module in its place. A thread that waited meanwhile at
+    `import transformers` gets the first one, which has no models.
+    """
+    import transformers  # noqa: F401 - ends when it is imported
+
+    return sys.modules["transformers"]
+
+
 def build_model(kind: str, config: Mapping[str, Any], part: str | None, *, name: str) -> Any:
     """Return a model of transformers without weights, given the name of its class.
 
@@ -54,8 +66,6 @@ def build_model(kind: str, config: Mapping[str, Any], part: str | None, *, name:
     Raises:
         CheckpointError: A value of the config is refused by transformers.
     """
-    import transformers
-
     from clip_image_encoder.models._towers import build
 
     values = dict(part_of(config, part))
@@ -65,7 +75,7 @@ def build_model(kind: str, config: Mapping[str, Any], part: str | None, *, name:
     # The dtype is the one that the file was saved in; the labels are those of a classifier's head.
     for key in ("dtype", "torch_dtype", "id2label", "label2id", "model_type", "transformers_version"):
         values.pop(key, None)
-    model = getattr(transformers, kind)
+    model = getattr(own_module(), kind)
     try:
         complete = model.config_class.from_dict(values)
     except Exception as error:  # transformers checks some fields, with errors of its own

@@ -16,6 +16,7 @@ from PIL.Image import Image, new
 from clip_image_encoder._messages import first_line, missing_package
 from clip_image_encoder.arrays import PixelFormat
 from clip_image_encoder.errors import ConfigurationError, MissingExtraError, UnsupportedImageError
+from clip_image_encoder.models._transformers import own_module
 from clip_image_encoder.preprocess._processor_file import CLASS_ENDING, named_class
 
 __all__ = ["OwnProcessor"]
@@ -110,8 +111,7 @@ class OwnProcessor:
 
     @cached_property
     def _processor(self) -> Any:
-        import transformers
-
+        transformers = own_module()
         # transformers 5 has two classes: the one with "Pil" needs no torchvision. transformers 4 has it without "Pil".
         found: Any = getattr(transformers, f"{self.kind}Pil", None) or getattr(transformers, self.kind, None)
         if found is None or not hasattr(found, "from_dict"):

@@ -54,6 +54,21 @@ def test_another_process_makes_the_same_vectors_of_a_pickle(encoder: ImageEncode
     np.testing.assert_allclose(np.load(tmp_path / "vector.npy"), encoder.encode(picture), atol=1e-6)
 
 
+def test_two_threads_may_load_the_first_image_encoder_and_the_first_text_encoder_at_once() -> None:
+    program = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from threading import Barrier\n"
+        "from clip_image_encoder import ImageEncoder, TextEncoder\n"
+        "both_are_here = Barrier(2)\n"
+        "def load(kind):\n"
+        "    both_are_here.wait()\n"
+        "    return kind('tiny-shapes').dimension\n"
+        "print(*ThreadPoolExecutor(2).map(load, (ImageEncoder, TextEncoder)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == "64 64\n", done.stderr
+
+
 def test_loading_and_encoding_are_silent(tmp_path: Path, photo_paths: list[Path]) -> None:
     program = (
         "import sys\n"

@@ -17,14 +17,18 @@ from clip_image_encoder.tiny_shapes.draw import Scene, draw
 
 NEEDS = {
     "chroma": "chromadb",
+    "daft": "daft",
     "datasets": "datasets",
     "elasticsearch": "elasticsearch",
     "fastapi": "fastapi",
     "fiftyone": "fiftyone",
+    "haystack": "haystack",
     "jina": "jina",
     "lancedb": "lancedb",
     "langchain": "langchain_chroma",
+    "llama_index": "llama_index",
     "milvus": "pymilvus",
+    "mteb": "mteb",
     "postgres": "pgserver",
     "qdrant": "qdrant_client",
     "ray": "ray",

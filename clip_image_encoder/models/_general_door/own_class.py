@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clip_image_encoder._messages import first_line, missing_package
 from clip_image_encoder.errors import CheckpointError, ConfigurationError, MissingExtraError
+from clip_image_encoder.models._transformers import own_module
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -132,8 +133,6 @@ def find_own_class(config: Mapping[str, Any], *, name: str) -> OwnClass:
         MissingExtraError: The class needs a package that is not installed.
         CheckpointError: No such class exists, or the config is invalid.
     """
-    from transformers import MODEL_MAPPING
-
     model_type = config["model_type"]
     words = _purpose(model_type)
     if words in _SURE:
@@ -144,7 +143,7 @@ def find_own_class(config: Mapping[str, Any], *, name: str) -> OwnClass:
         config_class = _config_class(config)
         assert config_class is not None
         values = config_class.from_dict(_of_the_model(config))
-        registered = MODEL_MAPPING.get(type(values), None)
+        registered = own_module().MODEL_MAPPING.get(type(values), None)
         saved_by = _saved_by(config, type(values))
     except ImportError as error:
         raise _lacking(error, name, model_type) from error
@@ -176,11 +175,10 @@ def _config_class(config: Mapping[str, Any]) -> type[PretrainedConfig] | None:
 
     transformers 4 registers no class for the towers of some models; theirs is found through the model's class.
     """
-    from transformers import CONFIG_MAPPING
-
+    known: Mapping[str, type[PretrainedConfig]] = own_module().CONFIG_MAPPING
     model_type = str(config.get("model_type"))
-    if model_type in CONFIG_MAPPING:
-        return CONFIG_MAPPING[model_type]
+    if model_type in known:
+        return known[model_type]
     found = (kind.config_class for kind in _architectures(config))
     return next((values for values in found if values.model_type == model_type), None)
 
@@ -192,10 +190,8 @@ def _saved_by(config: Mapping[str, Any], values: type[PretrainedConfig]) -> type
 
 def _architectures(config: Mapping[str, Any]) -> Iterator[Any]:
     """Yield the model classes of transformers that a file says it was saved by."""
-    import transformers
-
     for architecture in config.get("architectures") or ():
-        found = getattr(transformers, str(architecture), None)
+        found = getattr(own_module(), str(architecture), None)
         if isinstance(getattr(found, "config_class", None), type):
             yield found
 
