@@ -67,7 +67,7 @@ class Encoders:
         object.__setattr__(self, "batch_size", check_batch_size(self.batch_size))
         if self.num_workers is not None:
             object.__setattr__(self, "num_workers", check_count(self.num_workers, name="num_workers", least=0))
-        if isinstance(self.model, ImageEncoder):
+        if not isinstance(self.model, (str, os.PathLike)):
             settings = [each for each in fields(self) if each.name not in ("model", "text_encoder", *_OF_A_CALL)]
             given = [each.name for each in settings if getattr(self, each.name) != each.default]
             if given:
@@ -108,7 +108,7 @@ class Encoders:
     @cached_property
     def images(self) -> ImageEncoder:
         """Encoder of the images."""
-        if isinstance(self.model, ImageEncoder):
+        if not isinstance(self.model, (str, os.PathLike)):
             return self.model
         return ImageEncoder(
             self.model,
@@ -128,7 +128,7 @@ class Encoders:
         """Encoder of the texts."""
         if self.text_encoder is not None:
             return self.text_encoder
-        if isinstance(self.model, ImageEncoder):
+        if not isinstance(self.model, (str, os.PathLike)):
             raise ConfigurationError(
                 "an ImageEncoder encodes no texts; pass text_encoder=, the TextEncoder of its checkpoint"
             )

@@ -57,9 +57,7 @@ def test_all_settings_reach_both_encoders(monkeypatch: pytest.MonkeyPatch) -> No
         "cache_dir": "here",
         "local_files_only": True,
     }
-    monkeypatch.setattr(
-        _encoders, "ImageEncoder", type("Recorded", (), {"__new__": lambda _, *a, **k: recorded(*a, **k)})
-    )
+    monkeypatch.setattr(_encoders, "ImageEncoder", recorded)
     monkeypatch.setattr(_encoders, "TextEncoder", recorded)
     encoders = Encoders(**given)  # type: ignore[arg-type]
     encoders.images, encoders.texts  # noqa: B018
