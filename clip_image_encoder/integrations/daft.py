@@ -161,7 +161,8 @@ class _Descriptor:
 
     def get_udf_options(self) -> UDFOptions:
         options = UDFOptions() if self.encoders.device == "cpu" else get_gpu_udf_options()
-        # "raise", since Daft would give nulls to all rows of a call in which one image is bad.
+        # "raise" whatever is asked for: bad images are seen to here, and if the model fails, Daft would give nulls to
+        # all images of the call.
         rows = max(_ROWS, self.encoders.batch_size or 0)
         return replace(options, batch_size=rows, max_retries=self.max_retries, on_error="raise")
 

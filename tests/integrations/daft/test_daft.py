@@ -17,7 +17,8 @@ from daft import col
 from daft.functions import cosine_distance, decode_image, embed_image, embed_text
 from PIL import Image
 
-from clip_image_encoder import ConfigurationError, ImageEncoder, ImageError, TextEncoder
+from clip_image_encoder import BackendError, ConfigurationError, ImageEncoder, ImageError, TextEncoder
+from clip_image_encoder.backends.torch import TorchBackend
 from clip_image_encoder.integrations import daft as integration
 from clip_image_encoder.integrations.daft import ClipProvider
 
@@ -86,7 +87,9 @@ def test_the_content_of_files_gives_the_vectors_of_their_paths(frame: Any) -> No
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
 def test_daft_s_own_images_give_the_vectors_of_their_files(mode: str, tmp_path: Path) -> None:
     file = tmp_path / "thin.png"
-    Image.linear_gradient("L").convert(mode).resize((3, 300)).save(file)
+    Image.linear_gradient("L").convert(mode).resize((300, 3)).save(
+        file
+    )  # an array (3, 300, n), as if its channels came first
     frame = daft.from_pydict({"path": [str(file)]})
     (by_path,) = embedded(frame).to_pydict()["embedding"]
     (decoded,) = embedded(frame, decode_image(col("path").download())).to_pydict()["embedding"]
@@ -127,6 +130,17 @@ def test_a_bad_image_that_is_ignored_is_a_null_without_a_word(bad_file: Path, ca
     rows = embedded(daft.from_pydict({"path": [str(bad_file)]}), on_error="ignore").to_pydict()
     assert rows["embedding"] == [None]
     assert not [record for record in caplog.records if record.name == integration.__name__]
+
+
+def test_a_model_that_fails_ends_the_query_even_where_bad_images_are_ignored(
+    frame: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("the device is gone")
+
+    monkeypatch.setattr(TorchBackend, "__call__", fail)
+    with pytest.raises(BackendError, match="the device is gone"):
+        embedded(frame, on_error="ignore").collect()
 
 
 @pytest.mark.parametrize(("size", "expected"), [({}, [9]), ({"batch_size": 4}, [4, 4, 1])])

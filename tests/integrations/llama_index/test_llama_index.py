@@ -6,6 +6,7 @@ import asyncio
 import base64
 import doctest
 import pickle
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -128,19 +129,19 @@ def test_a_batch_is_as_large_as_either_setting_allows(
     assert passes == [4, 4, 1]
 
 
-def test_batches_that_are_awaited_together_load_the_model_once(
+def test_batches_that_are_awaited_together_load_the_model_once_on_the_event_loops_own_thread(
     gallery: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loads: list[str] = []
+    loads: list[threading.Thread] = []
 
     def load(model: str, **settings: Any) -> ImageEncoder:
-        loads.append(model)
+        loads.append(threading.current_thread())
         return ImageEncoder(model, **settings)
 
     monkeypatch.setattr("clip_image_encoder.integrations._encoders.ImageEncoder", load)
     clip = ClipEmbedding(model="tiny-shapes", embed_batch_size=1)
     asyncio.run(clip.aget_image_embedding_batch([str(file) for file in gallery.values()]))
-    assert loads == ["tiny-shapes"]
+    assert loads == [threading.current_thread()]
 
 
 def test_a_bad_image_stops_the_index_with_its_name(

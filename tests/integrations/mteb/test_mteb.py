@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from clip_image_encoder import ConfigurationError, ImageEncoder, TextEncoder
 from clip_image_encoder.integrations import mteb as integration
 from clip_image_encoder.integrations.mteb import ClipEncoder
-from docs.quality import NAMES, ShapesRetrieval, ShapesZeroShot, draw_pictures, measure
+from docs.quality import NAMES, ShapesRetrieval, ShapesZeroShot, draw_pictures, main, measure
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,16 @@ def test_it_is_what_mteb_calls_an_encoder(encoder: ClipEncoder) -> None:
 def test_mteb_measures_that_the_bundled_model_knows_shapes(encoder: ClipEncoder, task: Any) -> None:
     (score,) = measure(encoder, [task()]).values()
     assert score > 0.9
+
+
+def test_the_program_measures_the_drawn_tasks_without_arguments(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["quality.py"])
+    main()
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [name for _, name in lines] == ["ShapesZeroShot", "ShapesT2IRetrieval"]
+    assert all(float(score) > 0.9 for score, _ in lines)
 
 
 def test_a_model_of_another_space_measures_badly(encoder: ClipEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
