@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,3 +103,12 @@ def test_an_encoder_is_not_given_settings_of_another_one(settings: dict[str, Any
 )
 def test_the_column_with_images_is_named_or_found(names: list[str], column: str | None, found: str) -> None:
     assert image_column(names, column) == found
+
+
+@pytest.mark.parametrize("path", sorted(Path(_encoders.__file__).parent.glob("[!_]*.py")), ids=lambda path: path.stem)
+def test_an_integration_that_takes_settings_of_an_encoder_takes_all_of_them(path: Path) -> None:
+    calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
+    for call in calls:
+        given = {keyword.arg for keyword in call.keywords}
+        if isinstance(call.func, ast.Name) and call.func.id == "Encoders" and "revision" in given:
+            assert given >= {"backend", "device", "dtype", "cache_dir", "local_files_only"}
