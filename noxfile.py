@@ -62,7 +62,7 @@ def tests_lowest(session: nox.Session) -> None:
     torch = nox.project.dependency_groups(PYPROJECT, "torch")
     extras = PYPROJECT["project"]["optional-dependencies"]
     admitted = [*PYPROJECT["project"]["dependencies"], *nox.project.dependency_groups(PYPROJECT, "tests")]
-    for extra in ("export", "heif", "onnx", "openvino", "parquet", "urls"):
+    for extra in ("export", "heif", "onnx", "openvino", "parquet", "raw", "urls"):
         admitted += extras[extra]
     session.install("-e", ".", *torch, *lowest(admitted))
     session.run("pytest", *session.posargs)
@@ -116,7 +116,16 @@ def integrations(session: nox.Session) -> None:
     session.install("-e", f".[{extras},onnx,export]", *nox.project.dependency_groups(PYPROJECT, "integrations"))
     # These packages warn of themselves and of each other.
     pages = [f"docs/integrations/{name}.md" for name in (*extras.split(","), "faiss")]
-    session.run("pytest", "-W", "ignore", "tests/integrations", *pages, "docs/how-to/serve.md", *session.posargs)
+    session.run(
+        "pytest",
+        "-W",
+        "ignore",
+        "tests/integrations",
+        *pages,
+        "docs/how-to/serve.md",
+        "docs/how-to/videos-and-pages.md",
+        *session.posargs,
+    )
 
 
 @nox.session

@@ -170,12 +170,12 @@ class EmbeddingFiles:
                 digest = hashlib.sha256("\0".join(map(str, part[key].to_pylist())).encode()).hexdigest()[:32]
                 self._write(f"{status}-{digest}.parquet", part)
 
-    def written(self, key: str, *, fingerprint: str) -> set[str]:
+    def written(self, key: str, *, fingerprint: str | None) -> set[str]:
         """Return the keys of all rows; the set is empty if there is no folder.
 
         Args:
             key: Name of the column that identifies rows, such as "path".
-            fingerprint: Fingerprint of the encoder that must have made the vectors.
+            fingerprint: Fingerprint of the encoder that must have made the vectors; None allows those of any.
 
         Raises:
             ConfigurationError: The folder holds vectors of another encoder, other files, or a damaged file.
@@ -183,7 +183,8 @@ class EmbeddingFiles:
         keys: set[str] = set()
         for name in self._results():
             table = self._read(name, columns=[key])
-            if (table.schema.metadata or {}).get(_FINGERPRINT) != fingerprint.encode():
+            found = (table.schema.metadata or {}).get(_FINGERPRINT)
+            if fingerprint is not None and found != fingerprint.encode():
                 raise ConfigurationError(
                     f"{self.path} holds vectors of another encoder, which can't be compared with this one's; "
                     "write to another folder, or delete this one"

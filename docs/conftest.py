@@ -35,6 +35,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # A page runs where what it is about is installed: in the nox session of its tests.
 _NEEDS = {
     "how-to/serve.md": "fastapi",
+    "how-to/videos-and-pages.md": "av",
     "integrations/chroma.md": "chromadb",
     "integrations/daft.md": "daft",
     "integrations/datasets.md": "datasets",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal  # noqa: F401 - see below
 
-from clip_image_encoder.images.decoding import Truncated  # noqa: F401 - see below
+from clip_image_encoder.images.decoding import RawPhotos, Truncated  # noqa: F401 - see below
 from clip_image_encoder.images.formats import DEFAULT_FORMATS
 from clip_image_encoder.images.loader import ImageInput, ImageLoader
 from clip_image_encoder.images.url_policy import UrlPolicy

@@ -20,7 +20,16 @@ from PIL import (
 
 from clip_image_encoder.errors import ConfigurationError, ImageError, UnsupportedImageError
 
-__all__ = ["DEFAULT_FORMATS", "check_format_names", "file_endings", "format_of", "is_allowed", "not_allowed"]
+__all__ = [
+    "DEFAULT_FORMATS",
+    "RAW_FORMATS",
+    "check_format_names",
+    "file_endings",
+    "format_of",
+    "is_allowed",
+    "not_allowed",
+    "raw_photo_refused",
+]
 
 # The imports register these plugins, so that Pillow does not load its dozens of others.
 _PLUGINS = (
@@ -63,6 +72,15 @@ _SIGNATURES = (
     (4, b"ftypavi", "AVIF"),
     (0, b"\0\0\0\x0cjP  ", "JPEG2000"),
     (0, b"\xff\x4f\xff\x51", "JPEG2000"),
+    (4, b"ftypcrx ", "CR3"),
+    (6, b"HEAPCCDR", "CRW"),
+    (0, b"\0MRM", "MRW"),
+    (0, b"IIRO", "ORF"),
+    (0, b"IIRS", "ORF"),
+    (0, b"MMOR", "ORF"),
+    (0, b"FUJIFILMCCD-RAW", "RAF"),
+    (0, b"IIU\0", "RW2"),
+    (0, b"FOVb", "X3F"),
     (0, b"DDS ", "DDS"),
     (0, b"\n\5\1", "PCX"),
     (0, b"\1\xda", "SGI"),
@@ -78,9 +96,19 @@ _SIGNATURES = (
     (0, b"<html", "HTML"),
 )
 
+RAW_FORMATS = frozenset({"CR3", "CRW", "MRW", "ORF", "RAF", "RW2", "X3F"})
+"""Formats of raw photos that do not begin as a TIFF does; DNG, NEF, CR2, ARW and most others are TIFFs."""
+
 _ICONS = {b"\0\0\1\0": "ICO", b"\0\0\2\0": "CUR"}
 
 _HEIF_ENDINGS = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
+_RAW_ENDINGS = frozenset(
+    f".{ending}"
+    for ending in (
+        *("3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "fff", "iiq", "kdc", "mef", "mos", "mrw", "nef"),
+        *("nrw", "orf", "pef", "raf", "rw2", "rwl", "sr2", "srf", "srw", "x3f"),
+    )
+)
 # The brands in a HEIF file, by the codec of its images.
 _HEVC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 _ANY_CODEC = frozenset({b"mif1", b"mif2", b"msf1", b"miaf"})
@@ -105,10 +133,15 @@ def check_format_names(formats: object) -> None:
         raise ConfigurationError(f"formats: {', '.join(sorted(unknown))} is none of {', '.join(known)}")
 
 
-def file_endings(formats: Sequence[str]) -> frozenset[str]:
-    """Return the endings of the names of files in these formats, such as `.jpg`, in lower case."""
+def file_endings(formats: Sequence[str], *, raw_photos: bool = False) -> frozenset[str]:
+    """Return the endings of the names of files in these formats, such as `.jpg`, in lower case.
+
+    Args:
+        formats: Names of the formats, as Pillow writes them.
+        raw_photos: Whether the endings of cameras' raw photos, such as `.dng`, are among them.
+    """
     endings = frozenset(ending for ending, name in Image.EXTENSION.items() if name in formats)
-    return endings | _HEIF_ENDINGS if "HEIF" in formats else endings
+    return endings | (_HEIF_ENDINGS if "HEIF" in formats else set()) | (_RAW_ENDINGS if raw_photos else set())
 
 
 def is_allowed(name: str | None, formats: Sequence[str]) -> bool:
@@ -124,6 +157,15 @@ def not_allowed(name: str | None, *, formats: Sequence[str], source: str) -> Ima
     problem = f"the format {name} is not read" if name else "not an image in a known format"
     advice = f"; ImageLoader(formats=(*ImageLoader().formats, {name!r})) reads it, too" if name in _ON_REQUEST else ""
     return UnsupportedImageError(f"{problem}; formats that are: {', '.join(formats)}{advice}", source=source)
+
+
+def raw_photo_refused(source: str) -> ImageError:
+    """Return the error for a camera's raw photo where the loader refuses them; it says how to read it."""
+    return UnsupportedImageError(
+        "a camera's raw photo (such as DNG, NEF or CR2); develop it, pass the JPEG that the camera wrote, "
+        "or let ImageLoader(raw_photos='develop') read it",
+        source=source,
+    )
 
 
 def format_of(data: bytes) -> str | None:

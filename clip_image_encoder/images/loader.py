@@ -13,7 +13,15 @@ from PIL import Image, ImageFile
 from clip_image_encoder._arguments import check_count, check_each, check_flag, check_size
 from clip_image_encoder.errors import ConfigurationError, UnsupportedImageError
 from clip_image_encoder.images.array import SupportsArray, encoded_bytes, image_from_array
-from clip_image_encoder.images.decoding import Decoded, Truncated, decode, decode_opened, decode_pil
+from clip_image_encoder.images.decoding import (
+    Decoded,
+    RawPhotos,
+    Truncated,
+    check_rawpy,
+    decode,
+    decode_opened,
+    decode_pil,
+)
 from clip_image_encoder.images.encoded import BinaryFile, EncodedImage, read_bytes, read_file, read_named, read_path
 from clip_image_encoder.images.formats import DEFAULT_FORMATS, check_format_names
 from clip_image_encoder.images.locks import lock_of
@@ -51,8 +59,8 @@ class ImageLoader:
 
     A file whose end is missing is refused, and so is a file that Pillow decodes wrong and can't be made to
     decode right. A TIFF that begins with a preview gives its first full image; a camera's raw photo is
-    refused. HEIC and HEIF are read with the extra `heif`: the primary image, turned as the file says;
-    libheif scales 10 and 12 bits to 8.
+    refused, unless `raw_photos` says what to do with it. HEIC and HEIF are read with the extra `heif`:
+    the primary image, turned as the file says; libheif scales 10 and 12 bits to 8.
 
     Files, PIL images and arrays of more than 8 bits are scaled to 8 bits, black staying 0, by one rule:
 
@@ -85,10 +93,16 @@ class ImageLoader:
             there, leaves the rest black or grey, and warns with the file's name.
         formats: Names of the file formats that are read, as Pillow writes them. A format that a plugin has
             registered with Pillow may be added, but not one that starts other programs.
+        raw_photos: Treatment of cameras' raw photos, such as DNG, NEF, CR2 and ARW: "refuse" makes them errors;
+            "develop" develops them with LibRaw, with the camera's white balance, and at half their size where
+            that leaves 3 times the model's size and `exact` is False; "preview" takes the largest JPEG that
+            the camera has put into the file, and refuses a photo whose preview is neither of full size nor,
+            where `exact` is False, of 3 times the model's size. The last two need the extra `raw`.
         urls: Policy for http(s) URLs, which are given as str; None refuses every URL.
 
     Raises:
         ConfigurationError: An argument is out of its range.
+        MissingExtraError: Raw photos are to be read, and rawpy is not installed.
 
     Example:
         >>> import numpy as np
@@ -113,6 +127,7 @@ class ImageLoader:
     max_bytes: int = field(default=100_000_000, metadata={"fingerprint": "max_bytes=100000000"})
     formats: tuple[str, ...] = field(default=DEFAULT_FORMATS, metadata={"fingerprint": _FORMATS_DESCRIBED})
     truncated: Truncated = field(default="raise", metadata={"fingerprint_omits": "raise"})
+    raw_photos: RawPhotos = field(default="refuse", metadata={"fingerprint_omits": "refuse"})
     urls: UrlPolicy | None = field(default=None, metadata={"fingerprint": "urls=None"})
 
     def __post_init__(self) -> None:
@@ -130,6 +145,12 @@ class ImageLoader:
             object.__setattr__(self, name, check_count(getattr(self, name), name=name))
         check_format_names(self.formats)
         _require(self.truncated in ("raise", "keep"), f"truncated must be 'raise' or 'keep', not {self.truncated!r}")
+        _require(
+            self.raw_photos in ("refuse", "develop", "preview"),
+            f"raw_photos must be 'refuse', 'develop' or 'preview', not {self.raw_photos!r}",
+        )
+        if self.raw_photos != "refuse":
+            check_rawpy()
         _require(self.urls is None or isinstance(self.urls, UrlPolicy), f"urls must be a UrlPolicy, not {self.urls!r}")
 
     def __call__(self, item: object, /, *, model_size: tuple[int, int] | None = None) -> Image.Image:
@@ -152,7 +173,7 @@ class ImageLoader:
         if isinstance(read, EncodedImage):
             return self._decode(read, model_size)
         if isinstance(read, Image.Image):
-            return self._from_pil(read)
+            return self._from_pil(read, model_size)
         image, source = image_from_array(read, channels=self.channels, max_pixels=self.max_pixels)
         return self._upright(Decoded(image=image), source)
 
@@ -192,13 +213,17 @@ class ImageLoader:
             encoded.data,
             formats=self.formats,
             max_pixels=self.max_pixels,
-            least_side=None if self.exact or model_size is None else _SPARE * max(model_size),
+            least_side=self._least_side(model_size),
             truncated=self.truncated,
+            raw_photos=self.raw_photos,
             source=encoded.source,
         )
         return self._upright(decoded, encoded.source)
 
-    def _from_pil(self, image: Image.Image) -> Image.Image:
+    def _least_side(self, model_size: tuple[int, int] | None) -> int | None:
+        return None if self.exact or model_size is None else _SPARE * max(model_size)
+
+    def _from_pil(self, image: Image.Image, model_size: tuple[int, int] | None) -> Image.Image:
         with lock_of(image):
             source = check_pil_image(image, formats=self.formats, max_pixels=self.max_pixels)
             data = bytes_behind(image, max_bytes=self.max_bytes)
@@ -207,7 +232,13 @@ class ImageLoader:
             else:
                 assert isinstance(image, ImageFile.ImageFile)
                 decoded = decode_opened(
-                    image, data, max_pixels=self.max_pixels, truncated=self.truncated, source=source
+                    image,
+                    data,
+                    max_pixels=self.max_pixels,
+                    least_side=self._least_side(model_size),
+                    truncated=self.truncated,
+                    raw_photos=self.raw_photos,
+                    source=source,
                 )
             upright = self._upright(decoded, source)
             if decoded.image is not image or upright.im is not image.im:

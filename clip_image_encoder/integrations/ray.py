@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pyarrow as pa
 import pyarrow.fs
 import ray
 import ray.data
+from ray import cloudpickle
 from ray.data import ActorPoolStrategy, Dataset
 
 from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
@@ -19,8 +22,12 @@ from clip_image_encoder.checkpoint import DEFAULT_MODEL
 from clip_image_encoder.folder import list_images
 from clip_image_encoder.integrations._encoders import Encoders, image_column, image_in
 from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, open_folder
+from clip_image_encoder.sources import ImageSource, Selection
 
 __all__ = ["EmbedImages", "embed_images"]
+
+# Column of the images of a source, as its tasks hand them to the actors: pickled paths, parts of files, or bytes.
+_IMAGE = "__image"
 
 # Largest number of images in a block; they are encoded again if its machine is lost.
 _ROWS_A_BLOCK = 4096
@@ -164,13 +171,16 @@ class _WriteEmbeddings:
         self._embed = EmbedImages(**settings)
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        if table.num_rows:
+        if table.num_rows and _IMAGE in table.column_names:
+            images = [cloudpickle.loads(image) for image in table[_IMAGE].to_pylist()]
+            self._files.add(self._embed._of_items(table, images), key="path")
+        elif table.num_rows:
             self._files.add(self._embed(table), key="path")
         return pa.table({"rows": [table.num_rows]})
 
 
 def embed_images(
-    source: str | os.PathLike[str] | Dataset,
+    source: str | os.PathLike[str] | ImageSource | Dataset,
     destination: str | os.PathLike[str],
     encoder: ImageEncoder | str | os.PathLike[str] = DEFAULT_MODEL,
     *,
@@ -195,8 +205,8 @@ def embed_images(
 
     Args:
         source: Folder that every machine has; URL of a folder, such as `s3://bucket/photos` or of another file
-            system that fsspec opens; or Dataset with the column `path`, and with `bytes` if the actors can't open
-            the paths.
+            system that fsspec opens; source of `clip_image_encoder.sources`, such as `TarImages`, whose files every
+            machine has; or Dataset with the column `path`, and with `bytes` if the actors can't open the paths.
         destination: Folder or URL for `ok-*.parquet` and `failed-*.parquet`, as `embed_folder` writes them.
         encoder: Name of a model: a hub id, a folder that every machine has, or "tiny-shapes". Also an `ImageEncoder`,
             which travels to the actors with the settings of its own; the arguments up to `local_files_only` are for
@@ -254,7 +264,9 @@ def embed_images(
         if todo is None:
             return
         folder = None
-        if not isinstance(source, Dataset):
+        is_folder = False
+        if isinstance(source, (str, os.PathLike)):
+            is_folder = True
             filesystem, root = open_folder(source)
             # A file system whose root is the folder: paths in it are relative, as in the column `path`.
             folder = pa.fs.SubTreeFileSystem(root, filesystem)
@@ -262,19 +274,19 @@ def embed_images(
             _WriteEmbeddings,
             fn_constructor_args=(
                 files,
-                {**settings, "filesystem": folder, "without": ("bytes",), "fingerprint": fingerprint},
+                {**settings, "filesystem": folder, "without": ("bytes", _IMAGE), "fingerprint": fingerprint},
             ),
             batch_format="pyarrow",
-            batch_size=rows_per_file if isinstance(source, Dataset) else None,  # a block of the folder's at a time
+            batch_size=None if is_folder else rows_per_file,  # a block of the folder's at a time
             num_gpus=num_gpus,
-            num_cpus=num_cpus or _share(concurrency, spare=1 if isinstance(source, Dataset) else 0),
+            num_cpus=num_cpus or _share(concurrency, spare=0 if is_folder else 1),
             compute=ActorPoolStrategy(size=concurrency),
         )
         written.materialize()
 
 
 def _not_written(
-    source: str | os.PathLike[str] | Dataset,
+    source: str | os.PathLike[str] | ImageSource | Dataset,
     files: EmbeddingFiles,
     *,
     fingerprint: str,
@@ -289,13 +301,32 @@ def _not_written(
     done = files.written("path", fingerprint=fingerprint)
     if isinstance(source, Dataset):
         return source.filter(_NotIn(done))
-    formats = (loader or ImageLoader()).formats
-    paths = [path for path in list_images(source, formats, without=files.local) if path not in done]
+    loader = loader or ImageLoader()
+    if not isinstance(source, (str, os.PathLike)):
+        return _drawn(source, _ReadImages(done, loader, rows=rows_per_file), done=done)
+    raw_photos = loader.raw_photos != "refuse"
+    names = list_images(source, loader.formats, without=files.local, raw_photos=raw_photos)
+    paths = [path for path in names if path not in done]
     if not paths:
         return None
     # Paths only, since the actors read the files: Ray's own reading would copy their content twice.
     rows = max(rows_per_file, min(_ROWS_A_BLOCK, len(paths) // (4 * actors)))
     return ray.data.from_arrow([pa.table({"path": paths[at : at + rows]}) for at in range(0, len(paths), rows)])
+
+
+def _drawn(source: ImageSource, read: _ReadImages, *, done: set[str]) -> Dataset | None:
+    """Return a Dataset of the images of a source that have no row yet, or None if there are none."""
+    counts = Selection(read.loader, done=done, counts_only=True)
+    for _ in source.images(counts):
+        pass  # nothing is yielded, since nothing is taken
+    if counts.left_out:
+        several = [f"{count} {ending or 'without an ending'}" for ending, count in counts.left_out.most_common()]
+        warnings.warn(f"files that are not images are left out: {', '.join(several)}", stacklevel=4)
+    if not counts.new:
+        return None
+    # A part of the source is read by one task, which yields tables as it goes.
+    parts = [pa.table({"part": [cloudpickle.dumps(part)]}) for part in source.parts()]
+    return ray.data.from_arrow(parts).map_batches(read, batch_format="pyarrow", batch_size=None)
 
 
 def _share(actors: int, *, spare: int) -> int:
@@ -330,3 +361,20 @@ class _NotIn:
     def __call__(self, row: dict[str, Any]) -> bool:
         done: frozenset[str] = ray.get(self._done)
         return row["path"] not in done
+
+
+class _ReadImages:
+    """Function for `map_batches` that yields the names and images of parts of a source, those that have no row yet."""
+
+    def __init__(self, done: set[str], loader: ImageLoader, *, rows: int) -> None:
+        self.loader = loader
+        self._done = ray.put(frozenset(done))
+        self._rows = rows
+
+    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        for part in table["part"].to_pylist():
+            source: ImageSource = cloudpickle.loads(part)
+            images = source.images(Selection(self.loader, done=ray.get(self._done)))
+            while rows := list(islice(images, self._rows)):
+                pickled = [cloudpickle.dumps(image) for _, image in rows]
+                yield pa.table({"path": [name for name, _ in rows], _IMAGE: pa.array(pickled, pa.large_binary())})

@@ -35,10 +35,11 @@ from clip_image_encoder.batches import join
 from clip_image_encoder.cache import CachedEncoder, DiskCache, MemoryCache
 from clip_image_encoder.checkpoint import CheckpointTokenizer, open_checkpoint
 from clip_image_encoder.compact import BinaryQuantizer, Int8Quantizer, truncate
-from clip_image_encoder.folder import embed_folder
+from clip_image_encoder.folder import embed_folder, embed_images
 from clip_image_encoder.measure import Measured, Measurement, measure
 from clip_image_encoder.pipeline import run
 from clip_image_encoder.serving import MicroBatcher
+from clip_image_encoder.sources import ListedImages
 from clip_image_encoder.testing import ToyBackend
 from tests.public import public_names
 
@@ -76,6 +77,11 @@ def serve(**settings: Any) -> None:
 def embed(folder: Path, **settings: Any) -> None:
     (folder / "pictures").mkdir(exist_ok=True)
     embed_folder(folder / "pictures", folder / "vectors.parquet", ENCODER, **settings)
+
+
+def embed_source(folder: Path, **settings: Any) -> None:
+    (folder / "list.txt").touch()
+    embed_images(ListedImages(folder / "list.txt"), folder / "vectors.parquet", ENCODER, **settings)
 
 
 def measure_nothing(number: Any) -> None:
@@ -120,6 +126,8 @@ COUNTS: dict[str, Taker] = {
     "UrlPolicy(max_redirects)": lambda number, _: UrlPolicy(max_redirects=number),
     "embed_folder(batch_size)": lambda number, folder: embed(folder, batch_size=number),
     "embed_folder(rows_per_file)": lambda number, folder: embed(folder, rows_per_file=number),
+    "embed_images(batch_size)": lambda number, folder: embed_source(folder, batch_size=number),
+    "embed_images(rows_per_file)": lambda number, folder: embed_source(folder, rows_per_file=number),
     "measure(batch_size)": lambda number, _: measure_nothing(number),
     "join(dimension)": lambda number, _: join([], dimension=number),
     "run(batch_size)": lambda number, _: start(batch_size=number),
@@ -166,12 +174,13 @@ MAY_BE_NONE = {
     "TextEncoder.encode(batch_size)",
     "TextEncoder.stream(batch_size)",
     "embed_folder(batch_size)",
+    "embed_images(batch_size)",
     "run(batch_size)",
     "run(num_workers)",
 }
 
 # What comes out of a call, and is not given to one.
-RESULTS = {"BatcherStats", "EncodedBatch", "FolderSummary", "Measured"}
+RESULTS = {"BatcherStats", "EncodedBatch", "FolderPlan", "FolderSummary", "Measured"}
 
 # The checks themselves.
 THE_RULE = {"check_count", "check_number"}

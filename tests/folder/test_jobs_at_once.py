@@ -109,7 +109,7 @@ def test_a_second_job_is_refused_until_the_first_has_ended(
         with pytest.raises(ConfigurationError, match=r"another job writes to .*vectors\.parquet"):
             embed_folder(root, destination, encoder)
         said, _ = job.communicate("go on\n")
-        assert said == "FolderSummary(embedded=12, failed=0, skipped=0)\n"
+        assert said == "FolderSummary(embedded=12, failed=0, skipped=0, left_out={})\n"
     assert embed_folder(root, destination, encoder) == FolderSummary(embedded=1, failed=0, skipped=12)
     assert len(paths_in(destination)) == len(set(paths_in(destination))) == 13
 

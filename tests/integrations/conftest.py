@@ -35,6 +35,7 @@ NEEDS = {
     "readers": "duckdb",
     "sentence_transformers": "sentence_transformers",
     "sklearn": "sklearn",
+    "videos": "av",
 }
 collect_ignore = [folder for folder, package in NEEDS.items() if find_spec(package) is None]
 

@@ -29,10 +29,18 @@ from clip_image_encoder.images.decoding.jpeg import JpegFile, load_jpeg
 from clip_image_encoder.images.decoding.jpeg2000 import Jpeg2000File, load_jpeg2000, loaded_jpeg2000
 from clip_image_encoder.images.decoding.png import load_png, png_weight, relevant_chunks
 from clip_image_encoder.images.decoding.pnm import check_header, load_pnm, pnm_weight
+from clip_image_encoder.images.decoding.raw import RawPhotos, develop, is_raw_photo, preview_of
 from clip_image_encoder.images.decoding.tiff import TiffFile, load_tiff, loaded_tiff
 from clip_image_encoder.images.decoding.transparency import transparent_value
 from clip_image_encoder.images.decoding.truncation import EndingFile, Truncated, load_rows
-from clip_image_encoder.images.formats import DEFAULT_FORMATS, format_of, is_allowed, not_allowed
+from clip_image_encoder.images.formats import (
+    DEFAULT_FORMATS,
+    RAW_FORMATS,
+    format_of,
+    is_allowed,
+    not_allowed,
+    raw_photo_refused,
+)
 from clip_image_encoder.images.limits import check_pixels
 from clip_image_encoder.images.pillow_errors import pillow_errors
 
@@ -52,6 +60,7 @@ def decode(
     max_pixels: int,
     least_side: int | None,
     truncated: Truncated,
+    raw_photos: RawPhotos,
     source: str,
 ) -> Decoded:
     """Decode a file, with the plugins of the given formats only.
@@ -63,9 +72,11 @@ def decode(
         least_side: Length in pixels that the short side of a JPEG must keep where it is decoded smaller; None
             decodes it in full.
         truncated: Treatment of a file whose end is missing: "raise" or "keep".
+        raw_photos: Treatment of a camera's raw photo: "refuse", "develop" or "preview".
         source: Short description of the input, for error messages.
 
     Raises:
+        MissingExtraError: The file is a raw photo to be read, and rawpy is not installed.
         CorruptImageError: The file is damaged, ends early or is empty.
         UnsupportedImageError: The file has another format, or none that is known.
         ImageTooLargeError: The image has too many pixels, or the file has parts that take as long as many pixels.
@@ -73,6 +84,12 @@ def decode(
     if not data:
         raise CorruptImageError("there is no data in it", source=source)
     name = format_of(data)
+    if raw_photos != "refuse" and is_raw_photo(data, name, source=source):
+        return _decode_raw(
+            data, raw_photos, max_pixels=max_pixels, least_side=least_side, truncated=truncated, source=source
+        )
+    if name in RAW_FORMATS:
+        raise raw_photo_refused(source)
     with pillow_errors(source=source, what=f"{name or 'image'} data"):
         # An MPO is a JPEG with more images after the first; Pillow tells it from a JPEG only when it opens it.
         may_be_mpo = name == "JPEG" and "MPO" in formats
@@ -120,7 +137,14 @@ def decode_pil(image: Image.Image, *, source: str) -> Decoded:
 
 
 def decode_opened(
-    image: ImageFile.ImageFile, data: bytes, *, max_pixels: int, truncated: Truncated, source: str
+    image: ImageFile.ImageFile,
+    data: bytes,
+    *,
+    max_pixels: int,
+    least_side: int | None,
+    truncated: Truncated,
+    raw_photos: RawPhotos,
+    source: str,
 ) -> Decoded:
     """Load an image that the caller has opened and that Pillow has not loaded yet.
 
@@ -128,12 +152,20 @@ def decode_opened(
         image: Image to load; it is not changed otherwise.
         data: Content of the whole file behind the image.
         max_pixels: Largest allowed height times width, times the cost of a pixel, as for `decode`.
+        least_side: Length in pixels that the short side of a raw photo must keep, as for `decode`; other images are
+            decoded in full.
         truncated: Treatment of a file whose end is missing: "raise" or "keep".
+        raw_photos: Treatment of a camera's raw photo: "refuse", "develop" or "preview".
         source: Short description of the image, for error messages.
 
     Raises:
+        MissingExtraError: The file is a raw photo to be read, and rawpy is not installed.
         ImageError: The file is damaged, unsupported or too large, as for `decode`.
     """
+    if raw_photos != "refuse" and is_raw_photo(data, format_of(data), source=source):
+        return _decode_raw(
+            data, raw_photos, max_pixels=max_pixels, least_side=least_side, truncated=truncated, source=source
+        )
     with pillow_errors(source=source, what=f"{image.format} data"):
         file = _prepared(data, format_of(data), truncated=truncated, source=source)
         weight = _weight(image, file)
@@ -149,6 +181,32 @@ def decode_opened(
         if opened is not None and image._exclusive_fp and image._close_exclusive_fp_after_loading:
             opened.close()  # as Pillow does with the files that it has opened
         return decoded
+
+
+def _decode_raw(
+    data: bytes,
+    raw_photos: RawPhotos,
+    *,
+    max_pixels: int,
+    least_side: int | None,
+    truncated: Truncated,
+    source: str,
+) -> Decoded:
+    """Develop a raw photo, or decode the preview in it."""
+    if raw_photos == "develop":
+        return Decoded(image=develop(data, max_pixels=max_pixels, least_side=least_side, source=source))
+    preview = preview_of(data, least_side=least_side, source=source)
+    if isinstance(preview, Image.Image):
+        return Decoded(image=preview)
+    return decode(
+        preview,
+        formats=("JPEG",),
+        max_pixels=max_pixels,
+        least_side=least_side,
+        truncated=truncated,
+        raw_photos="refuse",
+        source=source,
+    )
 
 
 def _reopened(file: TiffFile) -> TiffImagePlugin.TiffImageFile:

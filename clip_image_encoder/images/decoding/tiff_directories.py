@@ -13,9 +13,10 @@ import struct
 from dataclasses import dataclass
 
 from clip_image_encoder.errors import UnsupportedImageError
+from clip_image_encoder.images.formats import raw_photo_refused
 from clip_image_encoder.images.limits import check_parts
 
-__all__ = ["Directory", "Tag", "full_image", "point_to"]
+__all__ = ["Directory", "Tag", "full_image", "is_raw_tiff", "point_to"]
 
 # Bytes of a value, and the `struct` format of integers, by the type in an entry.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -111,19 +112,12 @@ def full_image(data: bytes, *, source: str) -> Directory | None:
         UnsupportedImageError: The file is a raw photo, or contains only small versions of an image.
         ImageTooLargeError: The file has more than 64 directories, or one of more than 4,096 tags.
     """
-    try:
-        directories = _directories(data, source=source)
-    except (struct.error, KeyError):
-        return None  # cut short; Pillow says so when it opens the file
+    directories = _directories_if_whole(data, source=source)
     if not directories:
-        return None
-    first = directories[0]
-    full = next((directory for directory in directories if directory.is_full), None)
-    if data[8:10] == b"CR" or Tag.DNG_VERSION in first.tags or (full is not None and full.is_raw):
-        raise UnsupportedImageError(
-            "a camera's raw photo (such as DNG, NEF or CR2); develop it, or pass the JPEG that the camera wrote",
-            source=source,
-        )
+        return None  # cut short; Pillow says so when it opens the file
+    full = _full_one(directories)
+    if _are_of_a_raw_photo(directories):
+        raise raw_photo_refused(source)
     if full is None:
         raise UnsupportedImageError(
             "a TIFF with nothing but a preview of an image, as some raw photos are; develop it, "
@@ -131,6 +125,19 @@ def full_image(data: bytes, *, source: str) -> Directory | None:
             source=source,
         )
     return full
+
+
+def is_raw_tiff(data: bytes, *, source: str) -> bool:
+    """Tell whether a TIFF is a raw photo, or has only previews, as some raw photos do.
+
+    Raises:
+        ImageTooLargeError: The file has more than 64 directories, or one of more than 4,096 tags.
+    """
+    directories = _directories_if_whole(data, source=source)
+    try:
+        return bool(directories) and (_are_of_a_raw_photo(directories) or _full_one(directories) is None)
+    except struct.error:
+        return False  # a tag's values lie beyond the end; Pillow says so when it opens the file
 
 
 def point_to(directory: Directory) -> bytes:
@@ -141,6 +148,24 @@ def point_to(directory: Directory) -> bytes:
     if _is_big(data, order):
         return data[:8] + struct.pack(f"{order}Q", directory.offset) + data[16:]
     return data[:4] + struct.pack(f"{order}I", directory.offset) + data[8:]
+
+
+def _are_of_a_raw_photo(directories: list[Directory]) -> bool:
+    full = _full_one(directories)
+    is_canon = directories[0].data[8:10] == b"CR"
+    return is_canon or Tag.DNG_VERSION in directories[0].tags or (full is not None and full.is_raw)
+
+
+def _full_one(directories: list[Directory]) -> Directory | None:
+    return next((directory for directory in directories if directory.is_full), None)
+
+
+def _directories_if_whole(data: bytes, *, source: str) -> list[Directory]:
+    """Return the directories of a TIFF; none if they are damaged or cut short."""
+    try:
+        return _directories(data, source=source)
+    except (struct.error, KeyError):
+        return []
 
 
 def _directories(data: bytes, *, source: str) -> list[Directory]:

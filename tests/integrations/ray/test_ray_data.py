@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,10 +21,11 @@ import ray
 from PIL import Image
 from ray.data import ActorPoolStrategy
 
-from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader, TextEncoder
-from clip_image_encoder.folder import embed_folder
+from clip_image_encoder import ConfigurationError, ImageEncoder, ImageInput, ImageLoader, TextEncoder, folder
+from clip_image_encoder.folder import FolderSummary, embed_folder
 from clip_image_encoder.integrations.ray import EmbedImages, embed_images
 from clip_image_encoder.parquet import EmbeddingFiles
+from clip_image_encoder.sources import ImageSource, ListedImages, ParquetImages, Selection, TarImages
 from clip_image_encoder.tiny_shapes.draw import Scene, draw
 from tests.benchmarks.checkpoint import BUNDLED
 
@@ -180,6 +182,72 @@ def test_a_name_that_is_no_text_does_not_stop_the_others(gallery: Path, tmp_path
         **dict.fromkeys(names_of(gallery)[:3], "ok"),
         "\\xff.png": "failed",
     }
+
+
+@pytest.fixture
+def sources(gallery: Path, tmp_path: Path) -> dict[str, ImageSource]:
+    """Forty pictures in two tar files, in two Parquet files and in a list."""
+    files = {name: (gallery / name).read_bytes() for name in names_of(gallery)[:40]}
+    for part, names in enumerate((list(files)[:30], list(files)[30:])):
+        content = [files[name] for name in names]
+        pq.write_table(pa.table({"image": content, "name": names}), tmp_path / f"{part}.parquet", row_group_size=8)
+        with tarfile.open(tmp_path / f"{part}.tar", "w") as tar:
+            for name in names:
+                tar.add(gallery / name, name)
+                tar.addfile(tarfile.TarInfo(f"{name}.txt"))
+    (tmp_path / "list.csv").write_text("path\n" + "".join(f"{gallery}/{name}\n" for name in files))
+    return {
+        "tar": TarImages(tmp_path),
+        "parquet": ParquetImages(tmp_path, name_column="name"),
+        "list": ListedImages(tmp_path / "list.csv"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet", "list"])
+@pytest.mark.filterwarnings("ignore:files that are not images are left out")
+def test_another_source_is_begun_on_one_machine_and_finished_on_ray(
+    kind: str, sources: dict[str, ImageSource], once: Any, tmp_path: Path
+) -> None:
+    source, destination = sources[kind], tmp_path / "vectors.parquet"
+    embed_images(first_of(source, 10), destination, encoder="tiny-shapes", rows_per_file=8)
+    assert table_of(destination).num_rows == 10
+    before = times_of(destination)
+    embed_images(source, destination, encoder="tiny-shapes", rows_per_file=8)
+    assert before.items() <= times_of(destination).items()
+    table = table_of(destination)
+    assert [Path(path).name for path in table["path"].to_pylist()] == once["path"].to_pylist()[:40]
+    for column in ("status", "error"):
+        assert table[column].equals(once[column].slice(0, 40))
+    np.testing.assert_allclose(vectors_of(table), vectors_of(once)[:40], atol=1e-5)
+    before = times_of(destination)
+    embed_images(source, destination, encoder="tiny-shapes", rows_per_file=8)
+    assert times_of(destination) == before
+    assert embed_on_one_machine(source, destination).skipped == 40
+
+
+def test_what_is_no_image_in_a_source_is_counted_in_one_warning(
+    sources: dict[str, ImageSource], tmp_path: Path
+) -> None:
+    with pytest.warns(UserWarning, match=r"files that are not images are left out: 40 \.txt"):
+        embed_images(sources["tar"], tmp_path / "vectors.parquet", encoder="tiny-shapes")
+
+
+def first_of(source: ImageSource, count: int) -> ImageSource:
+    """Return a source of the first images of another."""
+
+    class First:
+        def images(self, selection: Selection, /) -> Iterator[tuple[str, ImageInput]]:
+            every = dict(source.images(Selection(selection.loader)))
+            return (item for item in list(every.items())[:count] if selection.takes(item[0]))
+
+        def parts(self) -> list[ImageSource]:
+            return [self]
+
+    return First()
+
+
+def embed_on_one_machine(source: ImageSource, destination: Path) -> FolderSummary:
+    return folder.embed_images(source, destination, ImageEncoder("tiny-shapes", device="cpu"))
 
 
 def test_a_job_runs_in_its_actors_and_nowhere_else(gallery: Path, tmp_path: Path) -> None:
