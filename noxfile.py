@@ -1,5 +1,6 @@
 """The one list of what can be run here: `nox -l` shows it."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -113,7 +114,9 @@ def pictures(session: nox.Session) -> None:
 def integrations(session: nox.Session) -> None:
     """Run the tests of what stores, searches or serves vectors: LanceDB, Chroma, LangChain, datasets and others."""
     extras = "chroma,datasets,lancedb,langchain,sklearn"
-    session.install("-e", f".[{extras},onnx,export]", *nox.project.dependency_groups(PYPROJECT, "integrations"))
+    session.install(
+        "-e", f".[{extras},onnx,export,server,urls]", *nox.project.dependency_groups(PYPROJECT, "integrations")
+    )
     # These packages warn of themselves and of each other.
     pages = [f"docs/integrations/{name}.md" for name in (*extras.split(","), "faiss")]
     session.run(
@@ -258,10 +261,27 @@ def decoders(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def browser(session: nox.Session) -> None:
+    """Open the command line's pages in Chromium: that of CHROMIUM or of the path, or else a downloaded one."""
+    session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, "browser"))
+    if not os.environ.get("CHROMIUM") and shutil.which("chromium") is None:
+        session.run("playwright", "install", "chromium-headless-shell")
+    session.run("pytest", "tests/browser", *session.posargs)
+
+
+@nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Encode 20,000 images and watch the memory: minutes."""
     install(session, "torch")
     session.run("python", "tests/soak/endless.py")
+
+
+@nox.session(default=False)
+def soak_server(session: nox.Session) -> None:
+    """Send 10,000 good and bad requests to a server and watch its memory: nox -s soak_server [-- COUNT]; minutes."""
+    torch = nox.project.dependency_groups(PYPROJECT, "torch")
+    session.install("-e", ".[server]", *torch, "httpx")
+    session.run("python", "-W", "ignore", "-m", "tests.soak.serving", *session.posargs)
 
 
 @nox.session(default=False)

@@ -21,6 +21,7 @@ _FAILED, _MISUSED, _INTERRUPTED = 1, 2, 130
 _DETAILS = """\
 examples:
   clip-image-encoder encode photos -o vectors.parquet
+  clip-image-encoder search vectors.parquet "a dog on a beach"
   clip-image-encoder info openai/clip-vit-base-patch32
   clip-image-encoder encode --help
 
@@ -72,11 +73,11 @@ def entry() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_NAME,
-        description="Turn images into CLIP vectors, and look at the models that do it.",
+        description="Turn images into CLIP vectors, search in them, and look at the models that make them.",
         epilog=_DETAILS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"{_NAME} {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"{_NAME} {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in ADD_COMMANDS.values():
         add(commands)

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any, get_args
 
-import numpy as np
 from PIL.Image import Image
 
 from clip_image_encoder._defaults import DEFAULT_MODEL
@@ -14,9 +13,9 @@ from clip_image_encoder._devices import Devices
 from clip_image_encoder.arrays import PixelFormat
 from clip_image_encoder.backends import Load
 from clip_image_encoder.checkpoint import Checkpoint
-from clip_image_encoder.errors import ConfigurationError, ImageError
+from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.images import ImageLoader
-from clip_image_encoder.preprocess import ClipPreprocess, OpenClipPreprocess, preprocess_of
+from clip_image_encoder.preprocess import preprocess_of
 from clip_image_encoder.protocols import Backend, Pooling, Preprocess, Reads
 
 __all__ = [
@@ -27,7 +26,6 @@ __all__ = [
     "check_left_out",
     "is_loaded",
     "load_backend",
-    "shape_left_alone",
     "take_backend",
 ]
 
@@ -205,28 +203,6 @@ def check_backend_fits(preprocess: object, backend: Backend, pooling: Pooling) -
         )
     if reads == "prefix" and not backend.prefix_tokens:
         raise ConfigurationError(f"{name} needs a class token, and this model has none; pass another pooling=")
-
-
-def shape_left_alone(loader: ImageLoader, preprocess: object) -> tuple[int, ...] | None:
-    """Return the shape `(H, W, 3)` of uint8 arrays that loader and preprocess leave as they are, or None.
-
-    Arrays of this shape skip both. The two known kinds of preprocess decide by an image's size alone whether they
-    change it, so one image of noise shows it.
-
-    Args:
-        loader: Loader of any class; a subclass of `ImageLoader` gives None.
-        preprocess: Preprocess of any class; other classes than ClipPreprocess and OpenClipPreprocess give None.
-    """
-    if type(loader) is not ImageLoader or type(preprocess) not in (ClipPreprocess, OpenClipPreprocess):
-        return None
-    assert isinstance(preprocess, (ClipPreprocess, OpenClipPreprocess))
-    assert preprocess.pixel_format.size is not None
-    noise = np.random.default_rng(0).integers(0, 256, (*preprocess.pixel_format.size, 3), dtype=np.uint8)
-    try:
-        is_left_alone = np.array_equal(preprocess(loader(noise)), noise)
-    except ImageError:
-        return None
-    return noise.shape if is_left_alone else None
 
 
 def _in_words(size: tuple[int, int] | None) -> str:

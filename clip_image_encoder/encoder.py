@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -22,15 +23,15 @@ from clip_image_encoder._fit import (
     check_left_out,
     is_loaded,
     load_backend,
-    shape_left_alone,
     take_backend,
 )
+from clip_image_encoder._left_alone import LeftAlone
 from clip_image_encoder._prepared import LoadedImage, are_prepared
 from clip_image_encoder._progress import progress
 from clip_image_encoder.arrays import Pixels, Vectors
 from clip_image_encoder.backends import Load, load_of
 from clip_image_encoder.batches import EncodedBatch, gather
-from clip_image_encoder.checkpoint import open_checkpoint
+from clip_image_encoder.checkpoint import Checkpoint, open_checkpoint
 from clip_image_encoder.errors import ConfigurationError, ContractError, ImageError
 from clip_image_encoder.images import ImageInput, ImageLoader
 from clip_image_encoder.images.several import Inputs, inputs_of
@@ -111,6 +112,8 @@ class ImageEncoder:
         self._pooling: Pooling = PretrainedPooling() if pooling is None else pooling
         self._num_workers = check_num_workers(num_workers)
         self._device = device
+        self._checkpoint: Checkpoint | None = None
+        self._model: str | None = None
         start = time.perf_counter()
         if is_loaded(model):
             raise ConfigurationError("model is a loaded backend; pass it as backend=, with its preprocess=")
@@ -128,12 +131,15 @@ class ImageEncoder:
             checkpoint = open_checkpoint(
                 model, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
             )
+            self._checkpoint = checkpoint
+            # The name alone of a folder, so that what is stored with vectors holds no path of this machine.
+            self._model = Path(model).name if Path(model).is_dir() else os.fspath(model)
             load = load_of(cast("str | Load | None", backend), checkpoint)
             self._backend, self._preprocess = load_backend(
                 checkpoint, load, preprocess, exact=self._loader.exact, dtype=dtype, device=device
             )
         check_backend_fits(self._preprocess, self._backend, self._pooling)
-        self._left_alone = shape_left_alone(self._loader, self._preprocess)
+        self._left_alone = LeftAlone.by(self._loader, self._preprocess)
         # Asked once and not for each image: isinstance() of a protocol looks up its members one by one.
         self._has_pixel_format = isinstance(self._preprocess, Preprocess)
         devices = resolve_devices(device, self._backend.devices)
@@ -185,6 +191,25 @@ class ImageEncoder:
         # An encoder does not change, and a copy would load the weights again: scikit-learn's clone() makes them.
         return self
 
+    @property
+    def model(self) -> str | None:
+        """Hub id, "tiny-shapes", or name of the folder without its path; None for a backend that is an instance."""
+        return self._model
+
+    @property
+    def space(self) -> str | None:
+        """SHA-256 of the checkpoint's config and weights: texts can be compared whose encoder has the same `space`.
+
+        It is the same for every backend, dtype and device, and for exported folders of the checkpoint. None means that
+        no text is known to be comparable: the backend is an instance, or the pooling is not the checkpoint's own.
+
+        Raises:
+            CheckpointError: The checkpoint's files have changed since they were loaded.
+        """
+        if self._checkpoint is None or not isinstance(self._pooling, PretrainedPooling):
+            return None
+        return self._checkpoint.space
+
     def __repr__(self) -> str:
         parts = (self._loader, self._preprocess, self._backend, self._pooling)
         return f"ImageEncoder({', '.join(map(repr, parts))})"
@@ -205,7 +230,7 @@ class ImageEncoder:
             images: One image (a path, bytes, a file object, a PIL image, an array or tensor of 2 or
                 3 axes), or any iterable of images (a list, a generator, an array of 4 axes, a column
                 of a dataset).
-            batch_size: Number of images in one forward pass; None means 256 on CUDA devices, and 32 on others or
+            batch_size: Number of images in one forward pass; None means 128 on CUDA devices, and 32 on others or
                 where both kinds are used.
             device: Name of a device, or a list of names, for this call only; None means the constructor's.
             normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
@@ -249,7 +274,7 @@ class ImageEncoder:
 
         Args:
             images: One image or an iterable of images, as in `encode`; the iterable may be endless.
-            batch_size: Number of images in a batch; None means 256 on CUDA devices, and 32 on others or where both
+            batch_size: Number of images in a batch; None means 128 on CUDA devices, and 32 on others or where both
                 kinds are used.
             device: Name of a device, or a list of names, for this call only; None means the constructor's.
             normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
@@ -281,15 +306,17 @@ class ImageEncoder:
         on_error: Literal["raise", "nan"],
         show_progress: bool | None,
     ) -> Generator[EncodedBatch]:
+        images = inputs.images
+        # Threads take longer than loading a single image, which is what a server sends, or than copying arrays.
+        takes_no_time = inputs.total == 1 or are_prepared(images) or self._left_alone.has_all(images)
         batches = run(
-            inputs.images,
+            images,
             self._pixels_of,
             backend=self._backend,
             pooling=self._pooling,
             device=self._device if device is None else device,
             batch_size=batch_size,
-            # Starting threads takes longer than loading a single image, which is what a server sends.
-            num_workers=0 if inputs.total == 1 or are_prepared(inputs.images) else self._num_workers,
+            num_workers=0 if takes_no_time else self._num_workers,
             normalize=normalize,
             on_error=on_error,
         )
@@ -304,12 +331,7 @@ class ImageEncoder:
 
     def _load(self, item: object) -> Pixels:
         """Turn one input into pixels; runs on the loading threads."""
-        if (
-            isinstance(item, np.ndarray)
-            and item.shape == self._left_alone
-            and item.dtype == np.uint8
-            and not isinstance(item, np.ma.MaskedArray)
-        ):
+        if item in self._left_alone:
             return np.array(item)  # a copy, since the caller may write to the array before it is encoded
         size = self._backend.image_size
         image = self._loader(item, model_size=size)

@@ -79,7 +79,7 @@ def embed_folder(
             columns `path` (below the source, with `/`), `embedding`, `status`, `error`; images that
             succeeded are in `ok-*.parquet`, the others in `failed-*.parquet`, with NaN.
         encoder: Encoder of the images; its fingerprint is stored with the vectors.
-        batch_size: Number of images in one forward pass; None means 256 on CUDA devices, and 32 on others or where
+        batch_size: Number of images in one forward pass; None means 128 on CUDA devices, and 32 on others or where
             both kinds are used.
         rows_per_file: Number of images in a file, and the largest number that is encoded again after a kill.
         retry_failed: Whether images that failed before are tried again, such as those on a network disk that
@@ -244,7 +244,15 @@ def _embed(
         embeddings, failures = join(kept, dimension=encoder.dimension)
         kept.clear()
         paths = [names.popleft() for _ in failures]
-        files.add(embeddings_table({"path": paths}, embeddings, failures, fingerprint=fingerprint), key="path")
+        table = embeddings_table(
+            {"path": paths},
+            embeddings,
+            failures,
+            fingerprint=fingerprint,
+            model=encoder.model,
+            space=encoder.space,
+        )
+        files.add(table, key="path")
 
     shown = is_interactive() if show is None else show
     with bars()(total=selection.total, unit="image", disable=not shown) as bar:

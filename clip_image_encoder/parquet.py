@@ -28,10 +28,12 @@ except ModuleNotFoundError as error:
         f"Parquet needs {error.name}: python -m pip install 'clip-image-encoder[parquet]'"
     ) from error
 
-__all__ = ["EmbeddingFiles", "embeddings_table", "open_folder"]
+__all__ = ["UNFINISHED", "EmbeddingFiles", "MadeBy", "embeddings_table", "made_by", "open_folder"]
 
 _FINGERPRINT = b"clip_image_encoder.fingerprint"
-_UNFINISHED = ".unfinished-"
+_MODEL = b"clip_image_encoder.model"
+_SPACE = b"clip_image_encoder.space"
+UNFINISHED = ".unfinished-"
 
 
 def open_folder(place: str | os.PathLike[str]) -> tuple[pa.fs.FileSystem, str]:
@@ -66,8 +68,40 @@ def open_folder(place: str | os.PathLike[str]) -> tuple[pa.fs.FileSystem, str]:
     return filesystem, path
 
 
+@dataclass(frozen=True, kw_only=True)
+class MadeBy:
+    """What a file says of the encoder that made its embeddings.
+
+    Attributes:
+        fingerprint: Fingerprint of the encoder; None if the file holds no embeddings of this package.
+        model: Hub id, "tiny-shapes" or name of the model's folder; None if it is not known.
+        space: Encoder's `space`, which texts share that can be compared; None if it is not known.
+    """
+
+    fingerprint: str | None
+    model: str | None = None
+    space: str | None = None
+
+
+def made_by(table: pa.Table) -> MadeBy:
+    """Return what a table of `embeddings_table`, or of such a file, says of its encoder.
+
+    Args:
+        table: Table whose schema's metadata is read.
+    """
+    said = table.schema.metadata or {}
+    fingerprint, model, space = (said[key].decode() if key in said else None for key in (_FINGERPRINT, _MODEL, _SPACE))
+    return MadeBy(fingerprint=fingerprint, model=model, space=space)
+
+
 def embeddings_table(
-    columns: Mapping[str, Any], embeddings: Vectors, failures: Sequence[ImageError | None], *, fingerprint: str
+    columns: Mapping[str, Any],
+    embeddings: Vectors,
+    failures: Sequence[ImageError | None],
+    *,
+    fingerprint: str,
+    model: str | None = None,
+    space: str | None = None,
 ) -> pa.Table:
     """Return a table of n images and their embeddings.
 
@@ -76,6 +110,8 @@ def embeddings_table(
         embeddings: Vectors `(n, d)` float32; the rows of images that failed are NaN.
         failures: Error of each image, or None for an image that succeeded.
         fingerprint: Fingerprint of the encoder, stored in the schema's metadata.
+        model: Encoder's `model`, stored there, too, so that a search finds the encoder of texts; None stores none.
+        space: Encoder's `space`, stored there, too, by which texts of other models are refused; None stores none.
 
     Returns:
         The given columns, then `embedding`, a list of d float32 that is never null, since many databases
@@ -104,7 +140,8 @@ def embeddings_table(
     }
     for field, array in added.items():
         table = table.append_column(field, array)
-    return table.replace_schema_metadata({_FINGERPRINT: fingerprint.encode()})
+    said = {_FINGERPRINT: fingerprint, _MODEL: model, _SPACE: space}
+    return table.replace_schema_metadata({key: value.encode() for key, value in said.items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -147,7 +184,7 @@ class EmbeddingFiles:
             return
         with lock_folder(self.local):
             for name in self._names():
-                if name.startswith(_UNFINISHED):
+                if name.startswith(UNFINISHED):
                     self.filesystem.delete_file(f"{self.path}/{name}")
             yield
 
@@ -170,6 +207,28 @@ class EmbeddingFiles:
                 digest = hashlib.sha256("\0".join(map(str, part[key].to_pylist())).encode()).hexdigest()[:32]
                 self._write(f"{status}-{digest}.parquet", part)
 
+    def names(self) -> list[str]:
+        """Return the names of the Parquet files in the folder, sorted; the list is empty if there is no folder."""
+        return [name for name in self._names() if name.endswith(".parquet") and not name.startswith(".")]
+
+    def read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the table of a file.
+
+        Args:
+            name: Name of the file in the folder, one of `names()`.
+            columns: Names of the columns to read; None reads all. A name that the file doesn't have is left out.
+
+        Raises:
+            ConfigurationError: The file is damaged, or not a Parquet file.
+        """
+        with self.filesystem.open_input_file(f"{self.path}/{name}") as file:
+            try:
+                return pq.ParquetFile(file).read(columns=columns)
+            except (pa.ArrowException, OSError) as error:
+                raise ConfigurationError(
+                    f"{self.path}/{name} is damaged, or not a Parquet file; delete it, and its images are encoded again"
+                ) from error
+
     def written(self, key: str, *, fingerprint: str | None) -> set[str]:
         """Return the keys of all rows; the set is empty if there is no folder.
 
@@ -181,10 +240,9 @@ class EmbeddingFiles:
             ConfigurationError: The folder holds vectors of another encoder, other files, or a damaged file.
         """
         keys: set[str] = set()
-        for name in self._results():
-            table = self._read(name, columns=[key])
-            found = (table.schema.metadata or {}).get(_FINGERPRINT)
-            if fingerprint is not None and found != fingerprint.encode():
+        for name in self.names():
+            table = self.read(name, columns=[key])
+            if fingerprint is not None and made_by(table).fingerprint != fingerprint:
                 raise ConfigurationError(
                     f"{self.path} holds vectors of another encoder, which can't be compared with this one's; "
                     "write to another folder, or delete this one"
@@ -206,10 +264,10 @@ class EmbeddingFiles:
             OSError: A file can't be written, such as on a full disk.
         """
         removed: set[str] = set()
-        for name in self._results():
+        for name in self.names():
             if not name.startswith("failed-"):
                 continue
-            table = self._read(name)
+            table = self.read(name)
             again = pc.is_in(table[key], pa.array(sorted(keys), table[key].type))
             rest = table.filter(pc.invert(again))
             if rest.num_rows == table.num_rows:
@@ -223,7 +281,7 @@ class EmbeddingFiles:
 
     def _write(self, name: str, table: pa.Table) -> None:
         # The temporary name does not end in .parquet, which readers of the folder look for; it is unique to this write.
-        unfinished = f"{self.path}/{_UNFINISHED}{Path(name).stem}-{uuid4().hex}"
+        unfinished = f"{self.path}/{UNFINISHED}{Path(name).stem}-{uuid4().hex}"
         try:
             with self.filesystem.open_output_stream(unfinished) as stream:
                 pq.write_table(table, stream)
@@ -231,18 +289,6 @@ class EmbeddingFiles:
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise OSError(error.errno, reason, f"{self.path}/{name}") from error
-
-    def _read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        with self.filesystem.open_input_file(f"{self.path}/{name}") as file:
-            try:
-                return pq.ParquetFile(file).read(columns=columns)
-            except (pa.ArrowException, OSError) as error:
-                raise ConfigurationError(
-                    f"{self.path}/{name} is damaged, or not a Parquet file; delete it, and its images are encoded again"
-                ) from error
-
-    def _results(self) -> list[str]:
-        return [name for name in self._names() if name.endswith(".parquet") and not name.startswith(".")]
 
     def _names(self) -> list[str]:
         selector = pa.fs.FileSelector(self.path, allow_not_found=True)

@@ -62,7 +62,7 @@ def run(
         pooling: Pooling that turns features into vectors.
         device: Name of a device of the backend, or a list of names to split the batches over; None means the
             backend's best device.
-        batch_size: Number of inputs in a batch; None means 256 if all devices are CUDA's, and 32 otherwise.
+        batch_size: Number of inputs in a batch; None means 128 if all devices are CUDA's, and 32 otherwise.
         num_workers: Number of loading threads; 0 loads on the caller's thread, None means one per core.
         normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
         on_error: "raise" raises the first ImageError before its batch is encoded; "nan" yields it in its batch's

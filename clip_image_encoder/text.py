@@ -161,6 +161,17 @@ class TextEncoder:
         """
         return fingerprint(self._tokenizer, self._backend)
 
+    @property
+    def space(self) -> str | None:
+        """SHA-256 of the checkpoint's config and weights: images can be compared whose encoder has the same `space`.
+
+        None means that no image is known to be comparable, since the backend is an instance.
+
+        Raises:
+            CheckpointError: The checkpoint's files have changed since they were loaded.
+        """
+        return None if self._checkpoint is None else self._checkpoint.space
+
     def __repr__(self) -> str:
         return f"TextEncoder({self._tokenizer!r}, {self._backend!r})"
 
@@ -178,7 +189,7 @@ class TextEncoder:
 
         Args:
             texts: A string, or any iterable of strings.
-            batch_size: Number of texts in one forward pass; None means 256 on CUDA devices and 32 on others.
+            batch_size: Number of texts in one forward pass; None means 128 on CUDA devices and 32 on others.
             device: Name of a device, or a list of names, for this call only; None means the constructor's.
             normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
 
@@ -216,7 +227,7 @@ class TextEncoder:
 
         Args:
             texts: A string, or any iterable of strings, as in `encode`; the iterable may be endless.
-            batch_size: Number of texts in a batch; None means 256 on CUDA devices and 32 on others.
+            batch_size: Number of texts in a batch; None means 128 on CUDA devices and 32 on others.
             device: Name of a device, or a list of names, for this call only; None means the constructor's.
             normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
             show_progress: Whether a progress bar is shown; None shows one for long work in interactive sessions.

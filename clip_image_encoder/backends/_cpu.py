@@ -1,4 +1,4 @@
-"""Faster layers for torch's towers on the CPU: packed matrix products, fused activations, plain attention.
+"""Faster layers for torch's towers on the CPU: packed matrix products, fused activations, attention in blocks.
 
 torch computes float32 products with MKL, which on AMD's processors is half as fast as oneDNN, and lays out the weights
 anew at each call. torch also has operators that call oneDNN with weights that are laid out once. They are made for its
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from clip_image_encoder.backends._pooling_head import make_heads_quick
 from clip_image_encoder.backends._quick_gelu import fold_quick_gelu
-from clip_image_encoder.models._towers import TextTower, use_plain_attention
+from clip_image_encoder.models._blocked_attention import use_blocked_attention
+from clip_image_encoder.models._towers import TextTower
 
 __all__ = ["PIXELS_AT_ONCE", "TOKENS_AT_ONCE", "is_faster", "make_quick", "make_texts_quick", "pack"]
 
@@ -43,9 +44,6 @@ layer divided by that of the packed one. float32: 2.1 to 3.7 with AVX-512, which
 Intel's processors, on which MKL is as fast as oneDNN, were not measured; there only the layout and the fused activation
 can help. Processors with other capabilities were not measured, and keep the plain layers.
 """
-
-_FEW_TOKENS = 400
-"""Largest number of tokens for which plain attention is used in bfloat16; it took half the time at 50 and 257."""
 
 # oneDNN's names of activations, (kind, algorithm), by the names of transformers' classes; PytorchGELUTanh is the older
 # name of GELUTanh. swish is SiLU, into which `fold_quick_gelu` turns QuickGELU.
@@ -85,19 +83,18 @@ class PackedLinear(nn.Module):
         return cast("Tensor", product)
 
 
-def make_quick(tower: nn.Module, *, tokens: int) -> None:
+def make_quick(tower: nn.Module) -> None:
     """Replace layers of a vision tower in place by faster ones with equal results, if this processor has such.
 
     Args:
         tower: Vision tower on the CPU, with its weights.
-        tokens: Number of patch tokens of an image.
     """
     make_heads_quick(tower)
     largest = _largest(tower)
     if largest is None:
         return
-    if largest.weight.dtype is torch.bfloat16 and tokens <= _FEW_TOKENS:
-        use_plain_attention(tower)
+    if largest.weight.dtype is torch.bfloat16 and _multiplies_bfloat16():
+        use_blocked_attention(tower)
     if _gains(largest):
         pack(tower)
 
@@ -125,6 +122,12 @@ def _gains(largest: nn.Linear) -> bool:
     """Tell whether packed layers make a tower with this largest layer faster, with equal results."""
     is_worth_it = largest.weight.numel() >= _WORTH_IT
     return is_worth_it and is_faster(largest.weight.dtype, torch.backends.cpu.get_cpu_capability()) and _agrees(largest)
+
+
+def _multiplies_bfloat16() -> bool:
+    """Tell whether this processor has instructions for products of bfloat16; False if torch doesn't say."""
+    ask = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return ask is not None and bool(ask())
 
 
 def is_faster(dtype: torch.dtype, capability: str) -> bool:

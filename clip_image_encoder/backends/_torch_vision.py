@@ -35,7 +35,7 @@ class TorchVision:
         pixel_format: Size of the pixels that the tower will be given, and how it normalizes uint8 pixels.
         dtype: Dtype of the weights and of the computation.
         compile: Whether `torch.compile` compiles the tower; False by default.
-        cuda_graphs: Whether the kernels of a batch are recorded and launched together on CUDA devices; False by
+        cuda_graphs: Whether the kernels of a batch are recorded and launched together on CUDA devices; True by
             default.
         verify: Whether the tower is compared with float32 on the CPU when it is loaded; True by default.
     """
@@ -44,7 +44,7 @@ class TorchVision:
     pixel_format: PixelFormat
     dtype: torch.dtype
     compile: bool = False
-    cuda_graphs: bool = False
+    cuda_graphs: bool = True
     verify: bool = True
 
     def load(self, device: str) -> VisionTower:
@@ -60,7 +60,7 @@ class TorchVision:
         spec = self.checkpoint.vision
         # The class of another library that a model runs through may read the weights of layers to be replaced.
         if device == "cpu" and not self.compile and spec.through is None:
-            make_quick(tower, tokens=spec.patches(self.pixel_format.size or spec.image_size))
+            make_quick(tower)
         if device.startswith("cuda") and spec.through is None:
             join_kernels(tower)
         moved = tower.to(device)
@@ -68,9 +68,9 @@ class TorchVision:
             torch.cuda.synchronize(device)  # the weights must be there before streams of other threads read them
         if verification:
             verification.check(partial(self.features, moved, output=self._pooled, device=device))
-        if self.cuda_graphs and device.startswith("cuda"):
-            return cast("VisionTower", GraphedTower(moved))
-        return cast("VisionTower", torch.compile(moved)) if self.compile else moved
+        if self.compile:
+            return cast("VisionTower", torch.compile(moved))
+        return cast("VisionTower", GraphedTower(moved)) if self._is_graphed_on(device) else moved
 
     def features(self, tower: VisionTower, pixels: Pixels, *, output: Output, device: str) -> Tokens | Vectors:
         """Return the features of a batch of images, float32 on the CPU.
@@ -86,8 +86,14 @@ class TorchVision:
             height, width = moved.shape[1:3]
             parts = moved.split(self._at_once((height, width))) if device == "cpu" else (moved,)
             run = partial(_compiled, tower) if self.compile else tower
-            features: Vectors = torch.cat([run(part, output).to("cpu", torch.float32) for part in parts]).numpy()
-        return features
+            features = [run(part, output).to("cpu", torch.float32) for part in parts]
+            joined: Vectors = (features[0] if len(features) == 1 else torch.cat(features)).numpy()
+        return joined
+
+    def _is_graphed_on(self, device: str) -> bool:
+        # A network of another library may do on the host what a recording can't repeat.
+        is_known = self.checkpoint.vision.through is None and self.pixel_format.size is not None
+        return self.cuda_graphs and is_known and device.startswith("cuda")
 
     def _at_once(self, size: tuple[int, int]) -> int:
         """Return the number of images of a size, `(height, width)`, that pass the tower together on the CPU."""
@@ -99,9 +105,8 @@ class TorchVision:
         """Return pixels `(n, H, W, 3)` in 0..255 on a device; normalized pixels are scaled back to that range."""
         # torch.from_numpy warns about read-only arrays, and refuses negative strides, as of flipped images.
         plain = np.require(pixels, requirements=["C", "W"])
-        tensor = torch.from_numpy(plain)
-        # A copy from pinned memory runs at the same time as the computation on the other stream.
-        moved = tensor.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else tensor.to(device)
+        # Not through pinned memory, into which torch copies on all cores: on an H200 that gave nothing.
+        moved = torch.from_numpy(plain).to(device)
         return moved if moved.dtype == torch.uint8 else denormalized(moved, self.pixel_format)
 
     @property

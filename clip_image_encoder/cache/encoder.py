@@ -134,7 +134,7 @@ class CachedEncoder:
 
         Args:
             images: One image or an iterable of images, as in `ImageEncoder.encode`.
-            batch_size: Number of images in a lookup and a forward pass; None means 256 on CUDA devices, 32 on others.
+            batch_size: Number of images in a lookup and a forward pass; None means 128 on CUDA devices, 32 on others.
             device: Name of a device, or a list of names, for this call only; None means the encoder's.
             normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
             on_error: "raise" stops at the first image that can't be read; "nan" gives it a row of NaN, with a warning.
@@ -165,7 +165,7 @@ class CachedEncoder:
 
         Args:
             images: One image or an iterable of images, as in `ImageEncoder.stream`; the iterable may be endless.
-            batch_size: Number of images in a batch; None means 256 on CUDA devices, 32 on others.
+            batch_size: Number of images in a batch; None means 128 on CUDA devices, 32 on others.
             device: Name of a device, or a list of names, for this call only; None means the encoder's.
             normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
             show_progress: Whether a progress bar is shown; None shows one for long work in interactive sessions.

@@ -139,6 +139,15 @@ class Checkpoint:
         return _digest(self.files, self._towers_files())
 
     @property
+    def space(self) -> str:
+        """Fingerprint of the weights whose vectors can be compared: of an exported folder, those that it was made from.
+
+        Raises:
+            CheckpointError: The files have changed since they were first read.
+        """
+        return self.format.source(self.config) or self.fingerprint
+
+    @property
     def stamp(self) -> str:
         """String that changes when the config or the weights change on this machine, without reading the weights."""
         return ", ".join(map(self.files.stamp, self._towers_files()))

@@ -23,6 +23,10 @@ def _any_runtime(_config: Mapping[str, Any]) -> None:
     return None
 
 
+def _own_weights(_config: Mapping[str, Any]) -> None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Format:
     """A checkpoint format: how a checkpoint of this format is recognized, and how its files are read.
@@ -47,6 +51,8 @@ class Format:
             A tensor of a file "folder/name" may be listed as "folder/tensor", to tell those of several folders apart.
         runtime: Function of the config; returns the name of the only backend that runs the model, or None, which is
             the default, if any backend may.
+        source: Function of the config; returns the fingerprint of the checkpoint that this one was made from, or None,
+            which is the default, if it was made from no other.
         numbers: Function of the config; returns its single numbers, such as "logit_scale", by name. None, the default,
             if they are tensors of the weights.
     """
@@ -66,6 +72,7 @@ class Format:
     weight_files: Callable[[Files], list[str]]
     tensors: Callable[[Files], Mapping[str, str]]
     runtime: Callable[[Mapping[str, Any]], str | None] = _any_runtime
+    source: Callable[[Mapping[str, Any]], str | None] = _own_weights
     numbers: Callable[[Mapping[str, Any]], Mapping[str, float]] | None = None
 
 

@@ -96,5 +96,6 @@ FORMAT = Format(
     weight_files=lambda _files: [],
     tensors=lambda _files: {},
     runtime=lambda config: str(config.get("runtime")),
+    source=lambda config: config.get("weights"),
     numbers=lambda config: config.get("numbers", {}),
 )

@@ -9,12 +9,23 @@ command, add a file and a line in `ADD_COMMANDS`. Files import what they need wh
 from __future__ import annotations
 
 from clip_image_encoder.commands._command import Answer
+from clip_image_encoder.commands.duplicates import add_duplicates
 from clip_image_encoder.commands.encode import add_encode
 from clip_image_encoder.commands.export import add_export
 from clip_image_encoder.commands.info import add_info
 from clip_image_encoder.commands.measure import add_measure
+from clip_image_encoder.commands.search import add_search
+from clip_image_encoder.commands.serve import add_serve
 
 __all__ = ["ADD_COMMANDS", "Answer"]
 
-ADD_COMMANDS = {"encode": add_encode, "export": add_export, "info": add_info, "measure": add_measure}
+ADD_COMMANDS = {
+    "encode": add_encode,
+    "search": add_search,
+    "duplicates": add_duplicates,
+    "serve": add_serve,
+    "export": add_export,
+    "info": add_info,
+    "measure": add_measure,
+}
 """Functions that add a command to the parser, by its name, in the order of `--help`."""

@@ -70,7 +70,7 @@ def add_encode(commands: Commands) -> None:
         "--batch-size",
         type=int,
         metavar="N",
-        help="Number of images that pass the model at a time; default: 256 on cuda and 32 elsewhere.",
+        help="Number of images that pass the model at a time; default: 128 on cuda and 32 elsewhere.",
     )
     parser.add_argument(
         "--num-workers",

@@ -55,7 +55,7 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
         num_workers: Number of threads that load images; None means one for each core, 0 loads on the caller's thread.
         cache_dir: Folder for downloaded files; None means the hub's own cache.
         local_files_only: Whether only files on this machine are used, without a request to the network.
-        batch_size: Number of images or texts in a forward pass; None means 256 on CUDA devices and 32 on others.
+        batch_size: Number of images or texts in a forward pass; None means 128 on CUDA devices and 32 on others.
         normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
 
     Example:

@@ -27,7 +27,7 @@ class EmbedImages:
         encoder: An `ImageEncoder`, or the name of a model: a hub id, a folder, or "tiny-shapes".
         column: Name of the column with images, paths or the content of image files; None means the first of `bytes`,
             `image` and `path` that there is.
-        batch_size: Number of images in a forward pass; None means 256 on CUDA devices and 32 on others.
+        batch_size: Number of images in a forward pass; None means 128 on CUDA devices and 32 on others.
         normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
 
     Example:

@@ -83,7 +83,7 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
         use_default_preprocessing: Whether images are preprocessed; False takes only tensors that are, finite float32
             `(3, H, W)` at the model's size.
         device: Name of the device: "cpu", "cuda", "cuda:1" and so on.
-        batch_size: Number of images in a forward pass; None means 256 on CUDA devices and 32 on others.
+        batch_size: Number of images in a forward pass; None means 128 on CUDA devices and 32 on others.
         access_paths: Documents to encode: "@r" for those of the request, "@c" for their chunks, "@m" for their
             matches, "@r,c" for several of these.
         traversal_paths: Older name of `access_paths`, with values such as "r" or ["r", "c"]; None means that
@@ -216,7 +216,7 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
         base_tokenizer_model: Hub id or folder whose tokenizer is used; None means the model's own.
         max_length: Number of tokens that a longer text is cut to, 77 by default.
         device: Name of the device: "cpu", "cuda", "cuda:1" and so on.
-        batch_size: Number of texts in a forward pass; None means 256 on CUDA devices and 32 on others.
+        batch_size: Number of texts in a forward pass; None means 128 on CUDA devices and 32 on others.
         access_paths: Documents to encode: "@r" for those of the request, "@c" for their chunks, "@m" for their
             matches, "@r,c" for several of these.
         traversal_paths: Older name of `access_paths`, with values such as "r" or ["r", "c"]; None means that

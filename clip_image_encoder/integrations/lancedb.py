@@ -38,7 +38,7 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
         num_workers: Number of threads that load images; None means one for each core, 0 loads on the caller's thread.
         cache_dir: Folder for downloaded files; None means the hub's own cache.
         local_files_only: Whether only files on this machine are used, without a request to the network.
-        batch_size: Number of images or texts in a forward pass; None means 256 on CUDA devices and 32 on others.
+        batch_size: Number of images or texts in a forward pass; None means 128 on CUDA devices and 32 on others.
         normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
         on_error: "raise" adds no row if an image can't be read, and raises LanceDB's RuntimeError with a message that
             names it. "nan" warns, and `on_bad_vectors` of `Table.add` decides whether the row is dropped or kept

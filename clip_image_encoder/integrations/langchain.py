@@ -36,7 +36,7 @@ class ClipEmbeddings(Embeddings):  # type: ignore[misc]  # LangChain is not seen
         token: Access token of the hub; None means the stored one, if any.
         cache_dir: Folder for downloaded files; None means the hub's own cache.
         local_files_only: Whether only files on this machine are used, without a request to the network.
-        batch_size: Number of texts or images in a forward pass; None means 256 on CUDA devices and 32 on others.
+        batch_size: Number of texts or images in a forward pass; None means 128 on CUDA devices and 32 on others.
         normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
 
     Example:

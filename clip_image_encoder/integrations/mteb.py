@@ -37,7 +37,7 @@ class ClipEncoder(AbsEncoder):  # type: ignore[misc]  # MTEB is not seen by the 
         token: Access token of the hub; None means the stored one, if any.
         cache_dir: Folder for downloaded files; None means the hub's own cache.
         local_files_only: Whether only files on this machine are used, without a request to the network.
-        batch_size: Number of images or texts in a forward pass, whatever `encode_kwargs` say; None means 256 on CUDA
+        batch_size: Number of images or texts in a forward pass, whatever `encode_kwargs` say; None means 128 on CUDA
             devices and 32 on others.
 
     Attributes:

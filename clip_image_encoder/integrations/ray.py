@@ -53,7 +53,7 @@ class EmbedImages:
             any.
         cache_dir: Folder for downloaded files; None means the hub's own cache.
         local_files_only: Whether only files on the actor's machine are used, without a request to the network.
-        batch_size: Number of images in a forward pass; None means 256 on CUDA devices and 32 on others.
+        batch_size: Number of images in a forward pass; None means 128 on CUDA devices and 32 on others.
         normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
         column: Name of the column with images, paths or the content of image files; None means the first of `bytes`,
             `image` and `path` that there is.
@@ -141,7 +141,14 @@ class EmbedImages:
         """Return the table of the rows' own columns and those of `embeddings_table`, given the image of each row."""
         embeddings, failures = self._encoders.embed_images(items)
         kept = {name: table[name] for name in table.column_names if name not in self._without}
-        return embeddings_table(kept, embeddings, failures, fingerprint=self.fingerprint)
+        return embeddings_table(
+            kept,
+            embeddings,
+            failures,
+            fingerprint=self.fingerprint,
+            model=self._encoders.images.model,
+            space=self._encoders.images.space,
+        )
 
 
 class _File:
@@ -223,7 +230,7 @@ def embed_images(
         num_gpus: Number of GPUs of each actor; 0, the default, computes on CPUs.
         num_cpus: Number of CPUs, and of computing threads, of each actor; None divides the cluster's CPUs evenly.
         concurrency: Number of actors, 1 by default.
-        batch_size: Number of images in a forward pass; None means 256 on CUDA devices and 32 on others.
+        batch_size: Number of images in a forward pass; None means 128 on CUDA devices and 32 on others.
         rows_per_file: Number of images that an actor gets at a time, and of rows in a file, 256 by default; of a
             folder of many images an actor gets more, up to 4,096.
 

@@ -22,7 +22,7 @@ class ImageVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
 
     Args:
         encoder: An `ImageEncoder`, or the name of a model: a hub id, a folder, or "tiny-shapes".
-        batch_size: Number of images in a forward pass; None means 256 on CUDA devices and 32 on others.
+        batch_size: Number of images in a forward pass; None means 128 on CUDA devices and 32 on others.
         normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
         on_error: "raise" stops at the first image that can't be read and names it; "nan" gives it a row of NaN, which
             most estimators refuse: add an imputer or a filter as the next step.

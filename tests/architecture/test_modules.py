@@ -15,7 +15,7 @@ from tests.public import DOCS, importable_names, public_names
 PACKAGE = Path(clip_image_encoder.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 FACES = sorted(PACKAGE.rglob("__init__.py"))
-INTEGRATIONS = sorted((PACKAGE / "integrations").glob("*.py"))
+INTEGRATIONS = sorted((PACKAGE / "integrations").rglob("*.py"))
 
 # What imports names when they are first used.
 LAZY_IMPORT = {
@@ -76,7 +76,9 @@ def private_imports(source: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", INTEGRATIONS, ids=short)
 def test_an_integration_imports_public_names_only(path: Path) -> None:
-    assert sorted(private_imports(path.read_text("utf-8"))) == []
+    # A folder is one integration, whose files import each other; another one's are kept out by the import contracts.
+    own = f"{dotted(path.parent)}." if path.parent.name != "integrations" else "nothing"
+    assert [name for name in sorted(private_imports(path.read_text("utf-8"))) if not name.startswith(own)] == []
 
 
 @pytest.mark.parametrize(

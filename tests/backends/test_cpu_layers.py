@@ -66,7 +66,7 @@ def test_every_family_points_the_same_way_in_bfloat16(each: Saved, pixels: NDArr
 def test_a_network_that_is_not_of_transformers_is_made_quick_in_bfloat16() -> None:
     network = nn.Linear(4, 4, dtype=torch.bfloat16)
     tower = VisionTower(network, lambda model, pixels, output: model(pixels), dimension=4)
-    make_quick(tower, tokens=16)
+    make_quick(tower)
     assert tower(torch.ones(1, 4, dtype=torch.bfloat16), "pooled").shape == (1, 4)
 
 
@@ -126,14 +126,14 @@ def test_the_processor_decides_whatever_a_clock_says(
     monkeypatch.setattr(time, "perf_counter", lambda: next(ticks))
     processor(capability)
     tower = tower_of(clip)
-    make_quick(tower, tokens=17)
+    make_quick(tower)
     assert is_packed(tower) == packs
 
 
 def test_a_small_tower_stays_as_it_is(clip: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     tower = tower_of(clip)
-    make_quick(tower, tokens=17)
+    make_quick(tower)
     assert not is_packed(tower)
 
 
@@ -146,7 +146,7 @@ def test_where_torch_lacks_the_operators_the_tower_stays_as_it_is(
     processor("AVX512")
     monkeypatch.setattr(PackedLinear, "__init__", missing)
     tower = tower_of(clip)
-    make_quick(tower, tokens=17)
+    make_quick(tower)
     assert not is_packed(tower)
 
 
@@ -160,7 +160,7 @@ def test_layers_that_compute_something_else_are_not_taken(
     processor("AVX512")
     monkeypatch.setattr(PackedLinear, "forward", wrong)
     tower = tower_of(clip)
-    make_quick(tower, tokens=17)
+    make_quick(tower)
     assert not is_packed(tower)
 
 

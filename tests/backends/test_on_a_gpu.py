@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from clip_image_encoder import ImageEncoder, TextEncoder
+from clip_image_encoder.backends._cuda_graphs import GraphedTower
+from clip_image_encoder.backends._torch_streams import lent_stream
 from clip_image_encoder.backends.torch import TorchBackend
+from clip_image_encoder.models import VisionTower
 from clip_image_encoder.serving import MicroBatcher
 from clip_image_encoder.testing import check_backend, check_text_backend
 
@@ -39,9 +45,11 @@ def expected(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 @pytest.fixture
 def little_memory() -> Iterator[None]:
-    """Let torch have 200 MiB of the device's memory."""
+    """Let torch have 300 MiB more of the device's memory than it has."""
+    gc.collect()
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction((200 << 20) / torch.cuda.get_device_properties(0).total_memory)
+    allowed = torch.cuda.memory_reserved() + (300 << 20)
+    torch.cuda.set_per_process_memory_fraction(allowed / torch.cuda.get_device_properties(0).total_memory)
     yield
     torch.cuda.set_per_process_memory_fraction(1.0)
 
@@ -62,33 +70,66 @@ def test_every_family_computes_in_half_precision(each: Saved, dtype: str) -> Non
     check_backend(each.backend(device=CUDA, dtype=dtype))
 
 
+@pytest.fixture(scope="module")
+def encoder() -> ImageEncoder:
+    """An encoder on the device, in float32."""
+    return ImageEncoder("tiny-shapes", device=CUDA, dtype="float32")
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 8, 9, 256, 300])
-def test_cuda_graphs_give_the_same_vectors(
-    images: NDArray[np.uint8], expected: NDArray[np.float32], count: int
+def test_batches_of_any_size_have_the_vectors_of_the_cpu(
+    encoder: ImageEncoder, images: NDArray[np.uint8], expected: NDArray[np.float32], count: int
 ) -> None:
-    graphed = ImageEncoder("tiny-shapes", backend=partial(TorchBackend, cuda_graphs=True), dtype="float32")
     for _ in range(2):
-        np.testing.assert_allclose(graphed.encode(images[:count], 512), expected[:count], atol=1e-4)
+        np.testing.assert_allclose(encoder.encode(images[:count], 512), expected[:count], atol=1e-4)
 
 
-def test_cuda_graphs_serve_several_threads_and_batch_sizes(
-    images: NDArray[np.uint8], expected: NDArray[np.float32]
+def test_threads_with_batches_of_several_sizes_get_their_own_vectors(
+    encoder: ImageEncoder, images: NDArray[np.uint8], expected: NDArray[np.float32]
 ) -> None:
-    graphed = ImageEncoder("tiny-shapes", backend=partial(TorchBackend, cuda_graphs=True), dtype="float32")
     starts = range(0, 280, 7)
     with ThreadPoolExecutor(8) as pool:
-        parts = list(pool.map(lambda start: graphed.encode(images[start : start + 1 + start % 20], 4), starts))
+        parts = list(pool.map(lambda start: encoder.encode(images[start : start + 1 + start % 20], 4), starts))
     for start, part in zip(starts, parts, strict=True):
         np.testing.assert_allclose(part, expected[start : start + 1 + start % 20], atol=1e-4)
 
 
-def test_threads_that_call_one_encoder_get_their_own_vectors(
-    images: NDArray[np.uint8], expected: NDArray[np.float32]
+@pytest.mark.parametrize(
+    "backend",
+    [partial(TorchBackend, cuda_graphs=False), partial(TorchBackend, compile=True)],
+    ids=["plain", "compiled"],
+)
+def test_other_ways_give_the_same_vectors(
+    images: NDArray[np.uint8], expected: NDArray[np.float32], backend: Callable[..., TorchBackend]
 ) -> None:
-    encoder = ImageEncoder("tiny-shapes", device=CUDA)
+    encoder = ImageEncoder("tiny-shapes", backend=backend, device=CUDA)
     with ThreadPoolExecutor(16) as pool:
         parts = list(pool.map(lambda start: encoder.encode(images[start : start + 10], 4), range(0, 300, 10)))
     assert cosines(np.concatenate(parts), expected).min() > 0.999
+
+
+def test_a_tower_that_can_not_be_recorded_is_computed_without(caplog: pytest.LogCaptureFixture) -> None:
+    def on_the_host(model: nn.Module, pixels: Tensor, _output: str) -> Tensor:
+        scale = pixels.float().mean().item()  # waits for the device, which a recording doesn't allow
+        return cast("Tensor", model(pixels[:, 0, 0].float())) * scale
+
+    tower = GraphedTower(VisionTower(nn.Linear(3, 2), on_the_host, dimension=2).to(CUDA))
+    pixels = torch.ones(3, 4, 4, 3, device=CUDA)
+    with torch.inference_mode(), lent_stream(CUDA), caplog.at_level(logging.WARNING):
+        first, second = tower(pixels, "pooled"), tower(pixels, "pooled")
+        torch.testing.assert_close(first, tower.tower(pixels, "pooled"))
+    torch.testing.assert_close(first, second)
+    assert caplog.text.count("can't be recorded as a CUDA graph") == 1
+
+
+def test_recordings_are_freed_with_the_encoder(images: NDArray[np.uint8]) -> None:
+    gc.collect()
+    before = torch.cuda.memory_allocated()
+    encoder = ImageEncoder("tiny-shapes", device=CUDA)
+    encoder.encode(images[:256])
+    del encoder
+    gc.collect()
+    assert torch.cuda.memory_allocated() - before < 2 << 20
 
 
 def test_a_batcher_gives_each_caller_its_vector(images: NDArray[np.uint8], expected: NDArray[np.float32]) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 
 import clip_image_encoder
 from clip_image_encoder.__main__ import entry, main
-from clip_image_encoder.commands import ADD_COMMANDS
+from clip_image_encoder.commands import ADD_COMMANDS, serve
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = shutil.which("clip-image-encoder")
@@ -166,3 +166,13 @@ def test_ctrl_c_ends_with_130_and_no_traceback(tmp_path: Path) -> None:
     child.send_signal(signal.SIGINT)
     printed, error = child.communicate(timeout=600)
     assert (child.returncode, printed, error) == (130, "", "interrupted\n")
+
+
+def test_serve_without_its_extra_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(serve, "find_spec", lambda name: None)
+    assert main(["serve", "tiny-shapes"]) == 1
+    assert capsys.readouterr().err == (
+        "error: serve needs fastapi: python -m pip install 'clip-image-encoder[server]'\n"
+    )

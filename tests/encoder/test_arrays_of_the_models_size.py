@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,9 @@ from clip_image_encoder import (
     OpenClipPreprocess,
     UnsupportedImageError,
 )
-from clip_image_encoder._fit import shape_left_alone
+from clip_image_encoder._left_alone import LeftAlone
+from clip_image_encoder.arrays import Pixels, Tokens, Vectors
+from clip_image_encoder.protocols import Output
 from clip_image_encoder.testing import ToyBackend
 
 SIDE = 32
@@ -76,6 +79,34 @@ def test_neither_loader_nor_preprocess_is_called(preprocess: Any, decoded: list[
     assert not decoded
 
 
+class Watching(ToyBackend):
+    """A toy that notes whether threads that load are there."""
+
+    def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
+        HAS_THREADS.append(any(thread.name.startswith("clip_image_encoder") for thread in threading.enumerate()))
+        return super().__call__(pixels, output=output, device=device)
+
+
+HAS_THREADS: list[bool] = []
+
+
+@pytest.mark.parametrize(
+    ("images", "has_threads"),
+    [
+        (ARRAYS, False),
+        (list(ARRAYS), False),
+        ([*ARRAYS, Image.new("RGB", (40, 40))], True),
+        (np.zeros((3, 40, 40, 3), np.uint8), True),
+        (iter(ARRAYS), True),
+    ],
+    ids=["array", "list", "list with another", "array of another size", "generator"],
+)
+def test_no_thread_loads_them_where_all_are_seen_at_the_start(images: Any, has_threads: bool) -> None:
+    HAS_THREADS.clear()
+    ImageEncoder(backend=Watching(image_size=(SIDE, SIDE)), num_workers=2).encode(images, 2)
+    assert any(HAS_THREADS) is has_threads
+
+
 class LoadsDarker(ImageLoader):
     def __call__(self, item: object, /, *, model_size: tuple[int, int] | None = None) -> Image.Image:
         return super().__call__(item, model_size=model_size).point(lambda value: value // 2)
@@ -113,7 +144,7 @@ def test_whatever_could_change_them_is_called(settings: dict[str, Any]) -> None:
 
 
 def test_images_that_keep_their_aspect_ratio_have_no_one_size_that_is_left_alone() -> None:
-    assert shape_left_alone(ImageLoader(), NaflexPreprocess(patch_size=8, max_num_patches=16)) is None
+    assert LeftAlone.by(ImageLoader(), NaflexPreprocess(patch_size=8, max_num_patches=16)).shape is None
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ NEEDS = {
     "ray": "ray",
     "readers": "duckdb",
     "sentence_transformers": "sentence_transformers",
+    "server": "openai",
     "sklearn": "sklearn",
     "videos": "av",
 }

@@ -1,4 +1,4 @@
-"""The batch size where none is named: 256 on CUDA devices, which smaller batches leave idle, and 32 elsewhere."""
+"""The batch size where none is named: 128 on CUDA devices, which smaller batches leave idle, and 32 elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clip_image_encoder.cache import CachedEncoder, MemoryCache
 from clip_image_encoder.protocols import Output
 from clip_image_encoder.testing import ToyBackend
 
-COUNT = 300
+COUNT = 150
 IMAGES = [Image.new("RGB", (8, 8), (number % 256, number // 256, 0)) for number in range(COUNT)]
 
 
@@ -39,12 +39,12 @@ def encoder() -> ImageEncoder:
 @pytest.mark.parametrize(
     ("device", "expected"),
     [
-        (None, [256, 44]),
-        ("cuda", [256, 44]),
-        (["cuda:0", "cuda:1"], [256, 44]),
-        (["cuda:0", "cpu"], [32] * 9 + [12]),
-        ("mps", [32] * 9 + [12]),
-        ("cpu", [32] * 9 + [12]),
+        (None, [128, 22]),
+        ("cuda", [128, 22]),
+        (["cuda:0", "cuda:1"], [128, 22]),
+        (["cuda:0", "cpu"], [32] * 4 + [22]),
+        ("mps", [32] * 4 + [22]),
+        ("cpu", [32] * 4 + [22]),
     ],
 )
 def test_the_devices_decide(encoder: ImageEncoder, device: str | list[str] | None, expected: list[int]) -> None:
@@ -54,7 +54,7 @@ def test_the_devices_decide(encoder: ImageEncoder, device: str | list[str] | Non
 
 
 def test_a_batch_size_that_is_named_holds_on_every_device(encoder: ImageEncoder) -> None:
-    assert [len(batch.embeddings) for batch in encoder.stream(IMAGES, 100)] == [100, 100, 100]
+    assert [len(batch.embeddings) for batch in encoder.stream(IMAGES, 50)] == [50, 50, 50]
 
 
 def test_the_encoders_device_decides_where_the_call_names_none() -> None:
@@ -75,7 +75,7 @@ def test_a_stream_draws_as_far_ahead_as_its_batches_are_large() -> None:
     stream = ImageEncoder(backend=OnSeveral(), num_workers=2).stream(endless())
     next(stream)
     stream.close()
-    assert drawn == 3 * 256 - 1 + 256
+    assert drawn == 3 * 128 - 1 + 128
 
 
 def test_what_does_not_fit_is_halved_until_it_does() -> None:
@@ -88,9 +88,9 @@ def test_what_does_not_fit_is_halved_until_it_does() -> None:
                 raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
             return super().__call__(pixels, output=output, device=device)
 
-    vectors = ImageEncoder(backend=Small(), num_workers=0).encode(IMAGES[:256])
-    assert sizes == [256, 128, 64, 64, 64, 64]
-    np.testing.assert_array_equal(vectors, ImageEncoder(backend=ToyBackend()).encode(IMAGES[:256]))
+    vectors = ImageEncoder(backend=Small(), num_workers=0).encode(IMAGES[:128])
+    assert sizes == [128, 64, 64]
+    np.testing.assert_array_equal(vectors, ImageEncoder(backend=ToyBackend()).encode(IMAGES[:128]))
 
 
 class ToyTexts:
@@ -107,5 +107,5 @@ class ToyTexts:
 def test_texts_have_the_same() -> None:
     encoder = TextEncoder(backend=ToyTexts(), tokenizer=lambda texts: (np.zeros((len(texts), 1), np.int64), None))
     texts = [str(number) for number in range(COUNT)]
-    assert [len(batch.embeddings) for batch in encoder.stream(texts)] == [256, 44]
+    assert [len(batch.embeddings) for batch in encoder.stream(texts)] == [128, 22]
     assert len(next(encoder.stream(texts, device="cpu")).embeddings) == 32

@@ -102,6 +102,11 @@ def test_open_clips_preprocessing_and_cleaning_go_along(tmp_path: Path) -> None:
         np.testing.assert_allclose(kind(tmp_path / "made").encode(inputs), expected, atol=1e-5)
 
 
+def test_its_vectors_are_in_the_space_of_the_model_that_it_was_made_from(made: Path) -> None:
+    space = ImageEncoder("tiny-shapes").space
+    assert (ImageEncoder(made).space, TextEncoder(made).space) == (space, space)
+
+
 def test_what_a_cosine_means_goes_along(made: Path) -> None:
     exported, original = TextEncoder(made), TextEncoder("tiny-shapes", device="cpu")
     assert exported.logit_scale == original.logit_scale

@@ -50,7 +50,7 @@ def outcomes_of(batcher: MicroBatcher[Any], items: Iterable[object]) -> list[Any
 
 @pytest.mark.parametrize("error", [PanicError("out of range"), SystemExit(3), GeneratorExit()], ids=repr)
 def test_whatever_an_image_raises_only_its_caller_gets_an_error_and_the_batcher_goes_on(error: BaseException) -> None:
-    with MicroBatcher(ImageEncoder(backend=ToyBackend()), max_wait_ms=5_000, max_batch_size=3) as batcher:
+    with MicroBatcher(ImageEncoder(backend=ToyBackend())) as batcher:
         before, told, after = outcomes_of(batcher, [PICTURE, Raises(error), PICTURE])
         assert (type(told), told.__cause__) == (ContractError, error)
         np.testing.assert_array_equal(before, after)

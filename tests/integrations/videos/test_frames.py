@@ -26,7 +26,7 @@ TO_THE_RIGHT = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30
 @pytest.fixture
 def frames() -> Frames:
     namespace: dict[str, Any] = {}
-    code = next(block for block in code_blocks("how-to/videos-and-pages.md", "python") if block.startswith("# frames"))
+    code = next(block for block in code_blocks("how-to/videos-and-pages.md", "python") if "def frames(" in block)
     exec(code, namespace)  # noqa: S102 - the page's own code
     found: Frames = namespace["frames"]
     return found
