@@ -114,7 +114,7 @@ def integrations(session: nox.Session) -> None:
     pages = [f"docs/integrations/{name}.md" for name in (*extras, "faiss")]
     pages += ["docs/how-to/serve.md", "docs/how-to/videos-and-pages.md"]
     # Those that have a session of their own: CI's shared environment has what they need, too.
-    others = [f"--ignore=tests/integrations/{name}" for name in ("jina", "ray", *STORES, *FRAMEWORKS)]
+    others = [f"--ignore=tests/integrations/{name}" for name in ("fiftyone", "jina", "ray", *STORES, *FRAMEWORKS)]
     session.run("pytest", "-W", "ignore", "tests/integrations", *others, *pages, *session.posargs)
 
 

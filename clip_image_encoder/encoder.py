@@ -187,6 +187,10 @@ class ImageEncoder:
         """
         return fingerprint(self._loader, self._preprocess, self._pooling, self._backend)
 
+    def __deepcopy__(self, memo: object) -> ImageEncoder:
+        # An encoder does not change, and a copy would load the weights again: scikit-learn's clone() makes them.
+        return self
+
     @property
     def model(self) -> str | None:
         """Hub id, "tiny-shapes", or name of the folder without its path; None for a backend that is an instance."""

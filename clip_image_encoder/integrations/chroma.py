@@ -19,9 +19,21 @@ from clip_image_encoder.integrations._encoders import Encoders
 
 __all__ = ["ClipEmbeddingFunction", "UprightImages"]
 
-_SETTINGS = ("model", "revision", "backend", "device", "dtype", "batch_size")
-# Settings that a collection can't change: vectors made with different values can't be compared.
-_FIXED = ("model", "revision")
+_SETTINGS = (
+    "model",
+    "revision",
+    "backend",
+    "device",
+    "dtype",
+    "num_workers",
+    "cache_dir",
+    "local_files_only",
+    "batch_size",
+    "normalize",
+)
+# Settings that a collection can't change, since vectors made with different values can't be compared, and their
+# values in collections that don't store them.
+_FIXED = {"model": None, "revision": None, "normalize": True}
 
 
 @register_embedding_function
@@ -30,8 +42,8 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
 
     To add files, give the collection `UprightImages()` as its data loader, and add their paths as
     `uris`. A collection stores the settings, and is opened again with the same model if this
-    module has been imported. An image that can't be read raises an error that names it, before any vector of the
-    call is added.
+    module has been imported; a token of the hub is not among them. An image that can't be read raises an error that
+    names it, before any vector of the call is added.
 
     Args:
         model: A hub id, a folder, or "tiny-shapes".
@@ -40,7 +52,11 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
             and torch otherwise.
         device: Name of a device, such as "cuda"; None means the best available.
         dtype: Type that both models compute in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
+        num_workers: Number of threads that load images; None means one for each core, 0 loads on the caller's thread.
+        cache_dir: Folder for downloaded files; None means the hub's own cache.
+        local_files_only: Whether only files on this machine are used, without a request to the network.
         batch_size: Number of images or texts in a forward pass; None means 128 on CUDA devices and 32 on others.
+        normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
 
     Example:
         >>> import chromadb
@@ -64,7 +80,11 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
         backend: str | None = None,
         device: str | None = None,
         dtype: str = "auto",
+        num_workers: int | None = None,
+        cache_dir: str | None = None,
+        local_files_only: bool = False,
         batch_size: int | None = None,
+        normalize: bool = True,
     ) -> None:
         self._encoders = Encoders(
             model=model,
@@ -72,7 +92,11 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
             backend=backend,
             device=device,
             dtype=dtype,
+            num_workers=num_workers,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
             batch_size=batch_size,
+            normalize=normalize,
             # Chroma's images are arrays as numpy.array(PIL image) gives them: (height, width, 3).
             loader=ImageLoader(channels="last"),
         )
@@ -138,20 +162,20 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
             raise ConfigurationError(f"unknown settings {unknown}; known: {', '.join(_SETTINGS)}")
 
     def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:
-        """Check that new settings keep a collection's model and revision; the others may change.
+        """Check that new settings keep a collection's model, revision and normalize; the others may change.
 
         Args:
             old_config: Settings that the collection has.
             new_config: Settings that it is to get.
 
         Raises:
-            ConfigurationError: The collection has vectors of another model or revision.
+            ConfigurationError: The collection has vectors of another model, revision or length.
         """
-        for name in _FIXED:
-            if name in new_config and new_config[name] != old_config.get(name):
+        for name, before in _FIXED.items():
+            old = old_config.get(name, before)
+            if new_config.get(name, old) != old:
                 raise ConfigurationError(
-                    f"the collection has vectors of {name} {old_config.get(name)!r}; make another collection for "
-                    f"{new_config[name]!r}"
+                    f"the collection has vectors of {name} {old!r}; make another collection for {new_config[name]!r}"
                 )
 
 

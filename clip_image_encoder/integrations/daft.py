@@ -6,7 +6,7 @@ import logging
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from daft import DataType
 from daft.ai.protocols import ImageEmbedderDescriptor, TextEmbedderDescriptor
@@ -42,7 +42,12 @@ class ClipProvider(Provider):  # type: ignore[misc]  # Daft is not seen by the t
         device: Name of a device, such as "cpu"; None means the best available, and takes each GPU that Daft has.
         dtype: Type that both models compute in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
         loader: Loader that reads the images; None means `ImageLoader(channels="last")`, which suits Daft's images.
-        batch_size: Number of images or texts in a forward pass; None means 256 on CUDA devices and 32 on others.
+        num_workers: Number of threads that load images; None means one for each core, 0 loads on the caller's thread.
+        token: Access token of the hub; None means the stored one, if any.
+        cache_dir: Folder for downloaded files; None means the hub's own cache.
+        local_files_only: Whether only files on this machine are used, without a request to the network.
+        batch_size: Number of images or texts in a forward pass; None means 128 on CUDA devices and 32 on others.
+        normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
 
     Raises:
         ConfigurationError: The batch size is not a positive integer.
@@ -68,7 +73,12 @@ class ClipProvider(Provider):  # type: ignore[misc]  # Daft is not seen by the t
         device: str | None = None,
         dtype: str = "auto",
         loader: ImageLoader | None = None,
+        num_workers: int | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
         batch_size: int | None = None,
+        normalize: bool = True,
     ) -> None:
         self._name = name
         self._encoders = Encoders(
@@ -78,7 +88,12 @@ class ClipProvider(Provider):  # type: ignore[misc]  # Daft is not seen by the t
             device=device,
             dtype=dtype,
             loader=ImageLoader(channels="last") if loader is None else loader,
+            num_workers=num_workers,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
             batch_size=batch_size,
+            normalize=normalize,
         )
 
     @property
@@ -148,7 +163,7 @@ class _Descriptor:
         return self.provider
 
     def get_model(self) -> str:
-        return os.fspath(self.encoders.model)
+        return os.fspath(cast("str | os.PathLike[str]", self.encoders.model))  # ClipProvider takes no encoder
 
     def get_options(self) -> dict[str, Any]:
         return {"batch_size": self.encoders.batch_size, "max_retries": self.max_retries, "on_error": self.on_error}
@@ -156,7 +171,13 @@ class _Descriptor:
     def get_dimensions(self) -> EmbeddingDimensions:
         # As the config says it, where it does: the machine that plans a query need not be able to run the model.
         encoders = self.encoders
-        spec = open_checkpoint(encoders.model, revision=encoders.revision).vision
+        spec = open_checkpoint(
+            self.get_model(),
+            revision=encoders.revision,
+            token=encoders.token,
+            cache_dir=encoders.cache_dir,
+            local_files_only=encoders.local_files_only,
+        ).vision
         return EmbeddingDimensions(size=spec.dimension or encoders.dimension, dtype=DataType.float32())
 
     def get_udf_options(self) -> UDFOptions:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
-from clip_image_encoder import ConfigurationError, ImageEncoder
-from clip_image_encoder.arguments import check_batch_size
-from clip_image_encoder.batches import join
+from clip_image_encoder import ImageEncoder
+from clip_image_encoder.checkpoint import DEFAULT_MODEL
+from clip_image_encoder.integrations._encoders import Encoders, image_column, image_in
 
 __all__ = ["EmbedImages"]
 
@@ -23,26 +24,34 @@ class EmbedImages:
     encoder's fingerprint is part of the function's. Each worker process (`num_proc`) loads the weights.
 
     Args:
-        encoder: Encoder of the images.
-        column: Name of the column with images, paths or the content of image files, "image" by default.
+        encoder: An `ImageEncoder`, or the name of a model: a hub id, a folder, or "tiny-shapes".
+        column: Name of the column with images, paths or the content of image files; None means the first of `bytes`,
+            `image` and `path` that there is.
         batch_size: Number of images in a forward pass; None means 128 on CUDA devices and 32 on others.
+        normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
 
     Example:
         >>> from datasets import Dataset
-        >>> from clip_image_encoder import ImageEncoder
         >>> from clip_image_encoder.integrations.datasets import EmbedImages
-        >>> dataset = Dataset.from_dict({"image": ["missing.jpg"]})
-        >>> embedded = dataset.map(EmbedImages(ImageEncoder("tiny-shapes")), batched=True)
+        >>> dataset = Dataset.from_dict({"path": ["missing.jpg"]})
+        >>> embedded = dataset.map(EmbedImages("tiny-shapes"), batched=True)
         >>> embedded.column_names, embedded[0]["error"]
-        (['image', 'embedding', 'error'], 'missing.jpg: no such file')
+        (['path', 'embedding', 'error'], 'no such file')
     """
 
-    def __init__(self, encoder: ImageEncoder, *, column: str = "image", batch_size: int | None = None) -> None:
-        self._encoder = encoder
+    def __init__(
+        self,
+        encoder: ImageEncoder | str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        column: str | None = None,
+        batch_size: int | None = None,
+        normalize: bool = True,
+    ) -> None:
+        loaded = encoder if isinstance(encoder, ImageEncoder) else ImageEncoder(encoder)
+        self._encoders = Encoders(model=loaded, batch_size=batch_size, normalize=normalize)
         self._column = column
-        self._batch_size = check_batch_size(batch_size)
         # datasets' hash covers what is pickled, and the encoder's pickle has no weights in it.
-        self._fingerprint = encoder.fingerprint
+        self._fingerprint = self._encoders.fingerprint
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return the new columns `embedding`, float32 `(n, d)`, and `error` of a batch of n rows.
@@ -53,18 +62,7 @@ class EmbedImages:
         Raises:
             ConfigurationError: The batch has no column of that name.
         """
-        if self._column not in batch:
-            raise ConfigurationError(f"the dataset has no column {self._column!r}; pass column=, one of {list(batch)}")
-        images = [_image(item) for item in batch[self._column]]
-        batches = list(self._encoder.stream(images, self._batch_size, show_progress=False))
-        embeddings, failures = join(batches, dimension=self._encoder.dimension)
+        cells = batch[image_column(list(batch), self._column)]
+        embeddings, failures = self._encoders.embed_images([image_in(cell) for cell in cells])
         # "" and not None: from a first batch of None only, datasets would infer the column's type as null.
-        errors = [f"{failure.source}: {failure.reason}" if failure else "" for failure in failures]
-        return {"embedding": embeddings, "error": errors}
-
-
-def _image(item: Any) -> Any:
-    """Return the content or the path of an image that datasets has not decoded, and other values as they are."""
-    if isinstance(item, Mapping) and {"bytes", "path"} <= item.keys():
-        return item["path"] if item["bytes"] is None else item["bytes"]
-    return item
+        return {"embedding": embeddings, "error": [failure.reason if failure else "" for failure in failures]}

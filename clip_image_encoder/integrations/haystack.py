@@ -17,7 +17,17 @@ from clip_image_encoder.integrations._encoders import Encoders
 
 __all__ = ["ClipDocumentImageEmbedder", "ClipTextEmbedder"]
 
-_SETTINGS = ("model", "revision", "backend", "device", "dtype", "batch_size")
+_SETTINGS = (
+    "model",
+    "revision",
+    "backend",
+    "device",
+    "dtype",
+    "cache_dir",
+    "local_files_only",
+    "normalize",
+)
+_IMAGE_SETTINGS = (*_SETTINGS, "num_workers", "batch_size")
 
 
 @component
@@ -35,7 +45,11 @@ class ClipDocumentImageEmbedder:
         backend: Name of the runtime; None means the one that an exported folder was made for, and torch otherwise.
         device: Name of a device, such as "cuda"; None means the best available.
         dtype: Type that the model computes in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
-        batch_size: Number of images in a forward pass; None means 256 on CUDA devices and 32 on others.
+        num_workers: Number of threads that load images; None means one for each core, 0 loads on the caller's thread.
+        cache_dir: Folder for downloaded files; None means the hub's own cache.
+        local_files_only: Whether only files on this machine are used, without a request to the network.
+        batch_size: Number of images in a forward pass; None means 128 on CUDA devices and 32 on others.
+        normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
 
     Raises:
         ConfigurationError: The batch size is not a positive integer.
@@ -59,7 +73,11 @@ class ClipDocumentImageEmbedder:
         backend: str | None = None,
         device: str | None = None,
         dtype: str = "auto",
+        num_workers: int | None = None,
+        cache_dir: str | None = None,
+        local_files_only: bool = False,
         batch_size: int | None = None,
+        normalize: bool = True,
     ) -> None:
         self._encoders = Encoders(
             model=os.fspath(model),
@@ -67,14 +85,18 @@ class ClipDocumentImageEmbedder:
             backend=backend,
             device=device,
             dtype=dtype,
+            num_workers=num_workers,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
             batch_size=batch_size,
+            normalize=normalize,
         )
         self._field = file_path_meta_field
         self._root = root_path
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as Haystack stores them with a pipeline."""
-        settings = {name: getattr(self._encoders, name) for name in _SETTINGS}
+        settings = {name: getattr(self._encoders, name) for name in _IMAGE_SETTINGS}
         data: dict[str, Any] = default_to_dict(self, file_path_meta_field=self._field, root_path=self._root, **settings)
         return data
 
@@ -137,6 +159,9 @@ class ClipTextEmbedder:
         backend: Name of the runtime; None means the one that an exported folder was made for, and torch otherwise.
         device: Name of a device, such as "cuda"; None means the best available.
         dtype: Type that the model computes in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
+        cache_dir: Folder for downloaded files; None means the hub's own cache.
+        local_files_only: Whether only files on this machine are used, without a request to the network.
+        normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
 
     Example:
         >>> from clip_image_encoder.integrations.haystack import ClipTextEmbedder
@@ -152,14 +177,24 @@ class ClipTextEmbedder:
         backend: str | None = None,
         device: str | None = None,
         dtype: str = "auto",
+        cache_dir: str | None = None,
+        local_files_only: bool = False,
+        normalize: bool = True,
     ) -> None:
         self._encoders = Encoders(
-            model=os.fspath(model), revision=revision, backend=backend, device=device, dtype=dtype
+            model=os.fspath(model),
+            revision=revision,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            normalize=normalize,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as Haystack stores them with a pipeline."""
-        settings = {name: getattr(self._encoders, name) for name in _SETTINGS if name != "batch_size"}
+        settings = {name: getattr(self._encoders, name) for name in _SETTINGS}
         data: dict[str, Any] = default_to_dict(self, **settings)
         return data
 
@@ -179,7 +214,7 @@ class ClipTextEmbedder:
 
     @component.output_types(embedding=list[float])  # type: ignore[untyped-decorator]
     def run(self, text: str) -> dict[str, Any]:
-        """Return the vector under "embedding", as a list of d floats, of length 1.
+        """Return the vector under "embedding", as a list of d floats.
 
         Args:
             text: Text to encode.

@@ -96,6 +96,11 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
         allow_urls: Whether images are fetched from http(s) URLs, within the limits of `UrlPolicy()`.
         backend: Name of the runtime; None means the one that an exported folder was made for, and torch otherwise.
         dtype: Type that the model computes in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
+        revision: Branch, tag or commit on the hub; None means the newest commit.
+        num_workers: Number of threads that load images; None means one for each core, 0 loads on the caller's thread.
+        token: Access token of the hub; None means the stored one, if any.
+        cache_dir: Folder for downloaded files; None means the hub's own cache.
+        local_files_only: Whether only files on this machine are used, without a request to the network.
 
     Raises:
         ConfigurationError: An argument is wrong.
@@ -118,6 +123,11 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
         allow_urls: bool = False,
         backend: str | None = None,
         dtype: str = "auto",
+        revision: str | None = None,
+        num_workers: int | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | None = None,
+        local_files_only: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -125,7 +135,10 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
             raise ConfigurationError(f"on_error must be 'tag' or 'raise', not {on_error!r}")
         preprocess = None
         if base_feature_extractor:
-            preprocess = preprocess_of(open_checkpoint(base_feature_extractor).preprocessor_config, exact=False)
+            checkpoint = open_checkpoint(
+                base_feature_extractor, token=token, cache_dir=cache_dir, local_files_only=local_files_only
+            )
+            preprocess = preprocess_of(checkpoint.preprocessor_config, exact=False)
         self._encoder = ImageEncoder(
             pretrained_model_name_or_path,
             backend=backend,
@@ -133,6 +146,11 @@ class CLIPImageEncoder(Executor):  # type: ignore[misc]
             loader=ImageLoader(urls=UrlPolicy() if allow_urls else None),
             device=device,
             dtype=dtype,
+            revision=revision,
+            num_workers=num_workers,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
         )
         self._preprocessing = use_default_preprocessing
         self._device = device
@@ -208,6 +226,10 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
             on Jina Hub did.
         backend: Name of the runtime; None means the one that an exported folder was made for, and torch otherwise.
         dtype: Type that the model computes in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
+        revision: Branch, tag or commit on the hub; None means the newest commit.
+        token: Access token of the hub; None means the stored one, if any.
+        cache_dir: Folder for downloaded files; None means the hub's own cache.
+        local_files_only: Whether only files on this machine are used, without a request to the network.
 
     Raises:
         ConfigurationError: An argument is wrong.
@@ -228,6 +250,10 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
         normalize: bool = True,
         backend: str | None = None,
         dtype: str = "auto",
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | None = None,
+        local_files_only: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -238,6 +264,10 @@ class CLIPTextEncoder(Executor):  # type: ignore[misc]
             max_length=max_length,
             device=device,
             dtype=dtype,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
         )
         self._defaults = _defaults(batch_size, traversal_paths or access_paths, overwrite_embeddings)
         self._normalize = normalize

@@ -25,7 +25,7 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
 
     The source column holds paths or the content of image files. A query that is a `str` is a text; any other
     input of `ImageEncoder` is an image. A table stores the settings, and is opened again with the same model if
-    this module has been imported.
+    this module has been imported; a token of the hub is not among them.
 
     Attributes:
         model: A hub id, a folder, or "tiny-shapes".
@@ -35,7 +35,11 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
         device: Name of a device, such as "cuda"; None means the best available. With `"$var:device:cpu"` each machine
             sets its own.
         dtype: Type that both models compute in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
+        num_workers: Number of threads that load images; None means one for each core, 0 loads on the caller's thread.
+        cache_dir: Folder for downloaded files; None means the hub's own cache.
+        local_files_only: Whether only files on this machine are used, without a request to the network.
         batch_size: Number of images or texts in a forward pass; None means 128 on CUDA devices and 32 on others.
+        normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
         on_error: "raise" adds no row if an image can't be read, and raises LanceDB's RuntimeError with a message that
             names it. "nan" warns, and `on_bad_vectors` of `Table.add` decides whether the row is dropped or kept
             with a null.
@@ -63,7 +67,11 @@ class ClipEmbeddings(EmbeddingFunction):  # type: ignore[misc]  # LanceDB is not
     device: str | None = None
     dtype: str = "auto"
     # Checked before pydantic, which would convert strings and True to int; its error quotes our message.
+    num_workers: Annotated[int, BeforeValidator(partial(check_count, name="num_workers", least=0))] | None = None
+    cache_dir: str | None = None
+    local_files_only: bool = False
     batch_size: Annotated[int, BeforeValidator(partial(check_count, name="batch_size"))] | None = None
+    normalize: bool = True
     on_error: Literal["raise", "nan"] = "raise"
 
     _encoders: Encoders = PrivateAttr()

@@ -30,7 +30,11 @@ class ClipEmbedding(MultiModalEmbedding):  # type: ignore[misc]  # LlamaIndex is
             and torch otherwise.
         device: Name of a device, such as "cuda"; None means the best available.
         dtype: Type that both models compute in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
-        batch_size: Number of images or texts in a forward pass; None means 256 on CUDA devices and 32 on others.
+        num_workers: Number of threads that load images; None means one for each core, 0 loads on the caller's thread.
+        cache_dir: Folder for downloaded files; None means the hub's own cache.
+        local_files_only: Whether only files on this machine are used, without a request to the network.
+        batch_size: Number of images or texts in a forward pass; None means 128 on CUDA devices and 32 on others.
+        normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
         embed_batch_size: Number of images or texts that LlamaIndex hands over at a time, 256 by default; no forward
             pass has more.
 
@@ -54,7 +58,11 @@ class ClipEmbedding(MultiModalEmbedding):  # type: ignore[misc]  # LlamaIndex is
     device: str | None = None
     dtype: str = "auto"
     # Checked before pydantic, which would convert strings and True to int; its error quotes our message.
+    num_workers: Annotated[int, BeforeValidator(partial(check_count, name="num_workers", least=0))] | None = None
+    cache_dir: str | None = None
+    local_files_only: bool = False
     batch_size: Annotated[int, BeforeValidator(partial(check_count, name="batch_size"))] | None = None
+    normalize: bool = True
     embed_batch_size: int = Field(256, gt=0, le=2048)  # LlamaIndex's own is 10, and 2048 its limit
 
     _encoders: Encoders = PrivateAttr()
@@ -67,7 +75,11 @@ class ClipEmbedding(MultiModalEmbedding):  # type: ignore[misc]  # LlamaIndex is
             backend=self.backend,
             device=self.device,
             dtype=self.dtype,
+            num_workers=self.num_workers,
+            cache_dir=self.cache_dir,
+            local_files_only=self.local_files_only,
             batch_size=self.batch_size,
+            normalize=self.normalize,
         )
 
     @classmethod

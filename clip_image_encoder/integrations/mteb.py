@@ -33,7 +33,11 @@ class ClipEncoder(AbsEncoder):  # type: ignore[misc]  # MTEB is not seen by the 
             and torch otherwise.
         dtype: Type that both models compute in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
         loader: Loader that turns MTEB's images into RGB; None means `ImageLoader()`.
-        batch_size: Number of images or texts in a forward pass, whatever `encode_kwargs` say; None means 256 on CUDA
+        num_workers: Number of threads that load images; None means one for each core, 0 loads on the caller's thread.
+        token: Access token of the hub; None means the stored one, if any.
+        cache_dir: Folder for downloaded files; None means the hub's own cache.
+        local_files_only: Whether only files on this machine are used, without a request to the network.
+        batch_size: Number of images or texts in a forward pass, whatever `encode_kwargs` say; None means 128 on CUDA
             devices and 32 on others.
 
     Attributes:
@@ -59,6 +63,10 @@ class ClipEncoder(AbsEncoder):  # type: ignore[misc]  # MTEB is not seen by the 
         backend: str | None = None,
         dtype: str = "auto",
         loader: ImageLoader | None = None,
+        num_workers: int | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
         batch_size: int | None = None,
     ) -> None:
         self._encoders = Encoders(
@@ -68,6 +76,10 @@ class ClipEncoder(AbsEncoder):  # type: ignore[misc]  # MTEB is not seen by the 
             device=device,
             dtype=dtype,
             loader=loader,
+            num_workers=num_workers,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
             batch_size=batch_size,
         )
         # Private attributes would do, but MTEB looks for this one.

@@ -18,9 +18,9 @@ from ray.data import ActorPoolStrategy, Dataset
 
 from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
 from clip_image_encoder.arguments import check_batch_size, check_count, check_number
-from clip_image_encoder.batches import join
 from clip_image_encoder.checkpoint import DEFAULT_MODEL
 from clip_image_encoder.folder import list_images
+from clip_image_encoder.integrations._encoders import Encoders, image_column, image_in
 from clip_image_encoder.parquet import EmbeddingFiles, embeddings_table, open_folder
 from clip_image_encoder.sources import ImageSource, Selection
 
@@ -36,22 +36,34 @@ _ROWS_A_BLOCK = 4096
 class EmbedImages:
     """Class for `Dataset.map_batches` that adds vectors; each actor makes an instance, which loads the weights.
 
-    A batch is a `pyarrow.Table` with the column `bytes` (the content of image files) or `path`; it is returned
-    with its own columns and those of `embeddings_table`. An image that can't be read is a row with its error,
-    and does not fail the block.
+    A batch is a `pyarrow.Table` with a column of images; it is returned with its own columns and those of
+    `embeddings_table`. An image that can't be read is a row with its error, and does not fail the block.
 
     Args:
-        model: A hub id, a folder that every machine has, or "tiny-shapes".
+        encoder: Name of a model: a hub id, a folder that every machine has, or "tiny-shapes". Also an `ImageEncoder`,
+            which travels to the actors with the settings of its own; the arguments that follow are for a name.
+        revision: Branch, tag or commit on the hub; None means the newest commit.
         backend: Name of the runtime; None means the one that an exported folder was made for, and torch otherwise.
         device: Name of a device, such as "cuda"; None means the best available.
         dtype: Type that the model computes in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
         loader: Loader that reads the images; None means `ImageLoader()`.
-        filesystem: pyarrow's file system that the paths are in; None means the disk of the actor's machine.
-        batch_size: Number of images in a forward pass; None means 128 on CUDA devices and 32 on others.
         num_workers: Number of threads that load images; None means as many as the CPUs that Ray gives to the actor,
             or one for each core if Ray gives none. Images that come over a network need more.
+        token: Access token of the hub, which travels to the actors; None means the one stored on their machines, if
+            any.
+        cache_dir: Folder for downloaded files; None means the hub's own cache.
+        local_files_only: Whether only files on the actor's machine are used, without a request to the network.
+        batch_size: Number of images in a forward pass; None means 128 on CUDA devices and 32 on others.
+        normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
+        column: Name of the column with images, paths or the content of image files; None means the first of `bytes`,
+            `image` and `path` that there is.
+        filesystem: pyarrow's file system that the paths are in; None means the disk of the actor's machine.
         without: Names of columns that are left out of the result, such as `("bytes",)`.
         fingerprint: Fingerprint that the encoder must have; None allows any encoder.
+
+    Attributes:
+        fingerprint: Fingerprint of the encoder, with a note if vectors are not normalized; tables have it in their
+            metadata.
 
     Raises:
         ConfigurationError: An argument is wrong, or the encoder has another fingerprint; raised in the actor.
@@ -67,64 +79,75 @@ class EmbedImages:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        encoder: ImageEncoder | str | os.PathLike[str] = DEFAULT_MODEL,
         *,
+        revision: str | None = None,
         backend: str | None = None,
         device: str | None = None,
         dtype: str = "auto",
         loader: ImageLoader | None = None,
-        filesystem: pa.fs.FileSystem | None = None,
-        batch_size: int | None = None,
         num_workers: int | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        batch_size: int | None = None,
+        normalize: bool = True,
+        column: str | None = None,
+        filesystem: pa.fs.FileSystem | None = None,
         without: Sequence[str] = (),
         fingerprint: str | None = None,
     ) -> None:
-        self._encoder = ImageEncoder(
-            model,
+        if num_workers is None and not isinstance(encoder, ImageEncoder):
+            num_workers = _own_cpus()
+        self._encoders = Encoders(
+            model=encoder,
+            revision=revision,
             backend=backend,
             device=device,
             dtype=dtype,
             loader=loader,
-            num_workers=_own_cpus() if num_workers is None else num_workers,
+            num_workers=num_workers,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            batch_size=batch_size,
+            normalize=normalize,
         )
+        self._column = column
         self._filesystem = filesystem
-        self._batch_size = check_batch_size(batch_size)
         self._without = tuple(without)
-        self._fingerprint = self._encoder.fingerprint
-        if fingerprint not in (None, self._fingerprint):
+        self.fingerprint = self._encoders.fingerprint
+        if fingerprint not in (None, self.fingerprint):
             raise ConfigurationError(
-                f"{model} has other weights than when the job began; restore them, or start another job"
+                f"{encoder} has other weights than when the job began; restore them, or start another job"
             )
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Return a table with an embedding, a status and an error for each row.
 
         Args:
-            table: Batch with the column `bytes` or `path`.
+            table: Batch with a column of images.
 
         Raises:
-            ConfigurationError: The table has neither column.
+            ConfigurationError: The table has no such column.
         """
-        column = next((name for name in ("bytes", "path") if name in table.column_names), None)
-        if column is None:
-            raise ConfigurationError(f"the dataset needs a column 'bytes' or 'path', and has only {table.column_names}")
-        items = table[column].to_pylist()
-        if column == "path" and self._filesystem is not None:
-            items = [_File(self._filesystem, path) for path in items]
+        column = image_column(table.column_names, self._column)
+        items = [image_in(cell) for cell in table[column].to_pylist()]
+        if self._filesystem is not None:
+            items = [_File(self._filesystem, item) if isinstance(item, str) else item for item in items]
         return self._of_items(table, items)
 
     def _of_items(self, table: pa.Table, items: Sequence[Any]) -> pa.Table:
         """Return the table of the rows' own columns and those of `embeddings_table`, given the image of each row."""
-        batches = list(self._encoder.stream(items, self._batch_size, show_progress=False))
-        embeddings, failures = join(batches, dimension=self._encoder.dimension)
+        embeddings, failures = self._encoders.embed_images(items)
         kept = {name: table[name] for name in table.column_names if name not in self._without}
         return embeddings_table(
             kept,
             embeddings,
             failures,
-            fingerprint=self._fingerprint,
-            model=self._encoder.model,
-            space=self._encoder.space,
+            fingerprint=self.fingerprint,
+            model=self._encoders.images.model,
+            space=self._encoders.images.space,
         )
 
 
@@ -166,15 +189,21 @@ class _WriteEmbeddings:
 def embed_images(
     source: str | os.PathLike[str] | ImageSource | Dataset,
     destination: str | os.PathLike[str],
+    encoder: ImageEncoder | str | os.PathLike[str] = DEFAULT_MODEL,
     *,
-    model: str | os.PathLike[str] = DEFAULT_MODEL,
+    revision: str | None = None,
     backend: str | None = None,
     dtype: str = "auto",
     loader: ImageLoader | None = None,
+    num_workers: int | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
     num_gpus: float = 0,
     num_cpus: float | None = None,
     concurrency: int = 1,
-    batch_size: int = 256,
+    batch_size: int | None = None,
+    rows_per_file: int = 256,
 ) -> None:
     """Encode a folder of images with Ray, and write the vectors as Parquet files.
 
@@ -186,38 +215,58 @@ def embed_images(
             system that fsspec opens; source of `clip_image_encoder.sources`, such as `TarImages`, whose files every
             machine has; or Dataset with the column `path`, and with `bytes` if the actors can't open the paths.
         destination: Folder or URL for `ok-*.parquet` and `failed-*.parquet`, as `embed_folder` writes them.
-        model: A hub id, a folder that every machine has, or "tiny-shapes".
+        encoder: Name of a model: a hub id, a folder that every machine has, or "tiny-shapes". Also an `ImageEncoder`,
+            which travels to the actors with the settings of its own; the arguments up to `local_files_only` are for
+            a name.
+        revision: Branch, tag or commit on the hub; None means the newest commit.
         backend: Name of the runtime; None means the one that an exported folder was made for, and torch otherwise.
         dtype: Type that the model computes in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
         loader: Loader that reads the images; None means `ImageLoader()`.
+        num_workers: Number of threads of each actor that load images; None means as many as its CPUs.
+        token: Access token of the hub, which travels to the actors; None means the one stored on their machines, if
+            any.
+        cache_dir: Folder for downloaded files; None means the hub's own cache.
+        local_files_only: Whether only files on the actors' machines are used, without a request to the network.
         num_gpus: Number of GPUs of each actor; 0, the default, computes on CPUs.
         num_cpus: Number of CPUs, and of computing threads, of each actor; None divides the cluster's CPUs evenly.
         concurrency: Number of actors, 1 by default.
-        batch_size: Number of images that an actor gets at a time, and of rows in a file, 256 by default; of a folder
-            of many images an actor gets more, up to 4,096.
+        batch_size: Number of images in a forward pass; None means 128 on CUDA devices and 32 on others.
+        rows_per_file: Number of images that an actor gets at a time, and of rows in a file, 256 by default; of a
+            folder of many images an actor gets more, up to 4,096.
 
     Raises:
         ConfigurationError: There is no such folder; or the destination holds vectors of another encoder or a damaged
             file, can't be written to, or is in use by another job.
     """
-    concurrency, batch_size = check_count(concurrency, name="concurrency"), check_count(batch_size, name="batch_size")
+    concurrency = check_count(concurrency, name="concurrency")
+    rows_per_file = check_count(rows_per_file, name="rows_per_file")
     num_gpus = check_number(num_gpus, name="num_gpus", kind="a number from 0", least=0)
     if num_cpus is not None:
         num_cpus = check_number(num_cpus, name="num_cpus", kind="a number from 0", least=0)
     settings = {
-        # Absolute, since an actor has another current folder.
-        "model": Path(model).absolute() if model != "tiny-shapes" and Path(model).is_dir() else model,
+        "encoder": encoder if isinstance(encoder, ImageEncoder) else _absolute(encoder),
+        "revision": revision,
         "backend": backend,
-        "device": "cuda" if num_gpus else "cpu",
+        "device": None if isinstance(encoder, ImageEncoder) else "cuda" if num_gpus else "cpu",
         "dtype": dtype,
         "loader": loader,
+        "num_workers": num_workers,
+        "token": token,
+        "cache_dir": cache_dir if cache_dir is None else Path(cache_dir).absolute(),
+        "local_files_only": local_files_only,
+        "batch_size": check_batch_size(batch_size),
     }
     # Computed in a task with the actors' resources, since this machine may have no GPU.
     fingerprint = ray.get(ray.remote(_fingerprint).options(num_gpus=num_gpus).remote(settings))
     files = EmbeddingFiles.at(destination)
     with files.locked():
         todo = _not_written(
-            source, files, fingerprint=fingerprint, loader=loader, actors=concurrency, batch_size=batch_size
+            source,
+            files,
+            fingerprint=fingerprint,
+            loader=encoder.loader if isinstance(encoder, ImageEncoder) else loader,
+            actors=concurrency,
+            rows_per_file=rows_per_file,
         )
         if todo is None:
             return
@@ -235,7 +284,7 @@ def embed_images(
                 {**settings, "filesystem": folder, "without": ("bytes", _IMAGE), "fingerprint": fingerprint},
             ),
             batch_format="pyarrow",
-            batch_size=None if is_folder else batch_size,  # a block of the folder's at a time
+            batch_size=None if is_folder else rows_per_file,  # a block of the folder's at a time
             num_gpus=num_gpus,
             num_cpus=num_cpus or _share(concurrency, spare=0 if is_folder else 1),
             compute=ActorPoolStrategy(size=concurrency),
@@ -250,7 +299,7 @@ def _not_written(
     fingerprint: str,
     loader: ImageLoader | None,
     actors: int,
-    batch_size: int,
+    rows_per_file: int,
 ) -> Dataset | None:
     """Return a Dataset of the images that have no row yet, or None if there are none.
 
@@ -261,14 +310,14 @@ def _not_written(
         return source.filter(_NotIn(done))
     loader = loader or ImageLoader()
     if not isinstance(source, (str, os.PathLike)):
-        return _drawn(source, _ReadImages(done, loader, rows=batch_size), done=done)
+        return _drawn(source, _ReadImages(done, loader, rows=rows_per_file), done=done)
     raw_photos = loader.raw_photos != "refuse"
     names = list_images(source, loader.formats, without=files.local, raw_photos=raw_photos)
     paths = [path for path in names if path not in done]
     if not paths:
         return None
     # Paths only, since the actors read the files: Ray's own reading would copy their content twice.
-    rows = max(batch_size, min(_ROWS_A_BLOCK, len(paths) // (4 * actors)))
+    rows = max(rows_per_file, min(_ROWS_A_BLOCK, len(paths) // (4 * actors)))
     return ray.data.from_arrow([pa.table({"path": paths[at : at + rows]}) for at in range(0, len(paths), rows)])
 
 
@@ -302,7 +351,12 @@ def _own_cpus() -> int | None:
 
 
 def _fingerprint(settings: dict[str, Any]) -> str:
-    return ImageEncoder(**settings).fingerprint
+    return EmbedImages(**settings).fingerprint
+
+
+def _absolute(model: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """Return the absolute path of a model that is a folder here, since an actor has another current folder."""
+    return Path(model).absolute() if model != "tiny-shapes" and Path(model).is_dir() else model
 
 
 class _NotIn:

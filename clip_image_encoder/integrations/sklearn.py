@@ -21,11 +21,9 @@ class ImageVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
     """Transformer from images to CLIP vectors; `fit` loads the model and learns nothing.
 
     Args:
-        model: A hub id, a folder, or "tiny-shapes".
-        backend: Name of the runtime; None means the one that an exported folder was made for, and torch otherwise.
-        device: Name of a device, such as "cuda"; None means the best available.
-        dtype: Type that the model computes in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
+        encoder: An `ImageEncoder`, or the name of a model: a hub id, a folder, or "tiny-shapes".
         batch_size: Number of images in a forward pass; None means 128 on CUDA devices and 32 on others.
+        normalize: Whether each vector is scaled to length 1; False returns the model's own numbers.
         on_error: "raise" stops at the first image that can't be read and names it; "nan" gives it a row of NaN, which
             most estimators refuse: add an imputer or a filter as the next step.
 
@@ -42,20 +40,16 @@ class ImageVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
 
     def __init__(
         self,
-        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        encoder: ImageEncoder | str | os.PathLike[str] = DEFAULT_MODEL,
         *,
-        backend: str | None = None,
-        device: str | None = None,
-        dtype: str = "auto",
         batch_size: int | None = None,
+        normalize: bool = True,
         on_error: Literal["raise", "nan"] = "raise",
     ) -> None:
         # scikit-learn's clone() requires that the constructor stores its arguments unchanged, without checks.
-        self.model = model
-        self.backend = backend
-        self.device = device
-        self.dtype = dtype
+        self.encoder = encoder
         self.batch_size = batch_size
+        self.normalize = normalize
         self.on_error = on_error
 
     def fit(self, X: Iterable[ImageInput] | None = None, y: Any = None) -> ImageVectorizer:  # noqa: ARG002, N803
@@ -69,11 +63,11 @@ class ImageVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
             ConfigurationError: A parameter is wrong.
             CheckpointError: The checkpoint is missing, unreachable, damaged or unsafe.
         """
-        self.encoder_ = ImageEncoder(self.model, backend=self.backend, device=self.device, dtype=self.dtype)
+        self.encoder_ = self.encoder if isinstance(self.encoder, ImageEncoder) else ImageEncoder(self.encoder)
         return self
 
     def transform(self, X: Iterable[ImageInput]) -> NDArray[np.float32]:  # noqa: N803
-        """Return the vectors of images, float32 `(n, d)` of length 1.
+        """Return the vectors of images, float32 `(n, d)`.
 
         Args:
             X: Images, n inputs of `ImageEncoder`.
@@ -83,7 +77,7 @@ class ImageVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
             NotFittedError: The transformer has not been fitted.
         """
         check_is_fitted(self)
-        return self.encoder_.encode(X, self.batch_size, on_error=self.on_error)
+        return self.encoder_.encode(X, self.batch_size, normalize=self.normalize, on_error=self.on_error)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:  # noqa: ARG002
         """Return the names of the d columns: `clip0`, `clip1` and so on.

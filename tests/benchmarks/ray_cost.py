@@ -37,7 +37,7 @@ def main() -> None:
         ray.init(include_dashboard=False, log_to_driver=False)
         ways: dict[str, Callable[[Path, Path], object]] = {
             "one process": lambda source, to: embed_folder(source, to, ImageEncoder(model, device="cpu")),
-            "one actor": lambda source, to: embed_images(str(source), str(to), model=model),
+            "one actor": lambda source, to: embed_images(str(source), str(to), encoder=model),
         }
         rates: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(arguments.rounds):

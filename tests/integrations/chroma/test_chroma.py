@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import doctest
+import inspect
 import json
 import subprocess
 import sys
 import uuid
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from PIL import Image
 
 from clip_image_encoder import ConfigurationError, ImageEncoder, ImageError, ImageNotFoundError, TextEncoder
 from clip_image_encoder.integrations import chroma as integration
+from clip_image_encoder.integrations._encoders import Encoders
 from clip_image_encoder.integrations.chroma import ClipEmbeddingFunction, UprightImages
 
 
@@ -69,6 +72,27 @@ def test_chromas_validator_accepts_it(function: ClipEmbeddingFunction) -> None:
     assert not function.is_legacy()
     assert function.default_space() == "cosine"
     assert set(function.supported_spaces()) == {"cosine", "l2", "ip"}
+
+
+def test_all_settings_are_stored_but_for_the_loader_and_a_token(function: ClipEmbeddingFunction) -> None:
+    config = json.loads(json.dumps(function.get_config()))
+    left_out = {"loader", "token", "text_encoder"}
+    assert set(config) == {each.name for each in fields(Encoders)} - left_out
+    assert set(inspect.signature(ClipEmbeddingFunction).parameters) == set(config)
+
+
+def test_settings_that_are_stored_are_those_of_the_encoders() -> None:
+    given = {"num_workers": 2, "cache_dir": "cache", "local_files_only": True, "batch_size": 3, "normalize": False}
+    stored = ClipEmbeddingFunction("tiny-shapes", **given).get_config()  # type: ignore[arg-type]
+    encoders = ClipEmbeddingFunction.build_from_config(stored)._encoders
+    assert {name: getattr(encoders, name) for name in given} == given
+
+
+def test_a_collection_of_before_has_normalized_vectors(function: ClipEmbeddingFunction) -> None:
+    old = {"model": "tiny-shapes", "revision": None, "backend": None, "device": None, "dtype": "auto"}
+    function.validate_config_update(old, function.get_config())
+    with pytest.raises(ConfigurationError, match="vectors of normalize True"):
+        function.validate_config_update(old, function.get_config() | {"normalize": False})
 
 
 def test_the_config_makes_the_same_function_again(function: ClipEmbeddingFunction) -> None:

@@ -54,8 +54,23 @@ def test_a_bad_picture_is_a_row_with_its_reason(
     files = [*list(gallery.values())[:4], bad_file]
     embedded = dataset_of(files, decode=False).map(EmbedImages(encoder), batched=True, batch_size=2)
     assert [bool(error) for error in embedded["error"]] == [False] * 4 + [True]
-    assert "bad.png" in embedded["error"][4]
+    assert embedded["error"][:4] == [""] * 4
+    assert embedded["error"][4].startswith("not an image in a known format")
     assert np.isnan(embedded["embedding"][4]).all()
+
+
+def test_a_model_may_be_named(encoder: ImageEncoder, gallery: dict[str, Path]) -> None:
+    paths = [str(file) for file in gallery.values()]
+    embedded = Dataset.from_dict({"path": paths}).map(EmbedImages("tiny-shapes", batch_size=2), batched=True)
+    np.testing.assert_allclose(embedded["embedding"][:], encoder.encode(paths), atol=1e-5)
+
+
+def test_vectors_may_be_the_models_own_numbers(encoder: ImageEncoder, gallery: dict[str, Path]) -> None:
+    files = list(gallery.values())
+    plain = EmbedImages(encoder, normalize=False)
+    embedded = dataset_of(files, decode=False).map(plain, batched=True)
+    np.testing.assert_allclose(embedded["embedding"][:], encoder.encode(files, normalize=False), rtol=1e-4, atol=1e-5)
+    assert Hasher.hash(plain) != Hasher.hash(EmbedImages(encoder))
 
 
 def test_files_inside_the_dataset_are_read(encoder: ImageEncoder, gallery: dict[str, Path]) -> None:

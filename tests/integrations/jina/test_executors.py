@@ -15,7 +15,7 @@ from docarray import DocList
 from numpy.typing import NDArray
 from PIL import Image
 
-from clip_image_encoder import BackendError, ConfigurationError, ImageEncoder, ImageError, TextEncoder
+from clip_image_encoder import BackendError, CheckpointError, ConfigurationError, ImageEncoder, ImageError, TextEncoder
 from clip_image_encoder.integrations import jina_yaml
 from clip_image_encoder.integrations.jina import ClipChunk, ClipDocument, CLIPImageEncoder, CLIPTextEncoder
 
@@ -35,6 +35,13 @@ def texts(**settings: Any) -> CLIPTextEncoder:
 def embeddings(docs: Iterable[ClipDocument]) -> NDArray[np.float32]:
     vectors: list[Any] = [doc.embedding for doc in docs]
     return np.stack(vectors)
+
+
+def test_the_settings_reach_the_encoders() -> None:
+    assert images(num_workers=3)._encoder.num_workers == 3
+    for executor in (CLIPImageEncoder, CLIPTextEncoder):
+        with pytest.raises(CheckpointError, match=r"not in the cache \(.*nowhere\)"):
+            executor("no/model", cache_dir="nowhere", local_files_only=True)
 
 
 def test_pictures_get_the_encoders_vectors(

@@ -6,6 +6,7 @@ import doctest
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from PIL import Image
 
 from clip_image_encoder import ImageEncoder
 from clip_image_encoder.integrations import lancedb as integration
+from clip_image_encoder.integrations._encoders import Encoders
 from clip_image_encoder.integrations.lancedb import ClipEmbeddings
 
 
@@ -87,6 +89,21 @@ def test_a_table_stores_the_backend_as_it_was_given(
     opened = lancedb.connect(tmp_path).open_table("pictures")
     assert opened.embedding_functions["vector"].function.backend == backend
     assert len(opened.search("a red star").to_list()) == 1
+
+
+def test_a_table_stores_all_settings_but_the_loader_and_a_token(gallery: dict[str, Path], tmp_path: Path) -> None:
+    given: dict[str, Any] = {
+        "device": "cpu",
+        "num_workers": 2,
+        "cache_dir": "cache",
+        "local_files_only": True,
+        "normalize": False,
+    }
+    empty_table(tmp_path, **given)
+    function = lancedb.connect(tmp_path).open_table("pictures").embedding_functions["vector"].function
+    assert {name: getattr(function._encoders, name) for name in given} == given
+    stored = set(function.model_dump()) - {"on_error", "max_retries"}
+    assert stored == {each.name for each in fields(Encoders)} - {"loader", "token", "text_encoder"}
 
 
 def test_pictures_of_an_exported_folder_are_found_by_words_when_the_table_is_opened_again(

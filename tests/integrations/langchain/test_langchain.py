@@ -61,6 +61,21 @@ def test_a_pickle_gives_the_vectors_of_the_same_exported_folder(exported: Path, 
     assert (restored.embed_image([gallery["a red star"]]), restored.embed_query("a red star")) == before
 
 
+def test_encoders_may_be_given(gallery: dict[str, Path]) -> None:
+    images, texts = ImageEncoder("tiny-shapes", num_workers=1), TextEncoder("tiny-shapes", max_length=3)
+    embeddings = ClipEmbeddings(images, text_encoder=texts)
+    file = gallery["a red star"]
+    np.testing.assert_array_equal(np.array(embeddings.embed_image([file]), np.float32), images.encode([file]))
+    np.testing.assert_array_equal(
+        np.array(embeddings.embed_query("a red star"), np.float32), texts.encode("a red star")
+    )
+
+
+def test_an_encoder_of_images_alone_says_what_texts_need() -> None:
+    with pytest.raises(ConfigurationError, match="pass text_encoder="):
+        ClipEmbeddings(ImageEncoder("tiny-shapes")).embed_query("a red star")
+
+
 def test_it_is_awaited_too(embeddings: ClipEmbeddings) -> None:
     assert asyncio.run(embeddings.aembed_query("a red circle")) == embeddings.embed_query("a red circle")
 

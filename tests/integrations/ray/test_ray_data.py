@@ -58,7 +58,7 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def once(gallery: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The table of an uninterrupted run."""
     destination = tmp_path_factory.mktemp("once") / "vectors.parquet"
-    embed_images(str(gallery), str(destination), model="tiny-shapes", batch_size=128)
+    embed_images(str(gallery), str(destination), encoder="tiny-shapes", rows_per_file=128)
     return table_of(destination)
 
 
@@ -112,11 +112,11 @@ def test_every_damaged_file_is_listed_with_its_reason(once: Any) -> None:
     assert once["error"].null_count == COUNT - DAMAGED
 
 
-@pytest.mark.parametrize("name", ["batch_size", "concurrency", "num_gpus", "num_cpus"])
+@pytest.mark.parametrize("name", ["batch_size", "rows_per_file", "concurrency", "num_gpus", "num_cpus"])
 @pytest.mark.parametrize("wrong", [-1, True, "5", float("nan")])
 def test_a_wrong_number_is_refused_before_anything_is_done(tmp_path: Path, name: str, wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"^{name} must be"):
-        embed_images(tmp_path, tmp_path / "vectors.parquet", model="tiny-shapes", **{name: wrong})
+        embed_images(tmp_path, tmp_path / "vectors.parquet", encoder="tiny-shapes", **{name: wrong})
     assert not any(tmp_path.iterdir())
 
 
@@ -130,20 +130,20 @@ def test_a_second_run_does_nothing(gallery: Path, tmp_path: Path) -> None:
     source = ray.data.from_items([{"path": str(path)} for path in few.iterdir()])
     for number, pictures in enumerate((f"local://{few}", source)):
         destination = tmp_path / f"{number}.parquet"
-        embed_images(pictures, str(destination), model="tiny-shapes")
+        embed_images(pictures, str(destination), encoder="tiny-shapes")
         before = times_of(destination)
         assert table_of(destination).num_rows == 40
-        embed_images(pictures, str(destination), model="tiny-shapes")
+        embed_images(pictures, str(destination), encoder="tiny-shapes")
         assert times_of(destination) == before
 
 
 def test_a_run_that_was_stopped_half_way_is_resumed(gallery: Path, once: Any, tmp_path: Path) -> None:
     names, destination = names_of(gallery), tmp_path / "vectors.parquet"
     folder = link(names[: COUNT // 2], of=gallery, into=tmp_path / "folder")
-    embed_images(str(folder), str(destination), model="tiny-shapes")
+    embed_images(str(folder), str(destination), encoder="tiny-shapes")
     assert table_of(destination).num_rows == COUNT // 2
     link(names[COUNT // 2 :], of=gallery, into=folder)
-    embed_images(str(folder), str(destination), model="tiny-shapes")
+    embed_images(str(folder), str(destination), encoder="tiny-shapes")
     resumed = table_of(destination)
     assert resumed.drop_columns("embedding").equals(once.drop_columns("embedding"))
     np.testing.assert_allclose(vectors_of(resumed), vectors_of(once), atol=1e-5)
@@ -155,7 +155,7 @@ def test_what_one_machine_has_begun_is_finished_on_ray(gallery: Path, once: Any,
     embed_folder(folder, destination, ImageEncoder("tiny-shapes", device="cpu"))
     before = times_of(destination)
     link(names[90:], of=gallery, into=folder)
-    embed_images(str(folder), str(destination), model="tiny-shapes")
+    embed_images(str(folder), str(destination), encoder="tiny-shapes")
     assert before.items() <= times_of(destination).items()
     both = table_of(destination)
     assert both.drop_columns("embedding").equals(once.slice(0, 200).drop_columns("embedding"))
@@ -168,7 +168,7 @@ def test_paths_are_those_of_the_caller_and_not_of_the_workers(
     link(names_of(gallery)[:3], of=gallery, into=tmp_path / "folder")
     shutil.copytree(BUNDLED, tmp_path / "model")
     monkeypatch.chdir(tmp_path)  # Ray has started elsewhere
-    embed_images("folder", Path("vectors.parquet"), model="model")
+    embed_images("folder", Path("vectors.parquet"), encoder="model")
     np.testing.assert_allclose(vectors_of(table_of(tmp_path / "vectors.parquet")), vectors_of(once)[:3], atol=1e-5)
 
 
@@ -176,7 +176,7 @@ def test_paths_are_those_of_the_caller_and_not_of_the_workers(
 def test_a_name_that_is_no_text_does_not_stop_the_others(gallery: Path, tmp_path: Path) -> None:
     folder = link(names_of(gallery)[:3], of=gallery, into=tmp_path / "folder")
     (folder / os.fsdecode(b"\xff.png")).write_bytes(b"")
-    embed_images(str(folder), str(tmp_path / "vectors.parquet"), model="tiny-shapes")
+    embed_images(str(folder), str(tmp_path / "vectors.parquet"), encoder="tiny-shapes")
     table = table_of(tmp_path / "vectors.parquet")
     assert dict(zip(table["path"].to_pylist(), table["status"].to_pylist(), strict=True)) == {
         **dict.fromkeys(names_of(gallery)[:3], "ok"),
@@ -209,10 +209,10 @@ def test_another_source_is_begun_on_one_machine_and_finished_on_ray(
     kind: str, sources: dict[str, ImageSource], once: Any, tmp_path: Path
 ) -> None:
     source, destination = sources[kind], tmp_path / "vectors.parquet"
-    embed_images(first_of(source, 10), destination, model="tiny-shapes", batch_size=8)
+    embed_images(first_of(source, 10), destination, encoder="tiny-shapes", rows_per_file=8)
     assert table_of(destination).num_rows == 10
     before = times_of(destination)
-    embed_images(source, destination, model="tiny-shapes", batch_size=8)
+    embed_images(source, destination, encoder="tiny-shapes", rows_per_file=8)
     assert before.items() <= times_of(destination).items()
     table = table_of(destination)
     assert [Path(path).name for path in table["path"].to_pylist()] == once["path"].to_pylist()[:40]
@@ -220,7 +220,7 @@ def test_another_source_is_begun_on_one_machine_and_finished_on_ray(
         assert table[column].equals(once[column].slice(0, 40))
     np.testing.assert_allclose(vectors_of(table), vectors_of(once)[:40], atol=1e-5)
     before = times_of(destination)
-    embed_images(source, destination, model="tiny-shapes", batch_size=8)
+    embed_images(source, destination, encoder="tiny-shapes", rows_per_file=8)
     assert times_of(destination) == before
     assert embed_on_one_machine(source, destination).skipped == 40
 
@@ -229,7 +229,7 @@ def test_what_is_no_image_in_a_source_is_counted_in_one_warning(
     sources: dict[str, ImageSource], tmp_path: Path
 ) -> None:
     with pytest.warns(UserWarning, match=r"files that are not images are left out: 40 \.txt"):
-        embed_images(sources["tar"], tmp_path / "vectors.parquet", model="tiny-shapes")
+        embed_images(sources["tar"], tmp_path / "vectors.parquet", encoder="tiny-shapes")
 
 
 def first_of(source: ImageSource, count: int) -> ImageSource:
@@ -253,7 +253,7 @@ def embed_on_one_machine(source: ImageSource, destination: Path) -> FolderSummar
 def test_a_job_runs_in_its_actors_and_nowhere_else(gallery: Path, tmp_path: Path) -> None:
     # Tasks that write, of which Ray starts as many as there are tables: 64 actors had 253 of them, and no memory left.
     few, start = link(names_of(gallery)[:40], of=gallery, into=tmp_path / "few"), time.time()
-    embed_images(few, tmp_path / "vectors.parquet", model="tiny-shapes", num_cpus=1, concurrency=2, batch_size=4)
+    embed_images(few, tmp_path / "vectors.parquet", encoder="tiny-shapes", num_cpus=1, concurrency=2, rows_per_file=4)
     assert len(list((tmp_path / "vectors.parquet").iterdir())) == 8 + 1  # of five rows each; one picture is damaged
     # "submit" is a call of an actor, "_map_task" what Ray starts on any other process.
     assert not [name for name in tasks_since(start, name="submit") if name.endswith("._map_task")]
@@ -263,7 +263,7 @@ def test_a_job_runs_in_its_actors_and_nowhere_else(gallery: Path, tmp_path: Path
 def test_what_is_no_folder_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="not a folder"):
-        embed_images(str(tmp_path / name), str(tmp_path / "vectors.parquet"), model="tiny-shapes")
+        embed_images(str(tmp_path / name), str(tmp_path / "vectors.parquet"), encoder="tiny-shapes")
 
 
 def test_while_a_job_writes_another_one_is_refused(gallery: Path, tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_while_a_job_writes_another_one_is_refused(gallery: Path, tmp_path: Path
         EmbeddingFiles.at(tmp_path / "vectors.parquet").locked(),
         pytest.raises(ConfigurationError, match="another job writes to"),
     ):
-        embed_images(str(gallery), str(tmp_path / "vectors.parquet"), model="tiny-shapes")
+        embed_images(str(gallery), str(tmp_path / "vectors.parquet"), encoder="tiny-shapes")
 
 
 @pytest.mark.parametrize("scheme", ["", "local://"])
@@ -280,16 +280,16 @@ def test_files_that_do_not_end_as_pictures_are_counted_in_one_warning(scheme: st
     for name in ("a.xcf", "deep/b.xcf", "notes.txt", ".hidden"):
         (tmp_path / name).write_bytes(b"")
     with pytest.warns(UserWarning, match=r"3 files .*: 2 \.xcf, 1 \.txt") as warned:
-        embed_images(f"{scheme}{tmp_path}", str(tmp_path / "vectors.parquet"), model="tiny-shapes")
+        embed_images(f"{scheme}{tmp_path}", str(tmp_path / "vectors.parquet"), encoder="tiny-shapes")
     assert len([one for one in warned if "left out" in str(one.message)]) == 1
 
 
 def test_vectors_of_another_encoder_are_not_mixed_in(gallery: Path, tmp_path: Path) -> None:
     source = ray.data.from_items([{"path": str(next(gallery.iterdir()))}])
-    embed_images(source, str(tmp_path / "vectors.parquet"), model="tiny-shapes")
+    embed_images(source, str(tmp_path / "vectors.parquet"), encoder="tiny-shapes")
     with pytest.raises(ConfigurationError, match="another encoder"):
         embed_images(
-            source, str(tmp_path / "vectors.parquet"), model="tiny-shapes", loader=ImageLoader(background=(0, 0, 0))
+            source, str(tmp_path / "vectors.parquet"), encoder="tiny-shapes", loader=ImageLoader(background=(0, 0, 0))
         )
 
 
@@ -297,7 +297,7 @@ def test_pictures_of_an_exported_folder_are_found_by_words(exported: Path, tmp_p
     (tmp_path / "folder").mkdir()
     for colour in ("red", "green", "blue"):
         draw(Scene(colour=colour, shape="star")).save(tmp_path / "folder" / f"{colour}.png")
-    embed_images(tmp_path / "folder", tmp_path / "vectors.parquet", model=exported)
+    embed_images(tmp_path / "folder", tmp_path / "vectors.parquet", encoder=exported)
     table = table_of(tmp_path / "vectors.parquet")
     scores = vectors_of(table) @ TextEncoder(exported).encode("a green star")
     assert table["path"][int(scores.argmax())].as_py() == "green.png"
@@ -307,6 +307,42 @@ def test_an_actor_that_finds_other_weights_than_the_job_began_with_does_not_star
     EmbedImages("tiny-shapes", fingerprint=ImageEncoder("tiny-shapes").fingerprint)
     with pytest.raises(ConfigurationError, match="other weights than when the job began"):
         EmbedImages("tiny-shapes", fingerprint="of other weights")
+
+
+def test_the_settings_of_an_encoder_travel_to_the_actors(gallery: Path, tmp_path: Path) -> None:
+    few = link(names_of(gallery)[:5], of=gallery, into=tmp_path / "few")
+    encoder = ImageEncoder("tiny-shapes", device="cpu", loader=ImageLoader(background=(0, 0, 0)), num_workers=1)
+    embed_images(few, tmp_path / "vectors.parquet", encoder, batch_size=2)
+    table = table_of(tmp_path / "vectors.parquet")
+    assert table.schema.metadata[b"clip_image_encoder.fingerprint"].decode() == encoder.fingerprint
+    np.testing.assert_allclose(vectors_of(table), encoder.encode(sorted(few.iterdir())), atol=1e-5)
+
+
+def test_an_encoder_and_settings_of_another_one_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="settings of its own; leave out dtype, num_workers"):
+        EmbedImages(ImageEncoder("tiny-shapes"), dtype="float32", num_workers=3)
+
+
+def test_images_of_hugging_faces_kind_are_read(gallery: Path, once: Any) -> None:
+    files = sorted(gallery.iterdir())[:3]
+    rows = [{"bytes": files[0].read_bytes(), "path": None}, *({"bytes": None, "path": str(file)} for file in files[1:])]
+    table = EmbedImages("tiny-shapes", device="cpu")(pa.table({"image": rows}))
+    np.testing.assert_allclose(vectors_of(table), vectors_of(once)[:3], atol=1e-5)
+
+
+def test_a_column_may_be_named(gallery: Path) -> None:
+    embed = EmbedImages("tiny-shapes", column="photo")
+    table = embed(pa.table({"path": ["no.png"], "photo": [str(next(gallery.iterdir()))]}))
+    assert table["status"].to_pylist() == ["ok"]
+    with pytest.raises(ConfigurationError, match=r"no column 'photo'; pass column=, one of \['name'\]"):
+        embed(pa.table({"name": ["a"]}))
+
+
+def test_vectors_that_are_not_normalized_have_a_fingerprint_of_their_own(gallery: Path) -> None:
+    table = pa.table({"path": [str(next(gallery.iterdir()))]})
+    plain = EmbedImages("tiny-shapes", device="cpu", normalize=False)
+    assert np.linalg.norm(vectors_of(plain(table))) != pytest.approx(1, abs=0.01)
+    assert plain.fingerprint != EmbedImages("tiny-shapes", device="cpu").fingerprint
 
 
 def test_a_killed_actor_is_survived(gallery: Path, once: Any, tmp_path: Path) -> None:
@@ -334,7 +370,7 @@ def test_a_killed_actor_is_survived(gallery: Path, once: Any, tmp_path: Path) ->
 
 
 def test_a_dataset_without_pictures_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="'bytes' or 'path'"):
+    with pytest.raises(ConfigurationError, match="'bytes', 'image' or 'path'"):
         EmbedImages("tiny-shapes")(pa.table({"name": ["a"]}))
 
 
@@ -351,7 +387,7 @@ def test_files_of_another_file_system_are_read_by_the_actors(gallery: Path, once
 def test_an_actor_loads_on_as_many_threads_as_it_has_cpus(given: int | None, threads: int) -> None:
     class Actor:
         def threads(self) -> int:
-            return EmbedImages("tiny-shapes", num_workers=given)._encoder.num_workers
+            return EmbedImages("tiny-shapes", num_workers=given)._encoders.images.num_workers
 
     actor: Any = ray.remote(num_cpus=1)(Actor).remote()
     assert ray.get(actor.threads.remote()) == threads

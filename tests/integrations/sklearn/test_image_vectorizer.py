@@ -16,7 +16,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 
-from clip_image_encoder import ImageEncoder, ImageError, TextEncoder
+from clip_image_encoder import ImageEncoder, ImageError, ImageLoader, TextEncoder
 from clip_image_encoder.integrations import sklearn as integration
 from clip_image_encoder.integrations.sklearn import ImageVectorizer
 from clip_image_encoder.tiny_shapes.draw import Scene, draw, random_scenes
@@ -44,6 +44,13 @@ def test_a_clone_has_the_same_parameters_and_no_model() -> None:
     assert not hasattr(copied, "encoder_")
 
 
+def test_an_encoder_may_be_given_and_a_clone_shares_it(pictures: list[Image.Image]) -> None:
+    encoder = ImageEncoder("tiny-shapes", loader=ImageLoader(background=(0, 0, 0)), num_workers=1)
+    copied = clone(ImageVectorizer(encoder, normalize=False))
+    assert copied.fit().encoder_ is encoder
+    np.testing.assert_array_equal(copied.transform(pictures), encoder.encode(pictures, normalize=False))
+
+
 def test_before_it_is_fitted_it_says_so(pictures: list[Image.Image]) -> None:
     with pytest.raises(NotFittedError):
         ImageVectorizer("tiny-shapes").transform(pictures)
@@ -68,7 +75,7 @@ def test_a_pickle_of_a_fitted_one_gives_the_same_vectors(pictures: list[Image.Im
 def test_pictures_of_an_exported_folder_are_found_by_words(exported: Path, gallery: dict[str, Path]) -> None:
     pipeline = make_pipeline(clone(ImageVectorizer(exported)), NearestNeighbors(n_neighbors=1))
     restored = pickle.loads(pickle.dumps(pipeline.fit(list(gallery.values()))))
-    assert restored.get_params()["imagevectorizer__backend"] is None
+    assert restored.get_params()["imagevectorizer__encoder"] == exported
     found = restored[-1].kneighbors(TextEncoder(exported).encode(list(gallery)), return_distance=False)
     assert found[:, 0].tolist() == list(range(len(gallery)))
     np.testing.assert_allclose(
