@@ -234,8 +234,9 @@ def wheel(session: nox.Session) -> None:
     session.install(*session.posargs, *group("torch"))
     session.chdir(session.create_tmp())
     session.run("python", script)
-    needing = ("backends._onnx", "backends.onnx", "backends._openvino", "backends.openvino", "folder", "parquet")
-    lacking = [f"clip_image_encoder.{name}" for name in (*needing, "integrations")]
+    runtimes = ("backends._onnx", "backends.onnx", "backends._openvino", "backends.openvino")
+    stored = ("commands._queries", "folder", "parquet", "sources", "stored_vectors")
+    lacking = [f"clip_image_encoder.{name}" for name in (*runtimes, *stored, "integrations")]
     session.run("python", imports, *lacking)
     session.run("clip-image-encoder", "--version")
     session.run("clip-image-encoder", "info", "tiny-shapes")

@@ -26,7 +26,8 @@ from clip_image_encoder.testing import check_backend, check_text_backend
 from .conftest import Saved
 from .families import normalise
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+if not torch.cuda.is_available():
+    pytest.skip("there is no CUDA device here", allow_module_level=True)
 
 CUDA = "cuda:0"
 TEXTS = ["a red circle", "two blue squares on a green background", "", "a yellow triangle " * 40]

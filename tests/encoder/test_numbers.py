@@ -38,6 +38,7 @@ from clip_image_encoder.compact import BinaryQuantizer, Int8Quantizer, truncate
 from clip_image_encoder.folder import embed_folder, embed_images
 from clip_image_encoder.measure import Measured, Measurement, measure
 from clip_image_encoder.pipeline import run
+from clip_image_encoder.search import near_duplicates, search
 from clip_image_encoder.serving import MicroBatcher
 from clip_image_encoder.sources import ListedImages
 from clip_image_encoder.testing import ToyBackend
@@ -132,6 +133,7 @@ COUNTS: dict[str, Taker] = {
     "join(dimension)": lambda number, _: join([], dimension=number),
     "run(batch_size)": lambda number, _: start(batch_size=number),
     "run(num_workers)": lambda number, _: start(num_workers=number),
+    "search(k)": lambda number, _: search(FOUR[:, None], FOUR[:1], number),
     "truncate(dimension)": lambda number, _: truncate(FOUR, number),
     "check_batch_size(batch_size)": lambda number, _: check_batch_size(number),
 }
@@ -159,6 +161,12 @@ NUMBERS: dict[str, Taker] = {
     "UrlPolicy(read_timeout)": lambda number, _: UrlPolicy(read_timeout=number),
     "UrlPolicy(total_timeout)": lambda number, _: UrlPolicy(total_timeout=number),
 }
+
+# What takes any number above 0 that is at most 1.
+SHARES: dict[str, Taker] = {
+    "near_duplicates(threshold)": lambda number, _: near_duplicates(FOUR[:, None], number),
+}
+NUMBERS_AND_SHARES = NUMBERS | SHARES
 
 # Where None is documented, it says something.
 MAY_BE_NONE = {
@@ -212,19 +220,25 @@ def test_integers_and_floats_of_python_and_numpy_are_numbers(key: str, number: o
     NUMBERS[key](number, tmp_path)
 
 
+@pytest.mark.parametrize("key", SHARES)
+@pytest.mark.parametrize("number", [0.5, 1, np.int64(1), np.float32(0.5), np.float64(0.5)], ids=short)
+def test_shares_of_python_and_numpy_are_numbers(key: str, number: object, tmp_path: Path) -> None:
+    SHARES[key](number, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("taker", "wrong"),
     [
         *(pytest.param(key, wrong, id=f"{key}-{short(wrong)}") for key in COUNTS for wrong in NO_COUNTS),
-        *(pytest.param(key, wrong, id=f"{key}-{short(wrong)}") for key in NUMBERS for wrong in NO_NUMBERS),
-        *(pytest.param(key, None, id=f"{key}-None") for key in sorted({*COUNTS, *NUMBERS} - MAY_BE_NONE)),
+        *(pytest.param(key, wrong, id=f"{key}-{short(wrong)}") for key in NUMBERS_AND_SHARES for wrong in NO_NUMBERS),
+        *(pytest.param(key, None, id=f"{key}-None") for key in sorted({*COUNTS, *NUMBERS_AND_SHARES} - MAY_BE_NONE)),
     ],
 )
 def test_anything_else_is_refused_in_a_short_sentence_that_names_the_argument(
     taker: str, wrong: object, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigurationError, match=f"^{argument(taker)}(: \\w+)? must be ") as caught:
-        (COUNTS | NUMBERS)[taker](wrong, tmp_path)
+        (COUNTS | NUMBERS_AND_SHARES)[taker](wrong, tmp_path)
     assert len(str(caught.value)) < 130
     assert not any(tmp_path.rglob("*.sqlite"))
 
@@ -268,7 +282,7 @@ def numbers_in(function: Callable[..., object], called: str) -> Iterator[str]:
 
 
 def test_every_number_of_the_public_face_is_in_the_tables_above() -> None:
-    assert sorted(set(names_of_numbers())) == sorted({*COUNTS, *NUMBERS})
+    assert sorted(set(names_of_numbers())) == sorted({*COUNTS, *NUMBERS_AND_SHARES})
 
 
 @pytest.mark.parametrize(
