@@ -133,7 +133,7 @@ def embed_images(
             `clip_image_encoder.sources`; its names are the column `path`.
         destination: Folder or URL for the Parquet files, as in `embed_folder`.
         encoder: Encoder of the images; its fingerprint is stored with the vectors.
-        batch_size: Number of images in one forward pass; None means 256 on CUDA devices, and 32 on others or where
+        batch_size: Number of images in one forward pass; None means 128 on CUDA devices, and 32 on others or where
             both kinds are used.
         rows_per_file: Number of images in a file, and the largest number that is encoded again after a kill.
         retry_failed: Whether images that failed before are tried again; False skips them.
