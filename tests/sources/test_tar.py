@@ -12,6 +12,8 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
+from fsspec import AbstractFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
 from clip_image_encoder import ConfigurationError, ImageEncoder, ImageLoader
 from clip_image_encoder.folder import FolderPlan, FolderSummary, embed_images, plan_images
@@ -133,9 +135,21 @@ def test_a_name_that_is_no_text_is_written_in_escapes(tmp_path: Path) -> None:
     assert names_in(TarImages(tmp_path / "shard.tar")) == ["shard.tar/\\xff.png"]
 
 
-def test_an_archive_in_a_store_is_read_there(encoder: ImageEncoder, tmp_path: Path) -> None:
-    filesystem = fsspec.filesystem("memory")
-    filesystem.pipe("/shards/000.tar", write_tar(tmp_path / "000.tar", IMAGES).read_bytes())
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> AbstractFileSystem:
+    """fsspec's file system in memory, where each opening has a position of its own, as in a real store."""
+    open_shared = MemoryFileSystem._open
+
+    def open_own(self: Any, path: str, mode: str = "rb", **settings: Any) -> Any:
+        opened = open_shared(self, path, mode, **settings)
+        return io.BytesIO(opened.getvalue()) if mode == "rb" else opened
+
+    monkeypatch.setattr(MemoryFileSystem, "_open", open_own)
+    return fsspec.filesystem("memory")
+
+
+def test_an_archive_in_a_store_is_read_there(store: AbstractFileSystem, encoder: ImageEncoder, tmp_path: Path) -> None:
+    store.pipe("/shards/000.tar", write_tar(tmp_path / "000.tar", IMAGES).read_bytes())
     summary = embed_images(TarImages("memory://shards"), tmp_path / "vectors.parquet", encoder)
     assert summary == FolderSummary(embedded=8, failed=1, skipped=0)
 
