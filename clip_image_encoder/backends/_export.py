@@ -16,7 +16,7 @@ from clip_image_encoder.arrays import PixelFormat, TokenIds
 from clip_image_encoder.backends._graph import Graph, TextGraph, VisionGraph
 from clip_image_encoder.backends._reference import reference_pixels, reference_tokens
 from clip_image_encoder.models._patches import denormalized, take_bytes
-from clip_image_encoder.models._towers import TextTower, use_plain_attention
+from clip_image_encoder.models._towers import TextTower, use_attention
 
 __all__ = ["Example", "export"]
 
@@ -80,7 +80,7 @@ def _export_text(graph: TextGraph, file: Path) -> list[Example]:
 
 def _write(module: nn.Module, file: Path, inputs: dict[str, NDArray[Any]], dynamic: Sequence[dict[int, Any]]) -> None:
     # torch's fused attention becomes ten more small nodes in each layer, a tenth of the time of one short text.
-    use_plain_attention(module)
+    use_attention(module, "eager")
     with torch.inference_mode():
         program = torch.onnx.export(
             module,

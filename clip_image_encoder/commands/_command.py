@@ -1,4 +1,4 @@
-"""Parts that the commands share: a function that adds one to the parser, and the class of their results."""
+"""Parts that the commands share: functions that add one, and options, to the parser, and the class of results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-__all__ = ["Answer", "Commands", "add_command"]
+__all__ = ["Answer", "Commands", "add_command", "add_runtime"]
 
 if TYPE_CHECKING:
     Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -49,3 +49,26 @@ def add_command(
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def add_runtime(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what computes vectors: `--backend`, `--device` and `--dtype`.
+
+    Args:
+        parser: Parser of the command.
+    """
+    parser.add_argument(
+        "--backend",
+        metavar="NAME",
+        help="Runtime: torch, onnx or openvino; default: torch, or what an exported folder was made for.",
+    )
+    parser.add_argument(
+        "--device", metavar="NAME", help="Device, such as cpu, cuda or cuda:1; default: the best that there is."
+    )
+    parser.add_argument(
+        "--dtype",
+        default="auto",
+        metavar="NAME",
+        help="Type of the numbers: float32, bfloat16, float16 or int8, where the backend has it; default: auto, which "
+        "is float16 on cuda and float32 elsewhere.",
+    )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from clip_image_encoder._defaults import DEFAULT_MODEL
-from clip_image_encoder.commands._command import Answer, Commands, add_command
+from clip_image_encoder.commands._command import Answer, Commands, add_command, add_runtime
 from clip_image_encoder.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -51,21 +51,7 @@ def add_encode(commands: Commands) -> None:
     parser.add_argument(
         "--model", default=DEFAULT_MODEL, metavar="NAME", help='Hub id, folder or "tiny-shapes"; default: %(default)s.'
     )
-    parser.add_argument(
-        "--backend",
-        metavar="NAME",
-        help="Runtime: torch, onnx or openvino; default: torch, or what an exported folder was made for.",
-    )
-    parser.add_argument(
-        "--device", metavar="NAME", help="Device, such as cpu, cuda or cuda:1; default: the best that there is."
-    )
-    parser.add_argument(
-        "--dtype",
-        default="auto",
-        metavar="NAME",
-        help="Type of the numbers: float32, bfloat16, float16 or int8, where the backend has it; default: auto, which "
-        "is float16 on cuda and float32 elsewhere.",
-    )
+    add_runtime(parser)
     parser.add_argument(
         "--batch-size",
         type=int,

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from importlib.util import find_spec
 
-from clip_image_encoder.commands._command import Answer, Commands, add_command
+from clip_image_encoder.commands._command import Answer, Commands, add_command, add_runtime
 from clip_image_encoder.errors import MissingExtraError
 
 __all__ = ["add_serve"]
@@ -44,21 +44,7 @@ def add_serve(commands: Commands) -> None:
         help="Port to listen at, 0 for a free one; default: %(default)s.",
     )
     parser.add_argument("--name", help="Model that requests ask for; default: MODEL, or the name of its folder.")
-    parser.add_argument(
-        "--backend",
-        metavar="NAME",
-        help="Runtime: torch, onnx or openvino; default: torch, or what an exported folder was made for.",
-    )
-    parser.add_argument(
-        "--device", metavar="NAME", help="Device, such as cpu, cuda or cuda:1; default: the best that there is."
-    )
-    parser.add_argument(
-        "--dtype",
-        default="auto",
-        metavar="NAME",
-        help="Type of the numbers: float32, bfloat16, float16 or int8, where the backend has it; default: auto, which "
-        "is float16 on cuda and float32 elsewhere.",
-    )
+    add_runtime(parser)
     parser.add_argument("--revision", metavar="NAME", help="Branch, tag or commit on the hub; default: the newest.")
     parser.add_argument(
         "--images-only", action="store_true", help="Leave the text tower out; default: encode texts, too."

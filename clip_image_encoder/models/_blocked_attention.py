@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from clip_image_encoder.models._towers import use_attention
 from clip_image_encoder.models._transformers import own_module
 
 __all__ = ["blocked_attention", "use_blocked_attention"]
@@ -33,10 +34,7 @@ def use_blocked_attention(tower: nn.Module) -> None:
     transformers finds it by a name, under which it is registered there.
     """
     own_module().AttentionInterface.register(_NAME, blocked_attention)
-    for module in tower.modules():
-        choose: Any = getattr(module, "set_attn_implementation", None)
-        if choose:  # a network of transformers
-            choose(_NAME)
+    use_attention(tower, _NAME)
 
 
 def blocked_attention(

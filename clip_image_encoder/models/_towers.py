@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from clip_image_encoder.errors import ContractError
 from clip_image_encoder.protocols import Output
 
-__all__ = ["OfClassToken", "TextTower", "VisionTower", "bare", "build", "linear_of", "use_plain_attention"]
+__all__ = ["OfClassToken", "TextTower", "VisionTower", "bare", "build", "linear_of", "use_attention"]
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -148,12 +148,14 @@ def bare(model: nn.Module, name: str) -> Any:
     return getattr(model, name, model)
 
 
-def use_plain_attention(tower: nn.Module) -> None:
-    """Make a tower's networks of transformers compute attention as two matrix products with a softmax between them.
+def use_attention(tower: nn.Module, name: str) -> None:
+    """Make a tower's networks of transformers compute attention in another way, with the same result.
 
-    They use torch's fused operator otherwise, which computes the same.
+    Args:
+        tower: Tower that uses torch's fused operator otherwise.
+        name: transformers' name of the way, such as "eager": two matrix products with a softmax between them.
     """
     for module in tower.modules():
         choose: Any = getattr(module, "set_attn_implementation", None)
         if choose:  # a network of transformers
-            choose("eager")
+            choose(name)

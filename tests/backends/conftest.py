@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from clip_image_encoder.backends.torch import TorchBackend
 from clip_image_encoder.checkpoint import open_checkpoint
+from clip_image_encoder.models import VisionTower
+from clip_image_encoder.models._patches import take_bytes
 
 from .families import FAMILIES, IMAGE_SIZE, PIXEL_FORMAT, Family, scramble
 
@@ -30,6 +32,14 @@ class Saved:
         """Load the folder with our own code."""
         default: dict[str, Any] = {"pixel_format": PIXEL_FORMAT, "device": "cpu"}
         return TorchBackend(open_checkpoint(self.folder), **default | settings)
+
+
+def tower_of(saved: Saved, dtype: torch.dtype = torch.float32) -> VisionTower:
+    """Return the vision tower of a saved model, as a backend loads it before it makes it quick."""
+    checkpoint = open_checkpoint(saved.folder)
+    tower = checkpoint.vision.load(checkpoint.weights(dtype))
+    take_bytes(tower, PIXEL_FORMAT)
+    return tower
 
 
 @pytest.fixture(scope="package", autouse=True)

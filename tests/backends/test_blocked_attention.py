@@ -13,22 +13,12 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from clip_image_encoder.backends import _cpu
 from clip_image_encoder.backends._cpu import make_quick
-from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.models import _blocked_attention
 from clip_image_encoder.models._blocked_attention import blocked_attention, use_blocked_attention
-from clip_image_encoder.models._patches import take_bytes
 
-from .conftest import Saved
-from .families import PIXEL_FORMAT
+from .conftest import Saved, tower_of
 
 NOBODY = nn.Identity()
-
-
-def tower_of(saved: Saved, dtype: torch.dtype = torch.float32) -> nn.Module:
-    checkpoint = open_checkpoint(saved.folder)
-    tower = checkpoint.vision.load(checkpoint.weights(dtype))
-    take_bytes(tower, PIXEL_FORMAT)
-    return tower
 
 
 def attention_names(tower: nn.Module) -> set[str]:

@@ -14,25 +14,15 @@ from torch import Tensor, nn
 
 from clip_image_encoder.backends import _cpu
 from clip_image_encoder.backends._cpu import PackedLinear, is_faster, make_quick, pack
-from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.models import VisionTower
-from clip_image_encoder.models._patches import take_bytes
 
-from .conftest import Saved
-from .families import PIXEL_FORMAT
+from .conftest import Saved, tower_of
 
 WITHOUT_ONEDNN = not torch.backends.mkldnn.is_available()
 needs_onednn = pytest.mark.skipif(WITHOUT_ONEDNN, reason="this build of torch has no oneDNN")
 needs_bfloat16 = pytest.mark.skipif(
     WITHOUT_ONEDNN or not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN has no bfloat16 here"
 )
-
-
-def tower_of(saved: Saved, dtype: torch.dtype = torch.float32) -> nn.Module:
-    checkpoint = open_checkpoint(saved.folder)
-    tower = checkpoint.vision.load(checkpoint.weights(dtype))
-    take_bytes(tower, PIXEL_FORMAT)
-    return tower
 
 
 @needs_onednn

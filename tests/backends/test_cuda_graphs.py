@@ -20,9 +20,8 @@ from clip_image_encoder.backends._torch_vision import TorchVision
 from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.errors import BackendError
 from clip_image_encoder.models import VisionTower
-from clip_image_encoder.models._patches import take_bytes
 
-from .conftest import Saved
+from .conftest import Saved, tower_of
 from .families import MEAN, PIXEL_FORMAT, STD
 
 ANY_SIZE = PixelFormat(size=None, mean=MEAN, std=STD)
@@ -91,10 +90,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Cuda:
 
 @pytest.fixture
 def plain(clip: Saved) -> VisionTower:
-    checkpoint = open_checkpoint(clip.folder)
-    tower = checkpoint.vision.load(checkpoint.weights(torch.float32))
-    take_bytes(tower, PIXEL_FORMAT)
-    return tower
+    return tower_of(clip)
 
 
 def images(count: int, seed: int = 0) -> Tensor:

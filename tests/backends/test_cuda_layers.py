@@ -14,18 +14,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from clip_image_encoder.backends._cuda import OneProduct, join_kernels
-from clip_image_encoder.checkpoint import open_checkpoint
-from clip_image_encoder.models._patches import take_bytes
 
-from .conftest import Saved
-from .families import PIXEL_FORMAT
-
-
-def tower_of(saved: Saved, dtype: torch.dtype = torch.float32) -> nn.Module:
-    checkpoint = open_checkpoint(saved.folder)
-    tower = checkpoint.vision.load(checkpoint.weights(dtype))
-    take_bytes(tower, PIXEL_FORMAT)
-    return tower
+from .conftest import Saved, tower_of
 
 
 def joined_tower_of(saved: Saved, dtype: torch.dtype = torch.float32) -> nn.Module:

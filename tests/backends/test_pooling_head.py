@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from clip_image_encoder.backends._pooling_head import make_heads_quick
 
-from .conftest import Saved
-from .test_cpu_layers import tower_of
+from .conftest import Saved, tower_of
 
 
 @torch.inference_mode()
