@@ -2,7 +2,7 @@
 
 Beside every change:   nox                      style, imports, types, tests
 Before it is proposed: nox -s docs integrations open_clip slim ...: what the change touches; CI runs them all
-A part of the tests:   nox -s tests -- tests/pooling -k mean
+A part of the tests:   nox -s tests -- tests/units/pooling -k mean
 
 An environment is kept and brought up to date by the next call; `nox -R -s NAME` takes it as it is. What runs for
 minutes, or writes pages of docs/, is not a part of `nox`: it is called by its name.
@@ -87,7 +87,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, with the newest packages: nox -s tests [-- tests/images -k alpha]."""
+    """Run the tests, with the newest packages: nox -s tests [-- tests/units/images -k alpha]."""
     install(session, "tests")
     session.run("pytest", *session.posargs)
 
@@ -96,7 +96,7 @@ def tests(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Run the notebooks, check the reference, and build the site: nox -s docs, then open .site/index.html."""
     install(session, "docs", extras=("parquet", "onnx", "openvino", "export"))
-    session.run("pytest", "tests/docs")
+    session.run("pytest", "tests/pages/docs")
     notebooks = [str(path) for path in sorted(Path("docs/notebooks").glob("*.ipynb"))]
     session.run("jupyter", "nbconvert", "--log-level", "WARN", "--execute", "--to", "markdown", *notebooks)
     session.run("mkdocs", "build", "--strict", "-f", ".mkdocs.yml")
@@ -171,7 +171,7 @@ def jina(session: nox.Session) -> None:
 def open_clip(session: nox.Session) -> None:
     """Compare checkpoints in open_clip's format with open_clip itself, beside a torch that torchvision fits."""
     install(session, "open_clip")
-    session.run("pytest", "tests/beside_open_clip", "tests/docs/test_models.py", *session.posargs)
+    session.run("pytest", "tests/promises/beside_open_clip", "tests/pages/docs/test_models.py", *session.posargs)
 
 
 @nox.session(default=False)
@@ -179,7 +179,7 @@ def decoders(session: nox.Session) -> None:
     """Compare the loader with independent decoders, on files of every kind that it mends: a minute."""
     session.install("--no-deps", "-e", ".")
     session.install(*group("decoders"))
-    session.run("pytest", "tests/decoders", *session.posargs)
+    session.run("pytest", "tests/promises/decoders", *session.posargs)
 
 
 # Versions, extras and what is released.
@@ -200,7 +200,7 @@ def tests_lowest(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, default=False)
 def pythons(session: nox.Session) -> None:
-    """Run the tests with each Python of the classifiers that is here: nox -s pythons-3.13 [-- tests/images]."""
+    """Run the tests with each Python of the classifiers that is here: nox -s pythons-3.13 [-- tests/units/images]."""
     install(session, "tests")
     session.run("pytest", *session.posargs)
 
@@ -210,7 +210,7 @@ def extras(session: nox.Session) -> None:
     """Install every extra that can live with the others, and import every module that they serve."""
     install(session, "torch", extras=tuple(TOGETHER))
     session.run("python", "-m", "pip", "check")
-    session.run("python", "-W", "ignore", "-m", "tests.extras.imports", "clip_image_encoder.integrations.jina")
+    session.run("python", "-W", "ignore", "-m", "tests.programs.imports", "clip_image_encoder.integrations.jina")
 
 
 @nox.session(default=False)
@@ -222,7 +222,7 @@ def build(session: nox.Session) -> None:
     files = sorted(map(str, Path("dist").iterdir()))
     session.run("twine", "check", "--strict", *files)
     wheel = next(file for file in files if file.endswith(".whl"))
-    session.run("python", "-m", "tests.release.description", wheel)
+    session.run("python", "-m", "tests.programs.description", wheel)
     session.run("check-wheel-contents", "--package", "clip_image_encoder", wheel)
     session.notify("wheel", posargs=[wheel])
 
@@ -230,7 +230,7 @@ def build(session: nox.Session) -> None:
 @nox.session(default=False, reuse_venv=False)
 def wheel(session: nox.Session) -> None:
     """Run the quickstart, all modules and the command from a wheel, without any extra: nox -s wheel -- FILE."""
-    script, imports = Path("docs/quickstart.py").resolve(), Path("tests/extras/imports.py").resolve()
+    script, imports = Path("docs/quickstart.py").resolve(), Path("tests/programs/imports.py").resolve()
     session.install(*session.posargs, *group("torch"))
     session.chdir(session.create_tmp())
     session.run("python", script)
@@ -258,7 +258,7 @@ def slim(session: nox.Session) -> None:
         session.run(*pip, *group("slim"), *packages, external=True)
         session.run(*pip, "--no-deps", *map(str, (place / "wheel").glob("*.whl")), external=True)
         # From elsewhere, so that the package is the wheel's.
-        script = Path("tests/slim/slim.py").resolve()
+        script = Path("tests/programs/slim.py").resolve()
         session.run(
             python,
             "-m",
@@ -283,28 +283,28 @@ def browser(session: nox.Session) -> None:
     install(session, "browser")
     if not os.environ.get("CHROMIUM") and shutil.which("chromium") is None:
         session.run("playwright", "install", "chromium-headless-shell")
-    session.run("pytest", "tests/browser", *session.posargs)
+    session.run("pytest", "tests/pages/browser", *session.posargs)
 
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Encode 20,000 images and watch the memory: minutes."""
     install(session, "torch")
-    session.run("python", "tests/soak/endless.py")
+    session.run("python", "tests/programs/soak/endless.py")
 
 
 @nox.session(default=False)
 def soak_server(session: nox.Session) -> None:
     """Send 10,000 good and bad requests to a server and watch its memory: nox -s soak_server [-- COUNT]; minutes."""
     install(session, "torch", extras=("server",), besides=("httpx",))
-    session.run("python", "-W", "ignore", "-m", "tests.soak.serving", *session.posargs)
+    session.run("python", "-W", "ignore", "-m", "tests.programs.soak.server", *session.posargs)
 
 
 @nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
     """Fuzz the loader and the preprocess for five minutes, or so many seconds: nox -s fuzz [-- SECONDS]."""
     install(session, "torch", besides=("atheris",))
-    session.run("python", "-m", "tests.fuzz.fuzz_images", *session.posargs)
+    session.run("python", "-m", "tests.programs.fuzz_images", *session.posargs)
 
 
 @nox.session(default=False)
@@ -313,15 +313,15 @@ def processes(session: nox.Session) -> None:
     install(session, "processes", extras=("onnx", "openvino", "export"))
     children = session.posargs[0] if session.posargs else "200"
     for kind in ("torch", "onnx", "openvino", "texts", "batcher"):
-        session.run("python", "-W", "ignore", "-m", "tests.processes.busy", kind, children)
-    session.run("python", "-m", "tests.processes.servers")
+        session.run("python", "-W", "ignore", "-m", "tests.programs.processes.busy", kind, children)
+    session.run("python", "-m", "tests.programs.processes.servers")
 
 
 @nox.session(default=False)
 def vectors(session: nox.Session) -> None:
     """Record vectors and fingerprints: nox -s vectors -- FOLDER after.json --against before.json; three minutes."""
     install(session, "tests")
-    session.run("python", "-W", "ignore", "-m", "tests.vectors.record", *session.posargs)
+    session.run("python", "-W", "ignore", "-m", "tests.programs.vectors.record", *session.posargs)
 
 
 # What writes pages of docs/, measures, or trains.
@@ -340,7 +340,7 @@ def pictures(session: nox.Session) -> None:
 def compare(session: nox.Session) -> None:
     """Encode twelve awkward files with several packages, and write docs/benchmarks/comparison.md: five minutes."""
     install(session, "bench", besides=("onnxscript",))
-    session.run("python", "-m", "tests.comparison.compare", *session.posargs)
+    session.run("python", "-m", "tests.programs.comparison.compare", *session.posargs)
 
 
 @nox.session(default=False)
@@ -356,7 +356,7 @@ def bench(session: nox.Session) -> None:
     install(session, "bench", extras=("onnx", "openvino", "export"))
     # open_clip's wheel has CLIP's vocabulary: nothing of it is imported.
     session.install("--no-deps", "open-clip-torch")
-    session.run("python", "-W", "ignore", "-m", "tests.benchmarks.bench", *session.posargs)
+    session.run("python", "-W", "ignore", "-m", "tests.programs.benchmarks.bench", *session.posargs)
 
 
 @nox.session(default=False)
@@ -384,7 +384,7 @@ def bench_small(session: nox.Session) -> None:
             session.run(python, "-m", "pip", "install", "--quiet", "--no-deps", *wheels, external=True)
     try:
         arguments = ("--environments", str(place), *session.posargs)
-        session.run("python", "-W", "ignore", "-m", "tests.benchmarks.small", *arguments)
+        session.run("python", "-W", "ignore", "-m", "tests.programs.benchmarks.small", *arguments)
     finally:
         shutil.rmtree(place)
 
@@ -393,7 +393,7 @@ def bench_small(session: nox.Session) -> None:
 def bench_models(session: nox.Session) -> None:
     """Measure the towers of public checkpoints, on random weights: nox -s bench_models [-- --rounds 3]; 20 minutes."""
     install(session, "open_clip")
-    session.run("python", "-W", "ignore", "-m", "tests.benchmarks.models", *session.posargs)
+    session.run("python", "-W", "ignore", "-m", "tests.programs.benchmarks.models", *session.posargs)
 
 
 @nox.session(default=False)
@@ -401,25 +401,25 @@ def bench_gpu(session: nox.Session) -> None:
     """Measure the torch backend on a CUDA GPU, if there is one: nox -s bench_gpu [-- --images FOLDER]."""
     # Not the pinned CPU build: torch's own for the CUDA that is here.
     install(session)
-    session.run("python", "-m", "tests.benchmarks.gpu", *session.posargs)
+    session.run("python", "-m", "tests.programs.benchmarks.gpu", *session.posargs)
 
 
 @nox.session(default=False)
 def bench_ray(session: nox.Session) -> None:
     """Compare a Ray actor with one process: nox -s bench_ray -- --images FOLDER."""
     install(session, "torch", extras=("ray",))
-    session.run("python", "-W", "ignore", "-m", "tests.benchmarks.ray_cost", *session.posargs)
+    session.run("python", "-W", "ignore", "-m", "tests.programs.benchmarks.ray_cost", *session.posargs)
 
 
 @nox.session(default=False)
 def bench_ray_scale(session: nox.Session) -> None:
     """Run 64 actors on this machine with a backend that costs nothing: nox -s bench_ray_scale [-- --actors 16]."""
     install(session, "torch", extras=("ray",))
-    session.run("python", "-W", "ignore", "-m", "tests.benchmarks.ray_scale", *session.posargs)
+    session.run("python", "-W", "ignore", "-m", "tests.programs.benchmarks.ray_scale", *session.posargs)
 
 
 @nox.session(default=False)
 def train(session: nox.Session) -> None:
     """Train the bundled checkpoint anew: half an hour on two cores with bfloat16."""
     install(session, "torch")
-    session.run("python", "-m", "tests.training.train", *session.posargs)
+    session.run("python", "-m", "tests.programs.training.train", *session.posargs)

@@ -23,19 +23,8 @@ from clip_image_encoder.testing import ToyBackend
 # for each other: on a busy machine small models took six times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-# Programs with sessions of their own, and what only type checkers read.
-collect_ignore = [
-    "benchmarks",
-    "beside_open_clip",
-    "decoders",
-    "extras",
-    "fuzz",
-    "processes",
-    "release",
-    "slim",
-    "soak",
-    "typing",
-]
+# Programs, what has a session of its own, and what only type checkers read.
+collect_ignore = ["programs", "promises/beside_open_clip", "promises/decoders", "promises/typing"]
 
 
 @pytest.fixture(scope="session", autouse=True)

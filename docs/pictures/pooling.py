@@ -13,7 +13,7 @@ from clip_image_encoder.tiny_shapes.draw import draw as draw_scene
 from clip_image_encoder.tiny_shapes.draw import random_scenes
 from docs.pictures.style import Theme, save, show
 from docs.pictures.subjects import neighbours
-from tests.training.captions import all_captions
+from tests.programs.training.captions import all_captions
 
 _PICTURES = 880
 _ASKED = (3, 17, 29, 8)

@@ -19,10 +19,10 @@ from clip_image_encoder import ImageEncoder
 from clip_image_encoder.integrations.jina import ClipChunk, ClipDocument
 from clip_image_encoder.integrations.jina_yaml import convert_flow_yaml
 from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
-from tests.training.captions import caption
+from tests.programs.training.captions import caption
 
 from .conftest import png
-from .serving import serving
+from .flow_process import serving
 
 Docs: TypeAlias = DocList[ClipDocument]
 Pictures = list[NDArray[np.uint8]]

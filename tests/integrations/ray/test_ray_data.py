@@ -27,7 +27,7 @@ from clip_image_encoder.integrations.ray import EmbedImages, embed_images
 from clip_image_encoder.parquet import EmbeddingFiles
 from clip_image_encoder.sources import ImageSource, ListedImages, ParquetImages, Selection, TarImages
 from clip_image_encoder.tiny_shapes.draw import Scene, draw
-from tests.benchmarks.checkpoint import BUNDLED
+from tests.programs.benchmarks.checkpoint import BUNDLED
 
 COUNT, DAMAGED = 2000, 20
 

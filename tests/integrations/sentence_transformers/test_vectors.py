@@ -19,7 +19,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 import clip_image_encoder
 from clip_image_encoder import ImageEncoder, ImageLoader, TextEncoder
 from clip_image_encoder.tiny_shapes.draw import Scene, draw
-from tests.text.sentences import DIMENSION, DistilBert, fill, modules_json
+from tests.units.text.sentences import DIMENSION, DistilBert, fill, modules_json
 
 BUNDLED = Path(clip_image_encoder.__file__).parent / "tiny_shapes" / "checkpoint"
 TEXTS = ["a red circle", "A Red, CIRCLE!", "", "漢字 仮名", "e\u0301lan é 😀👩\u200d👩", "[SEP] on", "star " * 40]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from clip_image_encoder import ImageEncoder, TextEncoder
-from tests.integrations.server.process import Server, serving
+from tests.integrations.server.server_process import Server, serving
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from clip_image_encoder import ConfigurationError, ImageEncoder, Output
 from clip_image_encoder.arrays import Pixels, Tokens, Vectors
 from clip_image_encoder.integrations.server import Limits, create_app
 from tests.integrations.server.client import MODEL, asking, data_uri, embed, run
-from tests.serving.gated_backend import GatedBackend
+from tests.units.serving.gated_backend import GatedBackend
 
 ONE = data_uri(Image.new("RGB", (40, 30), "red"))
 

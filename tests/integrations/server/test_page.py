@@ -13,7 +13,7 @@ from PIL import Image
 from clip_image_encoder import ImageEncoder, TextEncoder
 from tests.integrations.pages import code_blocks
 from tests.integrations.server.client import asking, data_uri, run, vectors_of
-from tests.integrations.server.process import Server
+from tests.integrations.server.server_process import Server
 
 PAGE = "how-to/serve.md"
 

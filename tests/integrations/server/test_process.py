@@ -16,7 +16,7 @@ import pytest
 from clip_image_encoder import ImageEncoder, TextEncoder
 from tests.integrations.server.client import MODEL, data_uri, embed, image_part, run, vectors_of
 from tests.integrations.server.load import TOO_LARGE, Cases, Outcomes, send
-from tests.integrations.server.process import Server, serving
+from tests.integrations.server.server_process import Server, serving
 
 
 @pytest.fixture

@@ -1,1 +1,0 @@
-"""Tests of finding, reading and refusing checkpoints."""

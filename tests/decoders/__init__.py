@@ -1,1 +1,0 @@
-"""The loader beside independent decoders, on files of every kind that Pillow alone gets wrong: nox -s decoders."""

@@ -1,1 +1,0 @@
-"""Tests of the image contract: from any input to an upright RGB picture."""

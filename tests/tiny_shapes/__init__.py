@@ -1,1 +1,0 @@
-"""The bundled checkpoint: its drawings, its captions, its training, its files."""
