@@ -136,6 +136,7 @@ class GraphRuns:
             name=graph.checkpoint.name,
             device=device,
             dtype=self._runtime.dtype,
+            exact=self.reference(graph).vector if self._runtime.dtype == "int8" else None,
         )
 
     def _verified(self, device: str, graph: Graph) -> Run:

@@ -120,8 +120,7 @@ def read_path(item: str | os.PathLike[str], *, max_bytes: int) -> EncodedImage:
         if not stat.S_ISREG(status.st_mode):
             raise UnsupportedImageError("not a regular file", source=source)
         check_bytes(status.st_size, max_bytes=max_bytes, source=source)
-        with path.open("rb") as file:
-            return EncodedImage(_read_at_most(file, max_bytes=max_bytes, source=source), source)
+        return EncodedImage(_read_regular(path, size=status.st_size, max_bytes=max_bytes, source=source), source)
     except ImageError:
         raise
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -156,6 +155,24 @@ def read_file(file: BinaryFile, *, max_bytes: int) -> EncodedImage:
     except Exception as error:
         # A file object is the caller's own code, of any library, and may raise anything.
         raise ImageError(f"can't be read ({type(error).__name__}); is it open?", source=source) from error
+
+
+def _read_regular(path: Path, *, size: int, max_bytes: int, source: str) -> bytes:
+    """Return the content of a regular file whose status said `size` bytes.
+
+    In three calls to the system, since Python's lock is released and taken again around each of them: with many threads
+    that load images, they wait for it. Python's own files take eight.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        data = os.read(descriptor, size + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) == size:
+        return data
+    # The file has changed since, its system tells no sizes, or it is larger than what a system reads in one call.
+    with path.open("rb") as file:
+        return _read_at_most(file, max_bytes=max_bytes, source=source)
 
 
 def _read_and_return(file: BinaryFile, *, max_bytes: int, source: str) -> bytes:

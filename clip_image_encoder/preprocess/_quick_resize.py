@@ -27,6 +27,10 @@ _TOGETHER = 8
 # Multiplications in one product. For more, numpy's OpenBLAS would start threads beside those that load images.
 _AT_ONCE = 2**18
 
+# Elements of an array up to which numpy keeps Python's lock. Weights are made in 30 short steps: if each gave the lock
+# away, sixteen threads that load images of many sizes would mostly wait for it.
+_KEEPS_LOCK = 500
+
 # Pixels of an image that are unpacked at a time. Fewer would mean more calls that wait for Python's lock; more would
 # not fit into a processor's cache.
 _UNPACKED = 2**18
@@ -123,7 +127,7 @@ def _rows_first(
     sums = _places(narrowed.reshape(-1, across.columns), across)
     for top, bottom in _unpack(image, across, down, into=unpacked):
         _multiply(windows[:, : 3 * (bottom - top)], across, out=sums[:, 3 * top : 3 * bottom])
-        _round(narrowed[top:bottom])
+    _round(narrowed)
     made = np.empty((down.columns, 3, across.columns), np.float32)
     windows = _windows(narrowed.reshape(down.length, -1).T, down)
     _multiply(windows, down, out=_places(made.reshape(down.columns, -1).T, down))
@@ -192,17 +196,17 @@ def _round(sums: NDArray[np.float32]) -> None:
     sums.clip(0, 255, out=sums)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 def _bands(from_size: int, to_size: int, first: int, count: int, resample: Resampling) -> _Bands:
     """Return the weights of `count` values from `first` on, of an axis that is resized from one size to another."""
     lows, weights = _weights(from_size, to_size, first, count, resample)
+    taps = weights.shape[1]
     apart = _TOGETHER * from_size // to_size  # at most 8 values begin within so many inputs
     matrix = (lows - lows[0]) // apart
     column = np.arange(count) - np.searchsorted(matrix, matrix)
     within = lows - lows[0] - matrix * apart
-    matrices = np.zeros((matrix[-1] + 1, within.max() + weights.shape[1], _TOGETHER), np.float32)
-    value, tap = np.nonzero(weights)
-    matrices[matrix[value], within[value] + tap, column[value]] = weights[value, tap]
+    matrices = np.zeros((matrix[-1] + 1, within.max() + taps, _TOGETHER), np.float32)
+    matrices[matrix[:, None], within[:, None] + np.arange(taps), column[:, None]] = weights
     return _Bands(
         first=int(lows[0]),
         length=(len(matrices) - 1) * apart + matrices.shape[1],
@@ -222,10 +226,19 @@ def _weights(
     # The range of inputs is rounded as in Pillow's `precompute_coeffs`.
     lows = np.floor(centers - support * scale + 0.5).astype(np.int64)
     highs = np.minimum(np.floor(centers + support * scale + 0.5).astype(np.int64), from_size)
-    places = lows[:, None] + np.arange(int((highs - lows).max()))
-    weights = kernel(np.abs((places - centers[:, None] + 0.5) * (1.0 / scale)))
-    weights[(places < 0) | (places >= highs[:, None])] = 0.0
-    # Cumulative sums are rounded, not weights: each row then adds up to exactly 1. `cumsum` adds one by one, while the
-    # order in which numpy's `sum` adds depends on the processor.
-    totals = np.cumsum(weights, axis=1)
-    return lows, np.diff(np.rint(totals / totals[:, -1:] * _ONE), axis=1, prepend=0.0) / _ONE
+    taps = np.arange(int((highs - lows).max()))
+    weights = np.empty((count, len(taps)))
+    together = max(1, _KEEPS_LOCK // len(taps))
+    for start in range(0, count, together):
+        rows = slice(start, start + together)
+        places = lows[rows, None] + taps
+        values = kernel(np.abs((places - centers[rows, None] + 0.5) * (1.0 / scale)))
+        values = np.where((places < 0) | (places >= highs[rows, None]), 0.0, values)
+        # Cumulative sums are rounded, not weights: each row then adds up to exactly 1. `cumsum` adds one by one, while
+        # the order in which numpy's `sum` adds depends on the processor.
+        totals = np.cumsum(values, axis=1)
+        rounded = np.rint(totals / totals[:, -1:] * _ONE)
+        weights[rows, 0] = rounded[:, 0]
+        weights[rows, 1:] = rounded[:, 1:] - rounded[:, :-1]
+    weights /= _ONE
+    return lows, weights

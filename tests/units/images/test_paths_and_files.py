@@ -19,6 +19,7 @@ from clip_image_encoder.errors import (
     UnsupportedImageError,
 )
 from clip_image_encoder.images import ImageLoader
+from clip_image_encoder.images.encoded import read_path
 
 LOADER = ImageLoader()
 
@@ -30,6 +31,8 @@ def png() -> bytes:
 
 
 PNG = png()
+# The order of a status's fields.
+_STATUS = ("st_mode", "st_ino", "st_dev", "st_nlink", "st_uid", "st_gid", "st_size", "st_atime", "st_mtime", "st_ctime")
 
 
 def failure(item: object) -> ImageError:
@@ -60,7 +63,7 @@ def test_pipes_devices_and_sockets_are_refused_without_opening_them(
     os.mkfifo(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as listener:
         monkeypatch.chdir(tmp_path)  # a socket's whole path may be too long
-        monkeypatch.setattr(Path, "open", None)  # opening the pipe would wait forever
+        monkeypatch.setattr(os, "open", None)  # opening the pipe would wait forever
         listener.bind("socket")
         for item in (tmp_path / "pipe", tmp_path / "socket", "/dev/zero"):
             error = failure(item)
@@ -69,13 +72,26 @@ def test_pipes_devices_and_sockets_are_refused_without_opening_them(
 
 
 def test_a_file_without_permission_is_an_image_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path, mode: str) -> None:
+    def refuse(path: Path, flags: int) -> None:
         raise PermissionError(13, "Permission denied")
 
     path = tmp_path / "secret.png"
     path.write_bytes(PNG)
-    monkeypatch.setattr(Path, "open", refuse)  # a superuser's tests can read everything
+    monkeypatch.setattr(os, "open", refuse)  # a superuser's tests can read everything
     assert "no permission" in failure(path).reason
+
+
+@pytest.mark.parametrize("told", [0, len(PNG) - 1, len(PNG) + 1])
+def test_a_file_of_another_size_than_its_system_tells_is_read_whole(
+    told: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As files in /proc are, and such that another program writes meanwhile."""
+    path = tmp_path / "cat.png"
+    path.write_bytes(PNG)
+    status = path.stat()
+    fields = [told if name == "st_size" else getattr(status, name) for name in _STATUS]
+    monkeypatch.setattr(Path, "stat", lambda path: os.stat_result(fields))
+    assert read_path(path, max_bytes=2 * len(PNG)).data == PNG
 
 
 @pytest.mark.parametrize("path", ["", "a\0b", "x" * 5000, "a/" * 5000, "\ud800.png", "a\nb.png", "\x1b[31m.png"])

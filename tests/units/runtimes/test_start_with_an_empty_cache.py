@@ -138,7 +138,8 @@ def test_nothing_is_written_but_into_the_cache(start: Start) -> None:
 
 
 def test_nothing_is_said(start: Start) -> None:
-    assert start.errors == ""
+    # A processor without VNNI computes OpenVINO's int8 in float32, of which the log tells.
+    assert [line for line in start.errors.splitlines() if "this processor has no VNNI" not in line] == []
 
 
 def test_other_threads_lose_no_line_and_the_script_runs_once(start: Start) -> None:
