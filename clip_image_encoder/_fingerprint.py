@@ -48,6 +48,7 @@ def describe_component(component: object) -> str:
       "" leaves the field out.
     - `{"fingerprint_omits": value}` leaves the field out while it has this value, so that a new field with this
       default does not change earlier fingerprints.
+    - `{"fingerprint_name": name}` keeps an earlier name of the field in fingerprints.
 
     Args:
         component: Component to describe.
@@ -88,7 +89,7 @@ def _field(field: dataclasses.Field[Any], value: object, owner: str) -> str:
     described = _value(value, name)
     if "fingerprint_omits" in field.metadata and described == _value(field.metadata["fingerprint_omits"], name):
         return ""
-    return f"{field.name}={described}"
+    return f"{field.metadata.get('fingerprint_name', field.name)}={described}"
 
 
 def _value(value: object, name: str) -> str:

@@ -88,7 +88,7 @@ def _pictures() -> tuple[tuple[str, Any], ...]:
     generator = np.random.default_rng(1)
     pairs = product(("red", "green", "yellow", "blue", "orange", "purple"), ("circle", "star", "heart", "ring"))
     return tuple(
-        (f"{colour}-{shape}.png", draw(random_scene(generator, colour=colour, shape=shape))) for colour, shape in pairs
+        (f"{color}-{shape}.png", draw(random_scene(generator, color=color, shape=shape))) for color, shape in pairs
     )
 
 

@@ -17,16 +17,16 @@ from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.abstasks.zeroshot_classification import AbsTaskZeroShotClassification
 
 from clip_image_encoder.integrations.mteb import ClipEncoder
-from clip_image_encoder.tiny_shapes.draw import COLOURS, SHAPES, draw, random_scene
+from clip_image_encoder.tiny_shapes.draw import COLORS, SHAPES, draw, random_scene
 
-NAMES = [f"a {colour} {shape}" for colour, shape in product(COLOURS, SHAPES)]
+NAMES = [f"a {color} {shape}" for color, shape in product(COLORS, SHAPES)]
 
 
 @cache
 def draw_pictures() -> Dataset:
     """Return a picture of each name, with the name's place among all as its label."""
     generator = np.random.default_rng(20)
-    scenes = [random_scene(generator, colour=colour, shape=shape) for colour, shape in product(COLOURS, SHAPES)]
+    scenes = [random_scene(generator, color=color, shape=shape) for color, shape in product(COLORS, SHAPES)]
     columns = {"id": list(map(str, range(len(NAMES)))), "image": list(map(draw, scenes)), "label": range(len(NAMES))}
     return Dataset.from_dict(columns).cast_column("image", Image())
 
@@ -35,7 +35,7 @@ def describe(name: str, kind: str, score: str) -> TaskMetadata:
     """Return what MTEB wants to know of a task."""
     return TaskMetadata(
         name=name,
-        description="Drawn shapes of one colour each.",
+        description="Drawn shapes of one color each.",
         type=kind,
         category="t2i",
         modalities=["text", "image"],

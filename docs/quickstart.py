@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from clip_image_encoder import ImageEncoder, ImageLoader, TextEncoder
-from clip_image_encoder.tiny_shapes.draw import COLOURS, SHAPES, draw, random_scene
+from clip_image_encoder.tiny_shapes.draw import COLORS, SHAPES, draw, random_scene
 
 SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 QUERIES = ["a red circle", "a photo of a yellow star", "a blue heart"]
@@ -33,12 +33,12 @@ def search(
 
 
 def draw_gallery(folder: Path) -> Path:
-    """Draw pictures of coloured shapes into a folder: two for each pair of colour and shape."""
+    """Draw pictures of colored shapes into a folder: two for each pair of color and shape."""
     folder.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(7)
-    for number, (colour, shape) in enumerate(2 * list(product(COLOURS, SHAPES))):
-        scene = random_scene(generator, colour=colour, shape=shape)
-        draw(scene).save(folder / f"{number:03d}-{colour}-{shape}.png")
+    for number, (color, shape) in enumerate(2 * list(product(COLORS, SHAPES))):
+        scene = random_scene(generator, color=color, shape=shape)
+        draw(scene).save(folder / f"{number:03d}-{color}-{shape}.png")
     return folder
 
 

@@ -54,7 +54,7 @@ def reference_pixels(size: tuple[int, int]) -> NDArray[np.uint8]:
         size: Size of the image, `(height, width)` in pixels.
     """
     height, width = size
-    drawing: NDArray[np.uint8] = np.asarray(draw(Scene(colour="red", shape="star")).resize((width, height)))
+    drawing: NDArray[np.uint8] = np.asarray(draw(Scene(color="red", shape="star")).resize((width, height)))
     return drawing[None]
 
 

@@ -51,7 +51,7 @@ def thumbnails(paths: Sequence[str], root: Path, *, place: Path) -> Generator[Th
         root: Folder of the images.
         place: Folder of the page, which links are relative to.
     """
-    loader = ImageLoader(colour_profile="srgb")
+    loader = ImageLoader(color_profile="srgb")
     workers = available_cores()
     return in_order(lambda path: _thumbnail(path, root, place, loader), paths, workers=workers, ahead=2 * workers)
 

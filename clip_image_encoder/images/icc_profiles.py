@@ -1,4 +1,4 @@
-"""Conversion from an embedded ICC profile to sRGB, for `ImageLoader(colour_profile="srgb")`."""
+"""Conversion from an embedded ICC profile to sRGB, for `ImageLoader(color_profile="srgb")`."""
 
 from __future__ import annotations
 

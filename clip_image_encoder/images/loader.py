@@ -83,7 +83,7 @@ class ImageLoader:
         background: RGB color behind transparent images, three integers in 0..255; white by default.
         channels: Axis of the channels in arrays of three axes: "first" for `(C, H, W)`, "last" for
             `(H, W, C)`. None follows the shape, and refuses a shape that can be read both ways.
-        colour_profile: Treatment of ICC profiles: "ignore" takes the values as they are, as CLIP's reference
+        color_profile: Treatment of ICC profiles: "ignore" takes the values as they are, as CLIP's reference
             does; "srgb" converts them to sRGB by the profile in the file.
         max_pixels: Largest height times width, checked before an image is decoded. A pixel of a format that
             takes more memory or time than others counts as several: docs/explanation/security.md has the table.
@@ -122,7 +122,7 @@ class ImageLoader:
     exact: bool = False
     background: tuple[int, int, int] = (255, 255, 255)
     channels: Literal["first", "last"] | None = None
-    colour_profile: Literal["ignore", "srgb"] = "ignore"
+    color_profile: Literal["ignore", "srgb"] = field(default="ignore", metadata={"fingerprint_name": "colour_profile"})
     max_pixels: int = field(default=89_478_485, metadata={"fingerprint": "max_pixels=89478485"})
     max_bytes: int = field(default=100_000_000, metadata={"fingerprint": "max_bytes=100000000"})
     formats: tuple[str, ...] = field(default=DEFAULT_FORMATS, metadata={"fingerprint": _FORMATS_DESCRIBED})
@@ -138,8 +138,8 @@ class ImageLoader:
             self.channels in (None, "first", "last"), f"channels must be 'first', 'last' or None, not {self.channels!r}"
         )
         _require(
-            self.colour_profile in ("ignore", "srgb"),
-            f"colour_profile must be 'ignore' or 'srgb', not {self.colour_profile!r}",
+            self.color_profile in ("ignore", "srgb"),
+            f"color_profile must be 'ignore' or 'srgb', not {self.color_profile!r}",
         )
         for name in ("max_pixels", "max_bytes"):
             object.__setattr__(self, name, check_count(getattr(self, name), name=name))
@@ -247,7 +247,7 @@ class ImageLoader:
                 return upright.copy()
 
     def _upright(self, decoded: Decoded, source: str) -> Image.Image:
-        image = upright_rgb(decoded, background=self.background, colour_profile=self.colour_profile, source=source)
+        image = upright_rgb(decoded, background=self.background, color_profile=self.color_profile, source=source)
         # A plain image without a file's class, format and metadata, so that no orientation is applied a second time.
         plain = image._new(image.im)
         plain.info.clear()

@@ -36,14 +36,14 @@ _FROM_THE_END = frozenset({3, 4, 6, 7})
 
 
 def upright_rgb(
-    decoded: Decoded, *, background: tuple[int, int, int], colour_profile: Literal["ignore", "srgb"], source: str
+    decoded: Decoded, *, background: tuple[int, int, int], color_profile: Literal["ignore", "srgb"], source: str
 ) -> Image.Image:
     """Return the image upright and in mode RGB; it is the same object if it is so already.
 
     Args:
         decoded: Image to convert, as `decode`, `decode_opened` or `decode_pil` return it.
         background: RGB color, three integers in 0..255, that shows through where the image is transparent.
-        colour_profile: Treatment of an embedded ICC profile: "srgb" converts the colors by it, "ignore" does not.
+        color_profile: Treatment of an embedded ICC profile: "srgb" converts the colors by it, "ignore" does not.
         source: Short description of the image, for error messages.
 
     Raises:
@@ -52,7 +52,7 @@ def upright_rgb(
     image = decoded.image
     with pillow_errors(source=source, what=f"{image.format or 'image'} data"):
         orientation = _orientation(image)
-        profile = image.info.get("icc_profile") if colour_profile == "srgb" else None
+        profile = image.info.get("icc_profile") if color_profile == "srgb" else None
         if image.mode == "RGB" and decoded.transparent is None and decoded.mask is None and not profile:
             return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
         if image.mode == "P" and decoded.mask is None and image.has_transparency_data:
@@ -92,16 +92,16 @@ def _to_rgb(
         nonlocal convert
         if strip.mode == "RGBA" and not profile:
             return _over(background, strip)
-        colour, alpha = _colour_and_alpha(strip, decoded, white=white, source=source)
+        color, alpha = _color_and_alpha(strip, decoded, white=white, source=source)
         if decoded.mask is not None:
             alpha = decoded.mask.crop((0, top, strip.width, top + strip.height))
         if profile:
             # Made once: all strips have the same mode.
             if convert is None:
-                convert = profile_to_srgb(profile, colour.mode, whole=image, source=source)
-            rgb = convert(colour)
+                convert = profile_to_srgb(profile, color.mode, whole=image, source=source)
+            rgb = convert(color)
         else:
-            rgb = colour if colour.mode == "RGB" else colour.convert("RGB")
+            rgb = color if color.mode == "RGB" else color.convert("RGB")
         return rgb if alpha is None else _composite(rgb, alpha, background)
 
     return to_rgb
@@ -121,7 +121,7 @@ def _white(decoded: Decoded, *, source: str) -> float:
     return 65535 if image.mode in _DEEP else 255
 
 
-def _colour_and_alpha(
+def _color_and_alpha(
     strip: Image.Image, decoded: Decoded, *, white: float, source: str
 ) -> tuple[Image.Image, Image.Image | None]:
     """Return a strip 8 bits deep and without alpha, and its alpha in mode L if it has any."""
@@ -146,10 +146,10 @@ def _on_opaque_palette(image: Image.Image, background: tuple[int, int, int]) -> 
     """Return a palette image with transparent colors replaced by what they look like on the background."""
     entries = image.crop((0, 0, 1, 1)).resize((256, 1))
     entries.frombytes(bytes(range(256)))
-    colours = _over(background, entries.convert("RGBA"))
+    colors = _over(background, entries.convert("RGBA"))
     opaque = image.copy()
     opaque.info.pop("transparency", None)
-    opaque.putpalette(colours.tobytes())
+    opaque.putpalette(colors.tobytes())
     return opaque
 
 

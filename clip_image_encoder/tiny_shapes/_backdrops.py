@@ -9,15 +9,15 @@ from types import MappingProxyType
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ._colours import RGB, as_rgb, contrasting, distance
+from ._colors import RGB, as_rgb, contrasting, distance
 
 Canvas = np.ndarray
 Generator = np.random.Generator
 
 
-def plain(colour: RGB, width: int, height: int) -> Canvas:
+def plain(color: RGB, width: int, height: int) -> Canvas:
     """Return a canvas of one color."""
-    return np.full((height, width, 3), colour, dtype=np.float32)
+    return np.full((height, width, 3), color, dtype=np.float32)
 
 
 def varied(paint: RGB, base: RGB, width: int, height: int, generator: Generator) -> Canvas:

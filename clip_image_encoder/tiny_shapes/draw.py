@@ -2,7 +2,7 @@
 
 >>> for scene in random_scenes(2, seed=3):
 ...     image = draw(scene)
-...     print(scene.colour, scene.shape, image.size)
+...     print(scene.color, scene.shape, image.size)
 pink circle (188, 198)
 pink star (222, 302)
 """
@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from . import _backdrops
-from ._colours import COLOURS, RGB, SHADES, as_rgb, contrasting, distance, shade
+from ._colors import COLORS, RGB, SHADES, as_rgb, contrasting, distance, shade
 from ._shapes import SHAPES, Contours, contours
 
-__all__ = ["COLOURS", "HELD_OUT", "SHAPES", "Scene", "draw", "random_scene", "random_scenes", "silhouette"]
+__all__ = ["COLORS", "HELD_OUT", "SHAPES", "Scene", "draw", "random_scene", "random_scenes", "silhouette"]
 
 HELD_OUT: tuple[tuple[str, str], ...] = (
     ("black", "star"),
@@ -42,9 +42,9 @@ class Scene:
     """The description of an image of one shape.
 
     Attributes:
-        colour: Color of the shape, one of `COLOURS`.
+        color: Color of the shape, one of `COLORS`.
         shape: Name of the shape, one of `SHAPES`.
-        background: Color of a plain background, one of `COLOURS`; None draws a random background.
+        background: Color of a plain background, one of `COLORS`; None draws a random background.
         size: Longer side of the shape's box, as a fraction of the image's shorter side.
         centre: Center `(x, y)` of that box, as fractions of the image's central square, 0..1.
         canvas: Size `(width, height)` of the image in pixels.
@@ -54,11 +54,11 @@ class Scene:
     Raises:
         ValueError: A color or shape is unknown, or both the background and the seed are None.
 
-    >>> draw(Scene(colour="red", shape="circle")).getpixel((112, 112))
+    >>> draw(Scene(color="red", shape="circle")).getpixel((112, 112))
     (255, 0, 0)
     """
 
-    colour: str
+    color: str
     shape: str
     background: str | None = "white"
     size: float = 0.6
@@ -68,8 +68,8 @@ class Scene:
 
     def __post_init__(self) -> None:
         """Check the names."""
-        if self.colour not in COLOURS or self.background not in (*COLOURS, None):
-            raise ValueError(f"colors are {', '.join(COLOURS)}; got {self.colour!r} on {self.background!r}")
+        if self.color not in COLORS or self.background not in (*COLORS, None):
+            raise ValueError(f"colors are {', '.join(COLORS)}; got {self.color!r} on {self.background!r}")
         if self.shape not in SHAPES:
             raise ValueError(f"shapes are {', '.join(SHAPES)}; got {self.shape!r}")
         if self.background is None and self.seed is None:
@@ -79,7 +79,7 @@ class Scene:
 def random_scene(
     generator: np.random.Generator,
     *,
-    colour: str | None = None,
+    color: str | None = None,
     shape: str | None = None,
     canvas: tuple[int, int] | None = None,
     smallest: float = 0.34,
@@ -88,7 +88,7 @@ def random_scene(
 
     Args:
         generator: Source of the random numbers; the same state gives the same scene.
-        colour: Color of the shape, one of `COLOURS`; None chooses one.
+        color: Color of the shape, one of `COLORS`; None chooses one.
         shape: Name of the shape, one of `SHAPES`; None chooses one.
         canvas: Size `(width, height)` of the image in pixels; None chooses 160 to 320 for each.
         smallest: Smallest size of the shape, as a fraction of the image's shorter side.
@@ -96,7 +96,7 @@ def random_scene(
     Returns:
         A scene whose shape stands out from its background.
     """
-    colour = colour or COLOURS[generator.integers(len(COLOURS))]
+    color = color or COLORS[generator.integers(len(COLORS))]
     shape = shape or SHAPES[generator.integers(len(SHAPES))]
     if canvas is None:
         width, height = (int(side) for side in generator.integers(160, 321, 2))
@@ -105,10 +105,10 @@ def random_scene(
     # A twentieth of the shape's box may lie outside the central square.
     play = 0.5 - size * 0.45
     x, y = (0.5 + generator.uniform(-1, 1, 2) * play * generator.random(2) ** 0.5).tolist()
-    others = [name for name in COLOURS if name != colour]
+    others = [name for name in COLORS if name != color]
     background = others[generator.integers(len(others))] if generator.random() < 0.5 else None
     return Scene(
-        colour=colour,
+        color=color,
         shape=shape,
         background=background,
         size=size,
@@ -134,8 +134,8 @@ def random_scenes(
     """
     generator = np.random.default_rng(seed)
     for _ in range(count):
-        colour, shape = pairs[int(generator.integers(len(pairs)))] if pairs else (None, None)
-        yield random_scene(generator, colour=colour, shape=shape, canvas=canvas)
+        color, shape = pairs[int(generator.integers(len(pairs)))] if pairs else (None, None)
+        yield random_scene(generator, color=color, shape=shape, canvas=canvas)
 
 
 def draw(scene: Scene) -> Image.Image:
@@ -187,16 +187,16 @@ def _textbook(scene: Scene) -> Image.Image:
     assert scene.background is not None
     canvas = _backdrops.plain(SHADES[scene.background][0], *scene.canvas)
     mask = _filled(_placed(_form(scene), scene), scene.canvas, 4)
-    canvas += (_backdrops.plain(SHADES[scene.colour][0], *scene.canvas) - canvas) * mask[..., None]
+    canvas += (_backdrops.plain(SHADES[scene.color][0], *scene.canvas) - canvas) * mask[..., None]
     return Image.fromarray(np.rint(canvas).astype(np.uint8))
 
 
 def _paints(scene: Scene, generator: np.random.Generator) -> tuple[RGB, RGB]:
     """Draw a shade for the shape, and one for the background on which it is easy to see."""
-    paint = shade(scene.colour, generator)
+    paint = shade(scene.color, generator)
     if scene.background is None:
         return paint, contrasting(paint, generator)
-    tries = [(shade(scene.colour, generator), shade(scene.background, generator)) for _ in range(6)]
+    tries = [(shade(scene.color, generator), shade(scene.background, generator)) for _ in range(6)]
     return next((pair for pair in tries if distance(*pair) > 32.0), max(tries, key=lambda pair: distance(*pair)))
 
 
@@ -259,13 +259,13 @@ def _with_marks(canvas: np.ndarray, generator: np.random.Generator) -> np.ndarra
     pencil = ImageDraw.Draw(image)
     small = 0.05 * min(width, height)
     for _ in range(generator.integers(1, 9)):
-        colour = tuple(generator.integers(0, 256, 3).tolist())
+        color = tuple(generator.integers(0, 256, 3).tolist())
         x, y = generator.random(2) * (width, height)
         dx, dy = generator.uniform(-small, small, 2)
         if generator.random() < 0.5:
-            pencil.line((x, y, x + 3 * dx, y + 3 * dy), fill=colour, width=max(1, int(small / 5)))
+            pencil.line((x, y, x + 3 * dx, y + 3 * dy), fill=color, width=max(1, int(small / 5)))
         else:
-            pencil.ellipse((x, y, x + abs(dx), y + abs(dy)), fill=colour)
+            pencil.ellipse((x, y, x + abs(dx), y + abs(dy)), fill=color)
     return np.array(image, dtype=np.float32)
 
 
@@ -281,7 +281,7 @@ def _with_outline(
     canvas: np.ndarray, placed: Contours, paint: RGB, scene: Scene, generator: np.random.Generator
 ) -> np.ndarray:
     """Draw a thin line of another color around a shape."""
-    colour = generator.choice([(0, 0, 0), (255, 255, 255), contrasting(paint, generator)], p=[0.5, 0.2, 0.3])
+    color = generator.choice([(0, 0, 0), (255, 255, 255), contrasting(paint, generator)], p=[0.5, 0.2, 0.3])
     scale = 2
     broad = max(1, round(scale * scene.size * min(scene.canvas) * generator.uniform(0.012, 0.05)))
     line = Image.new("L", (scene.canvas[0] * scale, scene.canvas[1] * scale))
@@ -290,7 +290,7 @@ def _with_outline(
         closed = np.concatenate([contour, contour[:2]]) * scale
         pencil.line([(x, y) for x, y in closed.tolist()], fill=255, width=broad, joint="curve")
     share = np.asarray(line.reduce(scale), dtype=np.float32)[..., None] / 255
-    return np.asarray(canvas + (np.asarray(colour, dtype=np.float32) - canvas) * share)
+    return np.asarray(canvas + (np.asarray(color, dtype=np.float32) - canvas) * share)
 
 
 def _photographed(canvas: np.ndarray, generator: np.random.Generator) -> Image.Image:

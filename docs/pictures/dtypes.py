@@ -43,17 +43,17 @@ def main() -> None:
         figure = Figure(figsize=(9.5, 4), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1.7, 1))
         share = np.linspace(0, 1, _PICTURES)
-        for (name, values), colour in zip(distances.items(), theme.lines, strict=True):
-            left.plot(np.sort(np.maximum(values, 1e-15)), share, color=colour, linewidth=2, label=name)
+        for (name, values), color in zip(distances.items(), theme.lines, strict=True):
+            left.plot(np.sort(np.maximum(values, 1e-15)), share, color=color, linewidth=2, label=name)
         left.plot(np.sort(to_nearest), share, "--", color=theme.faint, linewidth=2, label="to the nearest picture")
         left.set(xscale="log", xlim=(1e-14, 2), xlabel="1 - cosine", ylabel="share of pictures")
         left.set_title("distance from the float32 vector")
         left.grid(visible=True)
         left.legend(fontsize=9, loc="center left", bbox_to_anchor=(0.12, 0.6))
         places = np.arange(len(kept))
-        for offset, which, colour in ((-0.2, 0, theme.lines[0]), (0.2, 1, theme.lines[2])):
+        for offset, which, color in ((-0.2, 0, theme.lines[0]), (0.2, 1, theme.lines[2])):
             percent = [100 * shares[which] for shares in kept.values()]
-            bars = right.barh(places + offset, percent, 0.36, color=colour, label=("nearest", "ten nearest")[which])
+            bars = right.barh(places + offset, percent, 0.36, color=color, label=("nearest", "ten nearest")[which])
             right.bar_label(bars, fmt="%.1f", padding=3, fontsize=9)
         right.set_yticks(places, [name.replace(", ", "\n") for name in kept], fontsize=9)
         right.set(xlim=(80, 104), xticks=(80, 90, 100), xlabel="% (from 80 on)")

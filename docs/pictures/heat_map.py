@@ -1,4 +1,4 @@
-"""heat-map-*.png: the cosine of eight texts with eight pictures, as colours."""
+"""heat-map-*.png: the cosine of eight texts with eight pictures, as colors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def main() -> None:
     """Draw a picture for each text, and compare all with all."""
     generator = np.random.default_rng(5)
     pairs = [text.split()[1:] for text in _TEXTS]
-    scenes = [random_scene(generator, colour=colour, shape=shape, canvas=(160, 160)) for colour, shape in pairs]
+    scenes = [random_scene(generator, color=color, shape=shape, canvas=(160, 160)) for color, shape in pairs]
     pictures = [draw_scene(scene) for scene in scenes]
     cosines = TextEncoder("tiny-shapes").encode(_TEXTS) @ ImageEncoder("tiny-shapes").encode(pictures).T
 

@@ -14,7 +14,7 @@ from clip_image_encoder.tiny_shapes.draw import draw as draw_scene
 from docs.pictures.style import Theme, save, show
 from docs.pictures.subjects import lying_jpeg
 
-_SCENE = Scene(colour="red", shape="heart", background=None, size=0.7, canvas=(300, 220), seed=21)
+_SCENE = Scene(color="red", shape="heart", background=None, size=0.7, canvas=(300, 220), seed=21)
 _STEPS = ["loader", "pre-\nprocess", "backend", "pooling,\nlength 1"]
 
 
@@ -36,7 +36,7 @@ def main() -> None:
         show(places[0], stored, title="a file", below="sideways, with a note\nin its EXIF data")
         show(places[1], upright, title="upright RGB", below="8 bits, nothing\ntransparent")
         show(places[2], Image.fromarray(pixels), title="pixels", below=f"{pixels.shape} uint8")
-        places[3].imshow(_as_colours(tokens[encoder.backend.prefix_tokens :]))
+        places[3].imshow(_as_colors(tokens[encoder.backend.prefix_tokens :]))
         places[3].set(xticks=[], yticks=[])
         places[3].set_title("features", fontsize=11)
         places[3].set_xlabel(f"{tokens.shape} float32:\none for each patch,\nand one for all", fontsize=10)
@@ -55,15 +55,15 @@ def main() -> None:
     save("pipeline", draw, kind="png")
 
 
-def _as_colours(patches: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Show patch tokens `(patches, d)` as a square of colours: like tokens, like colours."""
+def _as_colors(patches: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Show patch tokens `(patches, d)` as a square of colors: like tokens, like colors."""
     centred = patches - patches.mean(axis=0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
     strongest = centred @ directions[:3].T
     low, high = strongest.min(axis=0), strongest.max(axis=0)
     side = round(len(patches) ** 0.5)
-    colours: NDArray[np.float32] = ((strongest - low) / (high - low)).reshape(side, side, 3)
-    return colours
+    colors: NDArray[np.float32] = ((strongest - low) / (high - low)).reshape(side, side, 3)
+    return colors
 
 
 if __name__ == "__main__":

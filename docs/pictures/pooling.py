@@ -25,7 +25,7 @@ def main() -> None:
     scenes = list(random_scenes(_PICTURES, seed=11))
     pictures = [draw_scene(scene) for scene in scenes]
     texts = TextEncoder("tiny-shapes").encode(list(all_captions().values()))
-    shown = np.array([list(all_captions()).index((scene.colour, scene.shape)) for scene in scenes])
+    shown = np.array([list(all_captions()).index((scene.color, scene.shape)) for scene in scenes])
 
     poolings: tuple[Pooling, ...] = (PretrainedPooling(), MeanPatchesPooling())
     nearest = []

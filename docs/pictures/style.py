@@ -19,15 +19,15 @@ _FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True, kw_only=True)
 class Theme:
-    """The colours of a page.
+    """The colors of a page.
 
     Attributes:
         name: ends the file's name.
         page: the background.
         ink: for text and lines.
         faint: for what is less important.
-        lines: for curves and bars, easy to tell apart, also for people who see few colours.
-        shades: matplotlib's name of a colour map from the page's colour to a strong one.
+        lines: for curves and bars, easy to tell apart, also for people who see few colors.
+        shades: matplotlib's name of a color map from the page's color to a strong one.
     """
 
     name: Literal["light", "dark"]
@@ -39,7 +39,7 @@ class Theme:
 
     @property
     def settings(self) -> Any:
-        """What matplotlib calls these colours, as `rc_context` takes them."""
+        """What matplotlib calls these colors, as `rc_context` takes them."""
         return {
             "axes.edgecolor": self.faint,
             "axes.facecolor": self.page,
@@ -89,7 +89,7 @@ def save(name: str, draw: Callable[[Theme], Figure], *, kind: Literal["png", "sv
             metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
             draw(theme).savefig(file, metadata=metadata)
             if kind == "png":
-                _fewer_colours(file)
+                _fewer_colors(file)
         print(f"{file.name}: {file.stat().st_size // 1000} kB")
 
 
@@ -103,7 +103,7 @@ def show(axes: Axes, image: Image.Image, *, title: str = "", below: str = "") ->
     axes.set_xlabel(below, fontsize=9)
 
 
-def _fewer_colours(file: Path) -> None:
+def _fewer_colors(file: Path) -> None:
     """Write a PNG with a palette: a third of the bytes, and nobody sees it."""
     with Image.open(file) as image:
         image.convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(file, optimize=True)

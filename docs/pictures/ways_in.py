@@ -14,7 +14,7 @@ from clip_image_encoder.tiny_shapes.draw import draw as draw_scene
 from docs.pictures.style import Theme, save, show
 from docs.pictures.subjects import lying_jpeg
 
-_SCENE = Scene(colour="purple", shape="heart", background="white", size=0.75, canvas=(200, 150))
+_SCENE = Scene(color="purple", shape="heart", background="white", size=0.75, canvas=(200, 150))
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def _files() -> list[tuple[str, Image.Image, bytes]]:
     """A name, the plain picture and the file's content, for each kind of file."""
     picture = draw_scene(_SCENE)
     grey = picture.convert("L")
-    # What is transparent has some colour, too, which nobody is meant to see.
+    # What is transparent has some color, too, which nobody is meant to see.
     hidden = Image.composite(picture, Image.new("RGB", picture.size, "black"), silhouette(_SCENE))
     hidden.putalpha(silhouette(_SCENE))
     palette = hidden.quantize(64)

@@ -46,13 +46,13 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Drawings of nine things, by their names; the blue star's is a JPEG that lies on its side."""
     folder = tmp_path_factory.mktemp("gallery")
     files: dict[str, Path] = {}
-    for colour in ("red", "green", "blue"):
+    for color in ("red", "green", "blue"):
         for shape in ("circle", "star", "heart"):
-            picture, name = draw(Scene(colour=colour, shape=shape)), f"a {colour} {shape}"
-            files[name] = folder / f"{colour}-{shape}.png"
+            picture, name = draw(Scene(color=color, shape=shape)), f"a {color} {shape}"
+            files[name] = folder / f"{color}-{shape}.png"
             picture.save(files[name])
     files["a blue star"] = folder / "blue-star.jpg"
-    files["a blue star"].write_bytes(lying(draw(Scene(colour="blue", shape="star"))))
+    files["a blue star"].write_bytes(lying(draw(Scene(color="blue", shape="star"))))
     return files
 
 

@@ -21,7 +21,7 @@ from tests.promises.hostile.hostile_files import every_format
 
 LOADERS = (
     ImageLoader(max_pixels=10**6),
-    ImageLoader(max_pixels=10**6, colour_profile="srgb", exact=True, background=(1, 2, 3)),
+    ImageLoader(max_pixels=10**6, color_profile="srgb", exact=True, background=(1, 2, 3)),
 )
 DTYPES = ("u1", "u2", "u4", "i2", "i4", "i8", "f2", "f4", "f8", "?")
 PREPROCESS = ClipPreprocess(resize=32, crop=(32, 32))

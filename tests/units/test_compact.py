@@ -31,7 +31,7 @@ def pictures() -> Vectors:
 @pytest.fixture(scope="module")
 def texts() -> Vectors:
     scenes = random_scenes(60, seed=22)
-    return TextEncoder("tiny-shapes").encode([f"a {scene.colour} {scene.shape}" for scene in scenes])
+    return TextEncoder("tiny-shapes").encode([f"a {scene.color} {scene.shape}" for scene in scenes])
 
 
 def shared_of_ten(scores: Any, truth: Any, *, among: int = 10) -> float:

@@ -112,8 +112,8 @@ def _read_sps(sps: bytes) -> Planes:
     if bits.take(1):  # conformance_window_flag
         for _ in range(4):
             bits.golomb()
-    luma, colour = 8 + bits.golomb(), 8 + bits.golomb()
-    if chroma and luma != colour:
+    luma, color = 8 + bits.golomb(), 8 + bits.golomb()
+    if chroma and luma != color:
         raise ValueError("planes of different depths")
     return Planes(pixels, chroma == 0, luma)
 

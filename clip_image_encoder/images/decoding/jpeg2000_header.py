@@ -17,7 +17,7 @@ __all__ = ["Jpeg2000Header", "read_header"]
 _SIGNATURE_BOX = b"\0\0\0\x0cjP  \r\n\x87\n"
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _SYCC = 18
-_COLOUR, _ALPHA, _PREMULTIPLIED = 0, 1, 2
+_COLOR, _ALPHA, _PREMULTIPLIED = 0, 1, 2
 _MAPPED = 1
 
 # A tile takes 20 microseconds, a box 2.
@@ -88,11 +88,11 @@ class Jpeg2000Header:
         """Numbers of the channels for grey or R, G, B, and then alpha if there is one; None if the box tells none."""
         if not self.channels:
             return None
-        colours = {max(1, colour): channel for channel, kind, colour in self.channels if kind == _COLOUR}
+        colors = {max(1, color): channel for channel, kind, color in self.channels if kind == _COLOR}
         alphas = [channel for channel, kind, _ in self.channels if kind in (_ALPHA, _PREMULTIPLIED)]
-        order = (*(colours[colour] for colour in sorted(colours)), *alphas[:1])
+        order = (*(colors[color] for color in sorted(colors)), *alphas[:1])
         straight = order == tuple(range(len(order)))
-        known = sorted(colours) in ([1], [1, 2, 3]) and (self.palette or max(order) < len(self.depths))
+        known = sorted(colors) in ([1], [1, 2, 3]) and (self.palette or max(order) < len(self.depths))
         return order if known and (straight or not (self.sycc or self.palette)) else None
 
 

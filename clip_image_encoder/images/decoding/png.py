@@ -62,8 +62,8 @@ def relevant_chunks(data: bytes, *, truncated: Truncated, source: str) -> bytes:
 
 def png_weight(data: bytes) -> float:
     """Return the cost of a pixel, in ordinary pixels (see `check_pixels`): each byte takes time to unpack."""
-    bits, colour = data[_SIGNATURE + 16], data[_SIGNATURE + 17]
-    return max(1.0, bits * _SAMPLES.get(colour, 1) / _ORDINARY_BITS)
+    bits, color = data[_SIGNATURE + 16], data[_SIGNATURE + 17]
+    return max(1.0, bits * _SAMPLES.get(color, 1) / _ORDINARY_BITS)
 
 
 def load_png(image: PngImagePlugin.PngImageFile, file: io.BytesIO, *, truncated: Truncated, source: str) -> None:

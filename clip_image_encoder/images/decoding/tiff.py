@@ -33,7 +33,7 @@ _DEFLATE = (8, 32946)
 
 # 89 million pixels are 22,000 tiles of 64 x 64, the smallest in use.
 _MOST_PIECES = 65_536
-_MOST_COLOURS = 3 * 65_536
+_MOST_COLORS = 3 * 65_536
 _MOST_CHANNELS = 64
 _USUAL_SCANS = 16
 _ORDINARY_BITS = 24
@@ -60,7 +60,7 @@ class _Samples:
     planar: int
     extra: tuple[int, ...]
     subsampling: tuple[int, ...]
-    colour_map: tuple[int, ...]
+    color_map: tuple[int, ...]
     big_endian: bool
 
     @property
@@ -174,7 +174,7 @@ def loaded_tiff(image: TiffImagePlugin.TiffImageFile, *, source: str) -> Decoded
         planar=tags.get(Tag.PLANAR, 1),
         extra=tuple(tags.get(Tag.EXTRA_SAMPLES, ())),
         subsampling=tuple(tags.get(Tag.YCBCR_SUBSAMPLING, (2, 2))),
-        colour_map=tuple(tags.get(Tag.COLOUR_MAP, ())),
+        color_map=tuple(tags.get(Tag.COLOR_MAP, ())),
         big_endian=tags.prefix == b"MM",
     )
     if samples.problem(image.mode) or samples.is_scattered or (samples.is_swapped and image.mode in ("I", "F")):
@@ -191,7 +191,7 @@ def _samples_of(directory: Directory) -> _Samples:
         planar=directory.value(Tag.PLANAR, 1),
         extra=directory.values(Tag.EXTRA_SAMPLES),
         subsampling=directory.values(Tag.YCBCR_SUBSAMPLING) or (2, 2),
-        colour_map=directory.values(Tag.COLOUR_MAP),
+        color_map=directory.values(Tag.COLOR_MAP),
         big_endian=directory.order == ">",
     )
 
@@ -201,12 +201,12 @@ def _first(values: int | tuple[int, ...]) -> int:
 
 
 def _decoded(image: Image.Image, samples: _Samples) -> Decoded:
-    if image.mode in ("P", "PA") and max(samples.colour_map, default=0) < 256:
+    if image.mode in ("P", "PA") and max(samples.color_map, default=0) < 256:
         # Palettes have 16 bits a color, but some writers fill only 8: libtiff, too, tells by the largest value.
         image = image.copy()
-        third = len(samples.colour_map) // 3
-        colours = zip(*(samples.colour_map[start * third :][:third] for start in range(3)), strict=True)
-        image.putpalette(bytes(value for colour in colours for value in colour))
+        third = len(samples.color_map) // 3
+        colors = zip(*(samples.color_map[start * third :][:third] for start in range(3)), strict=True)
+        image.putpalette(bytes(value for color in colors for value in color))
     deep = samples.bits > 8 and image.mode in ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
     return Decoded(
         image=image,
@@ -218,7 +218,7 @@ def _decoded(image: Image.Image, samples: _Samples) -> Decoded:
 
 def _check_counts(directory: Directory, *, source: str) -> None:
     check_parts(_pieces(directory), most=_MOST_PIECES, parts="strips or tiles", source=source)
-    check_parts(directory.count(Tag.COLOUR_MAP), most=_MOST_COLOURS, parts="colors", source=source)
+    check_parts(directory.count(Tag.COLOR_MAP), most=_MOST_COLORS, parts="colors", source=source)
     for tag in (Tag.BITS, Tag.SAMPLE_FORMAT, Tag.EXTRA_SAMPLES):
         check_parts(directory.count(tag), most=_MOST_CHANNELS, parts="channels", source=source)
 

@@ -26,7 +26,7 @@ _INTEGERS = {1: "B", 3: "H", 4: "I", 8: "h", 9: "i", 13: "I", 16: "Q", 18: "Q"}
 _MOST_DIRECTORIES = 64
 _MOST_TAGS = 4_096
 
-_COLOUR_FILTER_ARRAY, _LINEAR_RAW = 32803, 34892
+_COLOR_FILTER_ARRAY, _LINEAR_RAW = 32803, 34892
 
 
 class Tag:
@@ -43,7 +43,7 @@ class Tag:
     ROWS_A_STRIP = 278
     STRIP_SIZES = 279
     PLANAR = 284
-    COLOUR_MAP = 320
+    COLOR_MAP = 320
     TILE_WIDTH = 322
     TILE_HEIGHT = 323
     TILE_OFFSETS = 324
@@ -99,7 +99,7 @@ class Directory:
     @property
     def is_raw(self) -> bool:
         """Whether the samples are those of a camera's sensor."""
-        return self.value(Tag.PHOTOMETRIC, 0) in (_COLOUR_FILTER_ARRAY, _LINEAR_RAW)
+        return self.value(Tag.PHOTOMETRIC, 0) in (_COLOR_FILTER_ARRAY, _LINEAR_RAW)
 
 
 def full_image(data: bytes, *, source: str) -> Directory | None:

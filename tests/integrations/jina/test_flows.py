@@ -74,9 +74,9 @@ def test_a_text_finds_its_picture(both: Client) -> None:
     scenes = list(random_scenes(30, seed=5))
     wanted = scenes[11]
     indexed = post(both, Docs([ClipDocument(tensor=np.asarray(draw(scene))) for scene in scenes]))
-    query = post(both, Docs([ClipDocument(text=caption(wanted.colour, wanted.shape))]))[0]
+    query = post(both, Docs([ClipDocument(text=caption(wanted.color, wanted.shape))]))[0]
     found = scenes[int(np.argmax(embeddings(indexed) @ query.embedding))]
-    assert (found.colour, found.shape) == (wanted.colour, wanted.shape)
+    assert (found.color, found.shape) == (wanted.color, wanted.shape)
 
 
 def test_pictures_of_an_exported_folder_are_found_by_words(

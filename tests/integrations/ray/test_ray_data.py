@@ -295,8 +295,8 @@ def test_vectors_of_another_encoder_are_not_mixed_in(gallery: Path, tmp_path: Pa
 
 def test_pictures_of_an_exported_folder_are_found_by_words(exported: Path, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    for colour in ("red", "green", "blue"):
-        draw(Scene(colour=colour, shape="star")).save(tmp_path / "folder" / f"{colour}.png")
+    for color in ("red", "green", "blue"):
+        draw(Scene(color=color, shape="star")).save(tmp_path / "folder" / f"{color}.png")
     embed_images(tmp_path / "folder", tmp_path / "vectors.parquet", encoder=exported)
     table = table_of(tmp_path / "vectors.parquet")
     scores = vectors_of(table) @ TextEncoder(exported).encode("a green star")

@@ -33,7 +33,7 @@ def multilingual(tmp_path_factory: pytest.TempPathFactory) -> DistilBert:
 
 @pytest.fixture(scope="module")
 def pictures() -> list[Image.Image]:
-    drawn = [draw(Scene(colour=colour, shape=shape)) for colour in ("red", "blue") for shape in ("star", "heart")]
+    drawn = [draw(Scene(color=color, shape=shape)) for color in ("red", "blue") for shape in ("star", "heart")]
     noise = np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)
     return [*drawn, Image.fromarray(noise)]
 

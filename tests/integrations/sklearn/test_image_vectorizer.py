@@ -57,10 +57,10 @@ def test_before_it_is_fitted_it_says_so(pictures: list[Image.Image]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*SciPy 1.18")  # scikit-learn 1.7 uses what newer SciPys deprecate
-def test_a_pipeline_learns_colours_and_a_search_may_change_its_parameters(
+def test_a_pipeline_learns_colors_and_a_search_may_change_its_parameters(
     scenes: list[Scene], pictures: list[Image.Image]
 ) -> None:
-    warm = [scene.colour in ("red", "orange", "yellow", "pink", "brown") for scene in scenes]
+    warm = [scene.color in ("red", "orange", "yellow", "pink", "brown") for scene in scenes]
     pipeline = make_pipeline(ImageVectorizer("tiny-shapes"), LogisticRegression(C=100))
     search = GridSearchCV(pipeline, {"imagevectorizer__batch_size": [8, 64]}, cv=2)
     assert search.fit(pictures[:40], warm[:40]).score(pictures[40:], warm[40:]) > 0.8

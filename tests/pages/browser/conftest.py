@@ -50,7 +50,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file = root / "photos" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         size = ((640, 427), (427, 640), (900, 300), (400, 400))[number % 4]
-        draw(Scene(colour="red", shape="star")).resize(size, Image.Resampling.BICUBIC).save(file)
+        draw(Scene(color="red", shape="star")).resize(size, Image.Resampling.BICUBIC).save(file)
     items = tuple(Item(name, 0.3 - number / 100) for number, name in enumerate((*NAMES, "missing.png")))
     title = "“a <b>dog</b> on a beach”"
     content = Page(title=title, subtitle="8 of 1,000,000 images", groups=(Group(title="", items=items),))

@@ -68,8 +68,8 @@ def test_the_contact_sheet_shows_the_best_pictures_beside_their_query(finished: 
 def test_a_folder_of_photos_and_queries_of_ones_own_are_taken_in_any_order(tmp_path: Path) -> None:
     photos = tmp_path / "photos" / "holiday"
     photos.mkdir(parents=True)
-    for colour, shape in [("red", "heart"), ("green", "square"), ("blue", "star")]:
-        draw(Scene(colour=colour, shape=shape)).save(photos / f"{colour}.JPG")
+    for color, shape in [("red", "heart"), ("green", "square"), ("blue", "star")]:
+        draw(Scene(color=color, shape=shape)).save(photos / f"{color}.JPG")
     (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     (photos / "notes.txt").write_text("no photo")
     done = run("photos", "a blue star", "--output", "found", "--model", "tiny-shapes", "a red heart", folder=tmp_path)

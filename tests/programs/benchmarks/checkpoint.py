@@ -187,7 +187,7 @@ def jpegs(folder: Path, count: int) -> list[Path]:
 
 
 def save_for_fastembed(checkpoint: Path, folder: Path, *, side: int = 224) -> None:
-    """Export the vision tower as fastembed's own model files are: normalised float32 pixels in, vectors out."""
+    """Export the vision tower as fastembed's own model files are: normalized float32 pixels in, vectors out."""
     model = CLIPVisionModelWithProjection.from_pretrained(checkpoint, attn_implementation="eager").eval()
     dynamic = {"pixel_values": {0: torch.export.Dim("n")}}
     _save_graph(_ImageEmbeds(model), {"pixel_values": torch.zeros(2, 3, side, side)}, dynamic, "image_embeds", folder)

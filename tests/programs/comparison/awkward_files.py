@@ -33,8 +33,8 @@ class Awkward:
 
 def _picture() -> Image.Image:
     """Draw a red heart above a blue star, on white."""
-    upper = draw(Scene(colour="red", shape="heart", size=0.45, centre=(0.5, 0.25), canvas=(320, 240)))
-    lower = draw(Scene(colour="blue", shape="star", size=0.45, centre=(0.5, 0.75), canvas=(320, 240)))
+    upper = draw(Scene(color="red", shape="heart", size=0.45, centre=(0.5, 0.25), canvas=(320, 240)))
+    lower = draw(Scene(color="blue", shape="star", size=0.45, centre=(0.5, 0.75), canvas=(320, 240)))
     upper.paste(lower.crop((0, 120, 320, 240)), (0, 120))
     return upper
 
@@ -97,7 +97,7 @@ def _save_half(path: Path) -> None:
 
 
 def _save_animation(path: Path) -> None:
-    later = draw(Scene(colour="blue", shape="star", background="black", canvas=(320, 240)))
+    later = draw(Scene(color="blue", shape="star", background="black", canvas=(320, 240)))
     _picture().save(path, save_all=True, append_images=[later] * 5)
 
 
@@ -111,7 +111,7 @@ AWKWARD: Mapping[str, Awkward] = MappingProxyType(
         "PNG, grey and transparent": Awkward(
             name="grey.png", write=_cut_out("LA").save, seen=lambda: _on_white(_cut_out("LA"))
         ),
-        "PNG, palette, one colour transparent": Awkward(name="palette.png", write=_save_palette, seen=_picture),
+        "PNG, palette, one color transparent": Awkward(name="palette.png", write=_save_palette, seen=_picture),
         "JPEG, CMYK": Awkward(
             name="print.jpg", write=lambda path: _picture().convert("CMYK").save(path, quality=95), seen=_picture
         ),

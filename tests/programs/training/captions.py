@@ -1,53 +1,53 @@
 """The words for a picture: what people type who look for it.
 
-A caption names a colour, a shape, both, or both and the background or the size. Everything is lower case, since CLIP's
+A caption names a color, a shape, both, or both and the background or the size. Everything is lower case, since CLIP's
 tokenizers ignore case.
 """
 
 import numpy as np
 
-from clip_image_encoder.tiny_shapes.draw import COLOURS, SHAPES, Scene
+from clip_image_encoder.tiny_shapes.draw import COLORS, SHAPES, Scene
 
 SMALL, LARGE = 0.42, 0.66
 """A shape is called small below the first, and big above the second, as a part of the picture's shorter side."""
 
 
-def caption(colour: str, shape: str) -> str:
-    """Name a colour and a shape, plainly.
+def caption(color: str, shape: str) -> str:
+    """Name a color and a shape, plainly.
 
     >>> caption("orange", "star")
     'an orange star'
     """
-    return f"{_article(colour)} {colour} {shape}"
+    return f"{_article(color)} {color} {shape}"
 
 
 def all_captions() -> dict[tuple[str, str], str]:
-    """The plain captions of all 88 pairs of colour and shape.
+    """The plain captions of all 88 pairs of color and shape.
 
     >>> all_captions()["blue", "heart"]
     'a blue heart'
     """
-    return {(colour, shape): caption(colour, shape) for colour in COLOURS for shape in SHAPES}
+    return {(color, shape): caption(color, shape) for color in COLORS for shape in SHAPES}
 
 
-def pair_wording(colour: str, shape: str, generator: np.random.Generator) -> str:
-    """Name a colour and a shape in one of many wordings; one in three is the plain one."""
-    colour, shape = _other_word(colour, generator), _other_word(shape, generator)
+def pair_wording(color: str, shape: str, generator: np.random.Generator) -> str:
+    """Name a color and a shape in one of many wordings; one in three is the plain one."""
+    color, shape = _other_word(color, generator), _other_word(shape, generator)
     if generator.random() < 0.35:
-        return caption(colour, shape)
+        return caption(color, shape)
     if generator.random() < 0.12:
-        return _one_of(PREDICATES, generator).format(colour=colour, shape=shape)
-    return _phrased(f"{colour} {shape}", generator)
+        return _one_of(PREDICATES, generator).format(color=color, shape=shape)
+    return _phrased(f"{color} {shape}", generator)
 
 
-def colour_wording(colour: str, generator: np.random.Generator) -> str:
-    """Name a colour alone."""
-    colour = _other_word(colour, generator)
+def color_wording(color: str, generator: np.random.Generator) -> str:
+    """Name a color alone."""
+    color = _other_word(color, generator)
     if generator.random() < 0.4:
-        return colour
+        return color
     if generator.random() < 0.3:
-        return f"the colour {colour}" if generator.random() < 0.5 else f"the color {colour}"
-    return _phrased(f"{colour} {_one_of(ANYTHING, generator)}", generator)
+        return f"the colour {color}" if generator.random() < 0.5 else f"the color {color}"
+    return _phrased(f"{color} {_one_of(ANYTHING, generator)}", generator)
 
 
 def shape_wording(shape: str, generator: np.random.Generator) -> str:
@@ -57,7 +57,7 @@ def shape_wording(shape: str, generator: np.random.Generator) -> str:
 
 
 def background_wording(scene: Scene, generator: np.random.Generator) -> str:
-    """Name a scene's colour, shape and plain background.
+    """Name a scene's color, shape and plain background.
 
     Raises:
         ValueError: The scene's background has no name.
@@ -65,7 +65,7 @@ def background_wording(scene: Scene, generator: np.random.Generator) -> str:
     if scene.background is None:
         raise ValueError("the scene's background has no name")
     background = _other_word(scene.background, generator)
-    thing = f"{_other_word(scene.colour, generator)} {_other_word(scene.shape, generator)}"
+    thing = f"{_other_word(scene.color, generator)} {_other_word(scene.shape, generator)}"
     place = _one_of(PLACES, generator).format(a=_article(background), background=background)
     return f"{_phrased(thing, generator)} {place}"
 
@@ -76,7 +76,7 @@ def size_word(scene: Scene) -> str | None:
 
 
 def size_wording(scene: Scene, generator: np.random.Generator) -> str:
-    """Name a scene's size, colour and shape.
+    """Name a scene's size, color and shape.
 
     Raises:
         ValueError: The shape is neither small nor big.
@@ -85,7 +85,7 @@ def size_wording(scene: Scene, generator: np.random.Generator) -> str:
     if size is None:
         raise ValueError(f"a shape of size {scene.size:.2f} is neither small nor big")
     word = _one_of(SIZES[size], generator)
-    return _phrased(f"{word} {_other_word(scene.colour, generator)} {_other_word(scene.shape, generator)}", generator)
+    return _phrased(f"{word} {_other_word(scene.color, generator)} {_other_word(scene.shape, generator)}", generator)
 
 
 PHRASES = (
@@ -97,9 +97,9 @@ PHRASES = (
     *("a nice {thing}", "a photograph of {a} {thing}", "a drawing of the {thing}", "show me {a} {thing}"),
 )
 PREDICATES = (
-    *("a {shape} that is {colour}", "the {shape} is {colour}", "a {shape} in {colour}", "{shape} in {colour}"),
-    *("{shape}, {colour}", "a {shape} which is {colour}", "a {shape} painted {colour}", "{shape} {colour}"),
-    *("a {colour}-coloured {shape}", "a {colour} colored {shape}", "a {shape} of {colour} colour"),
+    *("a {shape} that is {color}", "the {shape} is {color}", "a {shape} in {color}", "{shape} in {color}"),
+    *("{shape}, {color}", "a {shape} which is {color}", "a {shape} painted {color}", "{shape} {color}"),
+    *("a {color}-coloured {shape}", "a {color} colored {shape}", "a {shape} of {color} colour"),
 )
 PLACES = ("on {a} {background} background", "on {background}", "with {a} {background} background", "over {background}")
 ANYTHING = ("shape", "thing", "object", "figure", "form")
@@ -109,7 +109,7 @@ SYNONYMS = {"grey": "gray", "diamond": "rhombus", "cross": "plus sign"}
 
 def words() -> frozenset[str]:
     """Every word that a caption may hold, without hyphens and stops."""
-    texts = [*PHRASES, *PREDICATES, *PLACES, *ANYTHING, *COLOURS, *SHAPES, *SYNONYMS.values(), "an color colour"]
+    texts = [*PHRASES, *PREDICATES, *PLACES, *ANYTHING, *COLORS, *SHAPES, *SYNONYMS.values(), "an color colour"]
     texts += [word for several in SIZES.values() for word in several]
     bare = " ".join(texts).translate(str.maketrans("-.,", "   "))
     return frozenset(word for word in bare.split() if "{" not in word)

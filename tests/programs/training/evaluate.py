@@ -17,7 +17,7 @@ from .pictures import MEAN, STD, pixels
 Pair = tuple[str, str]
 
 
-def normalised(seen: np.ndarray) -> torch.Tensor:
+def normalized(seen: np.ndarray) -> torch.Tensor:
     """Bring (n, H, W, 3) uint8 pixels to the (n, 3, H, W) float32 that the model reads."""
     images = torch.from_numpy(seen).permute(0, 3, 1, 2).float() / 255
     return (images - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
@@ -25,7 +25,7 @@ def normalised(seen: np.ndarray) -> torch.Tensor:
 
 @torch.inference_mode()
 def named(checkpoint: Path, images: Sequence[Image.Image]) -> list[Pair]:
-    """Say which colour and shape each picture shows.
+    """Say which color and shape each picture shows.
 
     Args:
         checkpoint: The folder of a trained checkpoint.
@@ -41,7 +41,7 @@ def named(checkpoint: Path, images: Sequence[Image.Image]) -> list[Pair]:
     encoded = tokenizer.encode_batch(list(captions.values()))
     ids, mask = (torch.tensor([getattr(one, part) for one in encoded]) for part in ("ids", "attention_mask"))
     read = model.text_projection(model.text_model(input_ids=ids, attention_mask=mask).pooler_output)
-    batch = normalised(np.stack([pixels(image) for image in images]))
+    batch = normalized(np.stack([pixels(image) for image in images]))
     seen = model.visual_projection(model.vision_model(pixel_values=batch).pooler_output)
     best = (seen @ torch.nn.functional.normalize(read, dim=-1).T).argmax(dim=1)
     pairs = list(captions)
@@ -58,5 +58,5 @@ def accuracy(checkpoint: Path, *, count: int = 500, seed: int = 2**31) -> float:
     """
     scenes = list(random_scenes(count, seed=seed, pairs=HELD_OUT))
     found = named(checkpoint, [draw(scene) for scene in scenes])
-    right = [(scene.colour, scene.shape) == pair for scene, pair in zip(scenes, found, strict=True)]
+    right = [(scene.color, scene.shape) == pair for scene, pair in zip(scenes, found, strict=True)]
     return sum(right) / len(right)

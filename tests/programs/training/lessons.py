@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clip_image_encoder.tiny_shapes.draw import COLOURS, HELD_OUT, SHAPES, Scene
+from clip_image_encoder.tiny_shapes.draw import COLORS, HELD_OUT, SHAPES, Scene
 
 from .captions import (
     background_wording,
     caption,
-    colour_wording,
+    color_wording,
     pair_wording,
     shape_wording,
     size_word,
@@ -43,11 +43,11 @@ class Lesson:
 def lesson(scenes: Sequence[Scene], generator: Generator) -> list[Lesson]:
     """Make up the captions for a batch of pictures.
 
-    Colours alone and shapes alone weigh more than pairs: who knows both knows pairs that were never shown.
+    Colors alone and shapes alone weigh more than pairs: who knows both knows pairs that were never shown.
     """
     return [
         _pairs(scenes, generator),
-        _colours(scenes, generator),
+        _colors(scenes, generator),
         _shapes(scenes, generator),
         *_backgrounds(scenes, generator),
         *_sizes(scenes, generator),
@@ -66,21 +66,21 @@ def _shown(pairs: Sequence[Sequence[tuple[str, str]]]) -> np.ndarray:
 def _pairs(scenes: Sequence[Scene], generator: Generator) -> Lesson:
     """Every trained pair twice: once in the plain wording, once in any."""
     texts = [caption(*pair) for pair in TRAINED] + [pair_wording(*pair, generator) for pair in TRAINED]
-    truth = np.array([[(scene.colour, scene.shape) == pair for pair in TRAINED] for scene in scenes])
+    truth = np.array([[(scene.color, scene.shape) == pair for pair in TRAINED] for scene in scenes])
     truth = np.tile(truth, 2)
     return Lesson(texts=texts, truth=truth, asked=np.ones_like(truth), weight=0.3)
 
 
-def _colours(scenes: Sequence[Scene], generator: Generator) -> Lesson:
-    truth = np.array([[scene.colour == colour for colour in COLOURS] for scene in scenes])
-    asked = _shown([[(colour, scene.shape) for colour in COLOURS] for scene in scenes])
-    texts = [colour_wording(colour, generator) for colour in COLOURS]
+def _colors(scenes: Sequence[Scene], generator: Generator) -> Lesson:
+    truth = np.array([[scene.color == color for color in COLORS] for scene in scenes])
+    asked = _shown([[(color, scene.shape) for color in COLORS] for scene in scenes])
+    texts = [color_wording(color, generator) for color in COLORS]
     return Lesson(texts=texts, truth=truth, asked=asked, weight=0.5)
 
 
 def _shapes(scenes: Sequence[Scene], generator: Generator) -> Lesson:
     truth = np.array([[scene.shape == shape for shape in SHAPES] for scene in scenes])
-    asked = _shown([[(scene.colour, shape) for shape in SHAPES] for scene in scenes])
+    asked = _shown([[(scene.color, shape) for shape in SHAPES] for scene in scenes])
     texts = [shape_wording(shape, generator) for shape in SHAPES]
     return Lesson(texts=texts, truth=truth, asked=asked, weight=3.0)
 
@@ -91,8 +91,8 @@ def _backgrounds(scenes: Sequence[Scene], generator: Generator) -> list[Lesson]:
     described = [scene for scene in scenes if scene.background][:_MOST]
     if not described:
         return []
-    kinds = {(scene.colour, scene.shape, scene.background): scene for scene in described}
-    truth = np.array([[(s.colour, s.shape, s.background) == kind for kind in kinds] for s in scenes])
+    kinds = {(scene.color, scene.shape, scene.background): scene for scene in described}
+    truth = np.array([[(s.color, s.shape, s.background) == kind for kind in kinds] for s in scenes])
     texts = [background_wording(scene, generator) for scene in kinds.values()]
     truth &= named[:, None]
     return [Lesson(texts=texts, truth=truth, asked=np.ones_like(truth), weight=0.15)]
@@ -103,7 +103,7 @@ def _sizes(scenes: Sequence[Scene], generator: Generator) -> list[Lesson]:
     described = [scene for scene in scenes if size_word(scene)][:_MOST]
     if not described:
         return []
-    kinds = {(scene.colour, scene.shape, size_word(scene)): scene for scene in described}
-    truth = np.array([[(s.colour, s.shape, size_word(s)) == kind for kind in kinds] for s in scenes])
+    kinds = {(scene.color, scene.shape, size_word(scene)): scene for scene in described}
+    truth = np.array([[(s.color, s.shape, size_word(s)) == kind for kind in kinds] for s in scenes])
     texts = [size_wording(scene, generator) for scene in kinds.values()]
     return [Lesson(texts=texts, truth=truth, asked=np.ones_like(truth), weight=0.15)]

@@ -50,7 +50,7 @@ def configuration(vocabulary: int) -> CLIPConfig:
 def fresh(vocabulary: int) -> CLIPModel:
     """A model with first weights: random, but for the patches' positions, which start as waves of four lengths.
 
-    Random positions are much weaker than the patches' colours, and what is next to what is learnt late.
+    Random positions are much weaker than the patches' colors, and what is next to what is learnt late.
     """
     model = CLIPModel(configuration(vocabulary))
     # In bfloat16 on a processor, torch's fused attention takes half of a training step, and this a tenth.

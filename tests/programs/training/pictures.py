@@ -8,7 +8,7 @@ from multiprocessing import get_context
 import numpy as np
 from PIL import Image
 
-from clip_image_encoder.tiny_shapes.draw import COLOURS, HELD_OUT, SHAPES, Scene, draw, random_scene, silhouette
+from clip_image_encoder.tiny_shapes.draw import COLORS, HELD_OUT, SHAPES, Scene, draw, random_scene, silhouette
 
 SIZE = 64
 """The side of the square that the checkpoint sees, in pixels."""
@@ -16,8 +16,8 @@ SIZE = 64
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
-TRAINED = tuple(pair for colour in COLOURS for shape in SHAPES if (pair := (colour, shape)) not in HELD_OUT)
-"""The pairs of colour and shape to train on."""
+TRAINED = tuple(pair for color in COLORS for shape in SHAPES if (pair := (color, shape)) not in HELD_OUT)
+"""The pairs of color and shape to train on."""
 
 _CHUNK = 500
 
@@ -65,8 +65,8 @@ def _pixels_and_silhouette(scene: Scene) -> np.ndarray:
 
 def _scene(generator: np.random.Generator) -> Scene:
     """A scene on a small canvas: cheap to draw, and after resizing as sharp or as coarse as a big one."""
-    colour, shape = TRAINED[generator.integers(len(TRAINED))]
+    color, shape = TRAINED[generator.integers(len(TRAINED))]
     width, height = (int(side) for side in generator.integers(SIZE, 2 * SIZE + 12, 2))
     canvas = (width, height) if generator.random() < 0.2 else (width, width)
     # Whoever learns from smaller shapes than it is asked about is sure of those that it is asked about.
-    return random_scene(generator, colour=colour, shape=shape, canvas=canvas, smallest=0.28)
+    return random_scene(generator, color=color, shape=shape, canvas=canvas, smallest=0.28)

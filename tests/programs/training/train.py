@@ -22,7 +22,7 @@ from clip_image_encoder.tiny_shapes.draw import Scene
 
 from . import tokenizer as tokenizers
 from .captions import words
-from .evaluate import accuracy, normalised
+from .evaluate import accuracy, normalized
 from .lessons import lesson
 from .model import Figure, contrast, fresh
 from .pictures import MEAN, SIZE, STD, pool
@@ -141,7 +141,7 @@ def _loss(
 ) -> torch.Tensor:
     """How wrong the model is about a batch: what its captions are, and where its shapes are."""
     silhouettes = torch.from_numpy(pictures[..., 3]).float()[:, None] / 255
-    images = _turned(torch.cat([normalised(pictures[..., :3]), silhouettes], dim=1), generator)
+    images = _turned(torch.cat([normalized(pictures[..., :3]), silhouettes], dim=1), generator)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = model.vision_model(pixel_values=images[:, :3], output_hidden_states=True)
         seen = model.visual_projection(output.pooler_output)

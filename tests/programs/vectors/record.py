@@ -99,7 +99,7 @@ def inputs(case: str, model: str) -> Iterator[tuple[str, str]]:
     yield f"{case} failures", said(lambda: digest(encoder.encode([many, b"", many], on_error="nan")))
     yield f"{case} stream", said(lambda: digest(np.concatenate([b.embeddings for b in encoder.stream(pictures(), 3)])))
     yield f"{case} pickled", said(lambda: digest(pickle.loads(pickle.dumps(encoder)).encode(pictures())))
-    plain = Normalised(encoder.backend.image_size or (32, 32))
+    plain = Normalized(encoder.backend.image_size or (32, 32))
     other = said(lambda: digest(ImageEncoder(model, preprocess=plain, device="cpu").encode(pictures())))
     yield f"{case} plain preprocess", other
     yield f"{case} loader fingerprint", ImageEncoder(model, loader=ImageLoader(exact=True), device="cpu").fingerprint
@@ -117,10 +117,10 @@ def texts(case: str, model: str) -> Iterator[tuple[str, str]]:
         yield f"{case} one text {dtype}", said(lambda: digest(encoder().encode(TEXTS[0])))
 
 
-class Normalised:
+class Normalized:
     """What open_clip's transform gives: float32 `(3, H, W)`."""
 
-    fingerprint = "normalised"
+    fingerprint = "normalized"
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.height_width = size

@@ -114,10 +114,10 @@ def test_a_cut_file_with_an_end_marker_is_refused_on_every_way_in(name: str, way
 def test_a_png_whose_stream_ends_before_its_last_row_is_refused(kind: str, share: float) -> None:
     rows = int(160 * share)
     if kind == "PNG, palette":
-        colours = np.random.default_rng(2).integers(0, 256, 128 * 3, dtype=np.uint8).tobytes()
-        data = png(INDICES[:rows], depth=8, colour_type=3, chunks=[(b"PLTE", colours)], size=INDICES.shape)
+        colors = np.random.default_rng(2).integers(0, 256, 128 * 3, dtype=np.uint8).tobytes()
+        data = png(INDICES[:rows], depth=8, color_type=3, chunks=[(b"PLTE", colors)], size=INDICES.shape)
     else:
-        data = png(PICTURE[:rows], depth=8, colour_type=2, size=PICTURE.shape[:2])
+        data = png(PICTURE[:rows], depth=8, color_type=2, size=PICTURE.shape[:2])
     if kind == "PNG, interlaced":
         header = struct.pack(">IIBBBBB", 200, 160, 8, 2, 0, 0, 1)
         data = data[:8] + png_chunk(b"IHDR", header) + data[33:]

@@ -1,4 +1,4 @@
-"""JPEG 2000: colour beyond 8 bits, and what each channel is."""
+"""JPEG 2000: color beyond 8 bits, and what each channel is."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_what_was_lossily_compressed_is_not_wrapped_around(channels: int, bits: 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 200), (64, 64), (129, 67)], ids=str)
 @pytest.mark.parametrize("bits", [12, 16])
-def test_deep_colour_of_any_size_is_right(bits: int, size: tuple[int, int]) -> None:
+def test_deep_color_of_any_size_is_right(bits: int, size: tuple[int, int]) -> None:
     data = encoded(scaled(drawing(3, height=size[0], width=size[1]), 2**bits - 1), bits, resolutions=1)
     assert_right(data, decoded(data, bits))
 
@@ -75,7 +75,7 @@ def test_high_throughput_codestreams_of_16_bits_are_right(
 
 @pytest.mark.parametrize("way", LAZY)
 @pytest.mark.parametrize(("channels", "bits"), [(3, 12), (4, 16)])
-def test_deep_colour_is_right_on_every_way_in(channels: int, bits: int, way: str, tmp_path: Path) -> None:
+def test_deep_color_is_right_on_every_way_in(channels: int, bits: int, way: str, tmp_path: Path) -> None:
     data = encoded(scaled(drawing(channels), 2**bits - 1), bits)
     assert_right(LAZY[way](data, tmp_path), decoded(data, bits))
 
@@ -88,7 +88,7 @@ def test_deep_grey_with_alpha_is_composited(bits: int) -> None:
         channels=2,
         bits=bits,
         size=SIZE,
-        colour_space=17,
+        color_space=17,
         definitions=[(0, 0, 1), (1, 1, 0)],
     )
     assert_right(data, decoded(data, bits))
@@ -131,7 +131,7 @@ def test_grey_whose_alpha_comes_first_is_composited(bits: int) -> None:
         channels=2,
         bits=bits,
         size=SIZE,
-        colour_space=17,
+        color_space=17,
         definitions=[(0, 1, 0), (1, 0, 1)],
     )
     assert_right(data, on_white(eight_bits(scaled(drawing(2), 2**bits - 1), 2**bits - 1)))
@@ -145,7 +145,7 @@ def test_a_fourth_channel_of_unspecified_type_is_no_alpha(bits: int) -> None:
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_premultiplied_colour_is_composited_as_it_is(bits: int) -> None:
+def test_premultiplied_color_is_composited_as_it_is(bits: int) -> None:
     values = drawing(4)
     values[..., :3] *= values[..., 3:]
     stored = scaled(values, 2**bits - 1, "u1" if bits == 8 else "u2")
@@ -166,10 +166,10 @@ def test_a_fourth_channel_that_nothing_defines_is_alpha(bits: int) -> None:
     assert_right(data, on_white(eight_bits(scaled(drawing(4), 2**bits - 1), 2**bits - 1)))
 
 
-def indexed(columns: Sequence[int], colours: Values) -> bytes:
+def indexed(columns: Sequence[int], colors: Values) -> bytes:
     """Return a JP2 with a palette whose column i is what component `columns[i]` shows."""
-    indices = (np.arange(HEIGHT * WIDTH) % len(colours)).reshape(SIZE).astype(np.uint8)
-    entries = struct.pack(">HB", len(colours), 3) + bytes([7, 7, 7]) + colours.astype(np.uint8).tobytes()
+    indices = (np.arange(HEIGHT * WIDTH) % len(colors)).reshape(SIZE).astype(np.uint8)
+    entries = struct.pack(">HB", len(colors), 3) + bytes([7, 7, 7]) + colors.astype(np.uint8).tobytes()
     mapping = b"".join(struct.pack(">HBB", 0, 1, column) for column in columns)
     return jp2(
         encoded(indices, 8, "J2K"),
@@ -181,11 +181,11 @@ def indexed(columns: Sequence[int], colours: Values) -> bytes:
 
 
 def test_a_palette_is_shown_and_one_whose_columns_are_mixed_is_refused() -> None:
-    colours = np.random.default_rng(3).integers(0, 256, (7, 3))
+    colors = np.random.default_rng(3).integers(0, 256, (7, 3))
     indices = (np.arange(HEIGHT * WIDTH) % 7).reshape(SIZE)
-    assert_right(indexed((0, 1, 2), colours), colours[indices].astype(np.uint8))
+    assert_right(indexed((0, 1, 2), colors), colors[indices].astype(np.uint8))
     for columns in ((2, 1, 0), (1, 2, 0)):
-        assert_refused(indexed(columns, colours))
+        assert_refused(indexed(columns, colors))
 
 
 @pytest.mark.parametrize("bits", [8, 12])
@@ -195,7 +195,7 @@ def test_ycc_is_rgb_at_8_bits_and_refused_beyond(bits: int) -> None:
     luma = rgb @ [0.299, 0.587, 0.114]
     ycc = np.stack([luma, (rgb[..., 2] - luma) / 1.772, (rgb[..., 0] - luma) / 1.402], axis=-1)
     stored = np.rint(ycc * (2**bits - 1) + [0, half, half]).astype("u1" if bits == 8 else "u2")
-    data = jp2(encoded(stored, bits, "J2K", mct=False), channels=3, bits=bits, size=SIZE, colour_space=18)
+    data = jp2(encoded(stored, bits, "J2K", mct=False), channels=3, bits=bits, size=SIZE, color_space=18)
     if bits > 8:
         assert_refused(data)
     else:

@@ -20,31 +20,31 @@ SIZE = (HEIGHT, WIDTH)
 EVERY_WAY = LAZY | LOADED
 
 
-# --- PNG: one value or some colours are transparent ---
+# --- PNG: one value or some colors are transparent ---
 
 
 def grey_png(depth: int, key: int) -> tuple[bytes, Values]:
     values = scaled(drawing(1)[..., 0], 2**depth - 1)
-    data = png(values, depth=depth, colour_type=0, chunks=[(b"tRNS", struct.pack(">H", key))])
+    data = png(values, depth=depth, color_type=0, chunks=[(b"tRNS", struct.pack(">H", key))])
     alpha = np.where(values == key, 0, 255)
     return data, on_white(np.stack([eight_bits(values, 2**depth - 1), alpha], axis=-1))
 
 
 def rgb_png(depth: int, key: Sequence[int]) -> tuple[bytes, Values]:
     values = scaled(drawing(3), 2**depth - 1)
-    data = png(values, depth=depth, colour_type=2, chunks=[(b"tRNS", struct.pack(">3H", *key))])
+    data = png(values, depth=depth, color_type=2, chunks=[(b"tRNS", struct.pack(">3H", *key))])
     alpha = np.where((values == key).all(axis=-1, keepdims=True), 0, 255)
     return data, on_white(np.concatenate([eight_bits(values, 2**depth - 1), alpha], axis=-1))
 
 
 def palette_png(depth: int, alphas: Sequence[int]) -> tuple[bytes, Values]:
-    colours = np.random.default_rng(depth).integers(0, 256, (2**depth, 3))
+    colors = np.random.default_rng(depth).integers(0, 256, (2**depth, 3))
     indices = (np.arange(HEIGHT * WIDTH) % 2**depth).reshape(SIZE)
-    chunks = [(b"PLTE", colours.astype(np.uint8).tobytes()), (b"tRNS", bytes(alphas))]
-    data = png(indices, depth=depth, colour_type=3, chunks=chunks)
+    chunks = [(b"PLTE", colors.astype(np.uint8).tobytes()), (b"tRNS", bytes(alphas))]
+    data = png(indices, depth=depth, color_type=3, chunks=chunks)
     alpha = np.full(2**depth, 255)
     alpha[: len(alphas)] = alphas
-    return data, on_white(np.concatenate([colours[indices], alpha[indices][..., None]], axis=-1))
+    return data, on_white(np.concatenate([colors[indices], alpha[indices][..., None]], axis=-1))
 
 
 PNGS = {

@@ -31,7 +31,7 @@ def mask() -> Directory:
 
 
 def sensor(subfile: int = 0) -> Directory:
-    """Return what a camera's sensor saw, through a mosaic of colours."""
+    """Return what a camera's sensor saw, through a mosaic of colors."""
     return tags(62, 44, bits=[16], photometric=32803, subfile=subfile), bytes(62 * 44 * 2)
 
 

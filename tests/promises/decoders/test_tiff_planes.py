@@ -1,4 +1,4 @@
-"""TIFF: one plane after the other, and the colours of palettes."""
+"""TIFF: one plane after the other, and the colors of palettes."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_further_planes_are_what_their_tag_says(kind: str, dtype: str, how: str,
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("planes", ["separate", "contig"])
 @pytest.mark.parametrize("kind", ["RGB", "RGBA"])
-def test_colour_of_floats_is_refused(kind: str, planes: str, order: str) -> None:
+def test_color_of_floats_is_refused(kind: str, planes: str, order: str) -> None:
     assert_refused(written(values_of(kind, "f4"), planes, order, **KINDS[kind][1]))
 
 
@@ -120,19 +120,19 @@ def test_16_bit_planes_that_pillow_has_decoded_are_right_or_refused(kind: str, t
 
 
 def with_palette(bits: int, factor: int, order: str) -> tuple[bytes, Values]:
-    """Return a TIFF with a palette whose 8-bit colours are multiplied, and the picture that it is."""
-    colours = np.random.default_rng(bits).integers(1, 256, (2**bits, 3))
-    colours[0], colours[-1] = 255, 0
+    """Return a TIFF with a palette whose 8-bit colors are multiplied, and the picture that it is."""
+    colors = np.random.default_rng(bits).integers(1, 256, (2**bits, 3))
+    colors[0], colors[-1] = 255, 0
     indices = (np.arange(HEIGHT * WIDTH) * 7 % 2**bits).reshape(HEIGHT, WIDTH)
     directory = tags(WIDTH, HEIGHT, bits=[bits], photometric=3)
-    directory[320] = ("H", (colours.T * factor).reshape(-1).tolist())
-    return tiff((directory, packed(indices, bits)), order=order), colours[indices].astype(np.uint8)
+    directory[320] = ("H", (colors.T * factor).reshape(-1).tolist())
+    return tiff((directory, packed(indices, bits)), order=order), colors[indices].astype(np.uint8)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("factor", [1, 256, 257], ids=["8-bit colours", "shifted colours", "16-bit colours"])
+@pytest.mark.parametrize("factor", [1, 256, 257], ids=["8-bit colors", "shifted colors", "16-bit colors"])
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
-def test_colour_maps_of_8_and_16_bits_are_the_same_palette(bits: int, factor: int, order: str) -> None:
+def test_color_maps_of_8_and_16_bits_are_the_same_palette(bits: int, factor: int, order: str) -> None:
     data, right = with_palette(bits, factor, order)
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         found = file.pages[0].colormap[:, file.pages[0].asarray().astype(int)]
@@ -141,27 +141,27 @@ def test_colour_maps_of_8_and_16_bits_are_the_same_palette(bits: int, factor: in
 
 
 @pytest.mark.parametrize("way", LAZY)
-def test_an_8_bit_colour_map_is_right_on_every_way_in(way: str, tmp_path: Path) -> None:
+def test_an_8_bit_color_map_is_right_on_every_way_in(way: str, tmp_path: Path) -> None:
     data, right = with_palette(8, 1, "<")
     assert_right(LAZY[way](data, tmp_path), right)
 
 
-def test_an_8_bit_colour_map_that_pillow_has_decoded_is_right_or_refused(tmp_path: Path) -> None:
+def test_an_8_bit_color_map_that_pillow_has_decoded_is_right_or_refused(tmp_path: Path) -> None:
     data, right = with_palette(8, 1, "<")
     assert_right_or_refused(LOADED["loaded PIL"](data, tmp_path), right)
 
 
 @pytest.mark.parametrize("compression", ["zlib", "lzw", "packbits"])
-def test_an_8_bit_colour_map_of_a_compressed_file_is_right(compression: str) -> None:
-    colours = np.random.default_rng(0).integers(0, 256, (256, 3))
+def test_an_8_bit_color_map_of_a_compressed_file_is_right(compression: str) -> None:
+    colors = np.random.default_rng(0).integers(0, 256, (256, 3))
     indices = (np.arange(HEIGHT * WIDTH) % 256).reshape(HEIGHT, WIDTH).astype(np.uint8)
     file = io.BytesIO()
     tifffile.imwrite(
         file,
         indices,
         photometric="palette",
-        colormap=colours.T.astype(np.uint16),
+        colormap=colors.T.astype(np.uint16),
         compression=compression,
         metadata=None,
     )
-    assert_right(file.getvalue(), colours[indices].astype(np.uint8))
+    assert_right(file.getvalue(), colors[indices].astype(np.uint8))

@@ -119,7 +119,7 @@ def jp2(
     channels: int,
     bits: int,
     size: tuple[int, int],
-    colour_space: int = 16,
+    color_space: int = 16,
     definitions: Sequence[tuple[int, int, int]] = (),
     boxes: bytes = b"",
 ) -> bytes:
@@ -130,12 +130,12 @@ def jp2(
         channels: components in it.
         bits: of each component.
         size: (height, width).
-        colour_space: 16 is sRGB, 17 grey, 18 YCC.
+        color_space: 16 is sRGB, 17 grey, 18 YCC.
         definitions: (channel, type, association) of the channel definition box; none, no box.
         boxes: further boxes of the header.
     """
     header = box(b"ihdr", struct.pack(">IIHBBBB", *size, channels, bits - 1, 7, 0, 0))
-    header += box(b"colr", struct.pack(">BBBI", 1, 0, 0, colour_space)) + boxes
+    header += box(b"colr", struct.pack(">BBBI", 1, 0, 0, color_space)) + boxes
     if definitions:
         entries = b"".join(struct.pack(">HHH", *entry) for entry in definitions)
         header += box(b"cdef", struct.pack(">H", len(definitions)), entries)
@@ -177,8 +177,8 @@ def gif_frame(
     bits = (np.array([*codes, 129])[:, None] >> np.arange(8)) & 1
     stream = np.packbits(bits.reshape(-1).astype(np.uint8), bitorder="little").tobytes()
     blocks = b"".join(bytes([len(stream[at : at + 255])]) + stream[at : at + 255] for at in range(0, len(stream), 255))
-    colours = b"" if palette is None else palette.astype(np.uint8).tobytes()
-    return control + place + colours + b"\x07" + blocks + b"\0"
+    colors = b"" if palette is None else palette.astype(np.uint8).tobytes()
+    return control + place + colors + b"\x07" + blocks + b"\0"
 
 
 def gif(size: tuple[int, int], palette: Values, *frames: bytes, background: int = 0) -> bytes:
@@ -196,14 +196,14 @@ def png_chunk(name: bytes, data: bytes) -> bytes:
 
 
 def png(
-    samples: Values, *, depth: int, colour_type: int, chunks: Sequence[tuple[bytes, bytes]] = (), size: Any = None
+    samples: Values, *, depth: int, color_type: int, chunks: Sequence[tuple[bytes, bytes]] = (), size: Any = None
 ) -> bytes:
     """Return a PNG of integers `(H, W)` or `(H, W, C)`, at any depth, with chunks such as tRNS before its pixels.
 
     Args:
         samples: the values as they are in the file.
         depth: bits of each.
-        colour_type: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGBA.
+        color_type: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGBA.
         chunks: names and data.
         size: (height, width) that the header says; None is that of the samples.
     """
@@ -211,7 +211,7 @@ def png(
     row = len(packed(samples[:1], depth))
     data = packed(samples, depth)
     pixels = zlib.compress(b"".join(b"\0" + data[at : at + row] for at in range(0, len(data), row)))
-    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, 0)
     parts = [(b"IHDR", header), *chunks, (b"IDAT", pixels), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*part) for part in parts)
 

@@ -57,13 +57,13 @@ def bent(data: bytes, generator: random.Random) -> bytes:
     return bytes(changed)
 
 
-def png(width: int, height: int, *, bits: int = 8, colour: int = 0, chunks: bytes = b"") -> bytes:
+def png(width: int, height: int, *, bits: int = 8, color: int = 0, chunks: bytes = b"") -> bytes:
     """Return a PNG whose every value is 0, written without ever holding its pixels."""
-    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color]
     row = bytes(1 + (width * bits * samples + 7) // 8)
     packer = zlib.compressobj(1)
     data = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
-    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunks + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
 
 
@@ -215,21 +215,21 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "1x2000 PNG": (lambda: png(1, 2_000, bits=1), _VECTOR),
     "1x65535 PNG": (lambda: png(1, 65_535, bits=1), _VECTOR),
     "65535x1 PNG": (lambda: png(65_535, 1, bits=1), _VECTOR),
-    "2x30000 PNG": (lambda: png(2, 30_000, colour=2), _VECTOR),
-    "1x65535 PNG, transparent": (lambda: png(1, 65_535, colour=6), _VECTOR),
+    "2x30000 PNG": (lambda: png(2, 30_000, color=2), _VECTOR),
+    "1x65535 PNG, transparent": (lambda: png(1, 65_535, color=6), _VECTOR),
     "1x65535 PNG, 16 bits": (lambda: png(1, 65_535, bits=16), _VECTOR),
     "1x65000 JPEG": (lambda: encoded(Image.new("L", (1, 65_000)), "JPEG"), _VECTOR),
     "1x16383 WEBP": (lambda: encoded(Image.new("RGB", (1, 16_383)), "WEBP"), _VECTOR),
     "13300x13300 grey PNG": (lambda: png(13_300, 13_300), _TOO_LARGE),
     "60000x60000 PNG of 1 bit": (lambda: png(60_000, 60_000, bits=1), _TOO_LARGE),
-    "8100x8100 PNG, transparent": (lambda: png(8_100, 8_100, colour=6), _VECTOR),
+    "8100x8100 PNG, transparent": (lambda: png(8_100, 8_100, color=6), _VECTOR),
     "9450x9450 PNG, transparent palette": (
-        lambda: png(9_450, 9_450, bits=1, colour=3, chunks=_chunk(b"PLTE", _PALETTE) + _chunk(b"tRNS", b"\0")),
+        lambda: png(9_450, 9_450, bits=1, color=3, chunks=_chunk(b"PLTE", _PALETTE) + _chunk(b"tRNS", b"\0")),
         _VECTOR,
     ),
-    "9450x9450 PNG": (lambda: png(9_450, 9_450, colour=2), _VECTOR),
+    "9450x9450 PNG": (lambda: png(9_450, 9_450, color=2), _VECTOR),
     "9450x9450 PNG, 16 bits": (lambda: png(9_450, 9_450, bits=16), _VECTOR),
-    "5700x5700 PNG, 16 bits, transparent": (lambda: png(5_700, 5_700, bits=16, colour=6), _VECTOR),
+    "5700x5700 PNG, 16 bits, transparent": (lambda: png(5_700, 5_700, bits=16, color=6), _VECTOR),
     "PNG in 200,000 chunks": (_png_in_pieces, _TOO_LARGE),
     "PNG with a text of 100 MB": (lambda: _png_with(b"zTXt"), _VECTOR),
     "PNG with a profile of 100 MB": (lambda: _png_with(b"iCCP"), "CorruptImageError"),

@@ -105,7 +105,7 @@ class Family:
     Attributes:
         name: what the test is called.
         make: makes the model, with transformers' own random weights.
-        pooled: computes its pooled features from normalised pixels `(n, 3, H, W)`.
+        pooled: computes its pooled features from normalized pixels `(n, 3, H, W)`.
         dimension: length of a vector.
         tokens: number of tokens of a picture; 0 where it gives none.
         exported: whether each runtime runs it in the tests, at the cost of two exports; one that computes the same
@@ -120,14 +120,14 @@ class Family:
     exported: bool = True
 
     def reference(self, model: nn.Module, pixels: Tensor) -> NDArray[np.float32]:
-        """Return what transformers' own model makes of normalised pixels."""
+        """Return what transformers' own model makes of normalized pixels."""
         with torch.inference_mode():
             features: NDArray[np.float32] = self.pooled(model, pixels).numpy()
         return features
 
 
 def patches_of(pixels: Tensor) -> dict[str, Tensor]:
-    """Cut normalised pixels `(n, 3, H, W)` into what SigLIP 2 takes, a patch at a time."""
+    """Cut normalized pixels `(n, 3, H, W)` into what SigLIP 2 takes, a patch at a time."""
     rows, columns = pixels.shape[2] // PATCH_SIZE, pixels.shape[3] // PATCH_SIZE
     patches = [
         pixels[:, :, top : top + PATCH_SIZE, left : left + PATCH_SIZE].permute(0, 2, 3, 1).flatten(1)
@@ -141,8 +141,8 @@ def patches_of(pixels: Tensor) -> dict[str, Tensor]:
     }
 
 
-def normalise(pixels: NDArray[np.uint8]) -> Tensor:
-    """Return `(n, H, W, 3)` uint8 as normalised `(n, 3, H, W)` float32."""
+def normalize(pixels: NDArray[np.uint8]) -> Tensor:
+    """Return `(n, H, W, 3)` uint8 as normalized `(n, 3, H, W)` float32."""
     scaled = (pixels.astype(np.float64) / 255 - np.array(MEAN)) / np.array(STD)
     return torch.from_numpy(scaled.astype(np.float32).transpose(0, 3, 1, 2).copy())
 

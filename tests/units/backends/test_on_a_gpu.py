@@ -24,7 +24,7 @@ from clip_image_encoder.serving import MicroBatcher
 from clip_image_encoder.testing import check_backend, check_text_backend
 
 from .conftest import Saved
-from .families import normalise
+from .families import normalize
 
 if not torch.cuda.is_available():
     pytest.skip("there is no CUDA device here", allow_module_level=True)
@@ -62,7 +62,7 @@ def cosines(one: NDArray[np.float32], two: NDArray[np.float32]) -> NDArray[np.fl
 
 def test_every_familys_features_are_those_of_transformers(each: Saved, pixels: NDArray[np.uint8]) -> None:
     features = each.backend(device=CUDA, dtype="float32")(pixels, output="pooled", device=CUDA)
-    np.testing.assert_allclose(features, each.family.reference(each.model, normalise(pixels)), atol=1e-4)
+    np.testing.assert_allclose(features, each.family.reference(each.model, normalize(pixels)), atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

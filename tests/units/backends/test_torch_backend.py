@@ -22,7 +22,7 @@ from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.errors import ConfigurationError
 
 from .conftest import Saved, noise
-from .families import PIXEL_FORMAT, normalise
+from .families import PIXEL_FORMAT, normalize
 
 
 def cosines(one: NDArray[np.float32], two: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -70,11 +70,11 @@ def test_the_cpu_is_always_among_the_devices_and_last(clip: Saved) -> None:
     assert clip.backend().devices[-1] == "cpu"
 
 
-def test_normalised_float_pixels_pass_as_they_are(clip: Saved, pixels: NDArray[np.uint8]) -> None:
+def test_normalized_float_pixels_pass_as_they_are(clip: Saved, pixels: NDArray[np.uint8]) -> None:
     expected = clip.backend()(pixels, output="pooled", device="cpu")
     # Another mean and std, which must not be applied.
     backend = clip.backend(pixel_format=replace(PIXEL_FORMAT, mean=(0.0, 0.0, 0.0), std=(9.0, 9.0, 9.0)))
-    vectors = backend(normalise(pixels).numpy(), output="pooled", device="cpu")
+    vectors = backend(normalize(pixels).numpy(), output="pooled", device="cpu")
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
 
@@ -87,7 +87,7 @@ def test_read_only_pixels_are_taken_and_left_as_they_are(clip: Saved, pixels: ND
     np.testing.assert_array_equal(pixels, before)
 
 
-@pytest.mark.parametrize("view", [np.s_[::-1], np.s_[:, ::-1], np.s_[..., ::-1]], ids=["batch", "rows", "colours"])
+@pytest.mark.parametrize("view", [np.s_[::-1], np.s_[:, ::-1], np.s_[..., ::-1]], ids=["batch", "rows", "colors"])
 def test_views_with_turned_axes_are_taken(clip: Saved, view: tuple[slice], pixels: NDArray[np.uint8]) -> None:
     backend = clip.backend()
     expected = backend(pixels[view].copy(), output="pooled", device="cpu")

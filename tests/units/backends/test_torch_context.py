@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clip_image_encoder.backends.torch import TorchBackend
 
 from .conftest import Saved
-from .families import normalise
+from .families import normalize
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def default_device() -> Iterator[None]:
 def features(backend: TorchBackend, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
     return [
         backend(batch, output=output, device="cpu")
-        for batch in (pixels, normalise(pixels).numpy())
+        for batch in (pixels, normalize(pixels).numpy())
         for output in ("pooled", "tokens")
     ]
 
@@ -35,10 +35,10 @@ def test_a_default_device_changes_no_loading_and_no_feature(
     each: Saved, pixels: NDArray[np.uint8], request: pytest.FixtureRequest
 ) -> None:
     expected = features(each.backend(), pixels)
-    normalised = normalise(pixels).numpy()
+    normalized = normalize(pixels).numpy()
     request.getfixturevalue("default_device")
     backend = each.backend()
-    for batch, pooled in ((pixels, expected[0]), (normalised, expected[2])):
+    for batch, pooled in ((pixels, expected[0]), (normalized, expected[2])):
         np.testing.assert_array_equal(backend(batch, output="pooled", device="cpu"), pooled)
 
 

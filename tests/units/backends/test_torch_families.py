@@ -19,7 +19,7 @@ from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.testing import check_backend
 
 from .conftest import Saved
-from .families import FAMILIES, PATCH_SIZE, PIXEL_FORMAT, normalise, patches_of, scramble
+from .families import FAMILIES, PATCH_SIZE, PIXEL_FORMAT, normalize, patches_of, scramble
 
 CONFIGS_WITHOUT_DIMENSION = {
     "align_vision",
@@ -33,7 +33,7 @@ CONFIGS_WITHOUT_DIMENSION = {
 
 def test_pooled_features_are_those_of_transformers(each: Saved, pixels: NDArray[np.uint8]) -> None:
     vectors = each.backend()(pixels, output="pooled", device="cpu")
-    np.testing.assert_allclose(vectors, each.family.reference(each.model, normalise(pixels)), atol=1e-5)
+    np.testing.assert_allclose(vectors, each.family.reference(each.model, normalize(pixels)), atol=1e-5)
 
 
 def test_tokens_are_the_class_token_and_the_patches(each: Saved, pixels: NDArray[np.uint8]) -> None:
@@ -80,7 +80,7 @@ def test_a_width_of_the_joint_space_at_the_top_of_the_config_only_is_found(
     (saved.folder / "config.json").write_text(json.dumps(config))
     backend = saved.backend()
     assert backend.dimension == 16
-    expected = saved.family.reference(saved.model, normalise(pixels))
+    expected = saved.family.reference(saved.model, normalize(pixels))
     np.testing.assert_allclose(backend(pixels, output="pooled", device="cpu"), expected, atol=1e-5)
 
 
@@ -103,7 +103,7 @@ def test_a_siglip_without_its_head_gives_tokens_only(
     backend = TorchBackend(open_checkpoint(folder), pixel_format=PIXEL_FORMAT)
     assert backend.outputs == {"tokens"}
     with torch.inference_mode():
-        expected = model(pixel_values=normalise(pixels)).last_hidden_state.numpy()
+        expected = model(pixel_values=normalize(pixels)).last_hidden_state.numpy()
     np.testing.assert_allclose(backend(pixels, output="tokens", device="cpu"), expected, atol=1e-5)
 
 
@@ -114,7 +114,7 @@ def test_dino_takes_other_sizes_than_its_configs(save: Callable[..., Saved], nam
     pixels = np.random.default_rng(1).integers(0, 256, (2, *size, 3), dtype=np.uint8)
     backend = saved.backend(pixel_format=replace(PIXEL_FORMAT, size=size))
     assert backend.image_size == size
-    expected = saved.family.reference(saved.model, normalise(pixels))
+    expected = saved.family.reference(saved.model, normalize(pixels))
     np.testing.assert_allclose(backend(pixels, output="pooled", device="cpu"), expected, atol=1e-5)
     tokens = backend(pixels, output="tokens", device="cpu")
     assert tokens.shape == (2, backend.prefix_tokens + size[0] * size[1] // PATCH_SIZE**2, 24)
@@ -124,7 +124,7 @@ def test_dino_takes_other_sizes_than_its_configs(save: Callable[..., Saved], nam
 def test_clipseg_takes_other_sizes_than_its_configs(save: Callable[..., Saved], name: str) -> None:
     saved = save(name)
     pixels = np.random.default_rng(1).integers(0, 256, (2, 48, 40, 3), dtype=np.uint8)
-    expected = saved.family.reference(saved.model, normalise(pixels))
+    expected = saved.family.reference(saved.model, normalize(pixels))
     backend = saved.backend(pixel_format=replace(PIXEL_FORMAT, size=(48, 40)))
     np.testing.assert_allclose(backend(pixels, output="pooled", device="cpu"), expected, atol=1e-5)
 
@@ -133,7 +133,7 @@ def test_siglip2_takes_other_sizes_than_its_configs(save: Callable[..., Saved]) 
     saved = save("siglip2_vision")
     pixels = np.random.default_rng(1).integers(0, 256, (2, 16, 48, 3), dtype=np.uint8)
     with torch.inference_mode():
-        expected = saved.model(**patches_of(normalise(pixels))).pooler_output.numpy()
+        expected = saved.model(**patches_of(normalize(pixels))).pooler_output.numpy()
     vectors = saved.backend(pixel_format=replace(PIXEL_FORMAT, size=(16, 48)))(pixels, output="pooled", device="cpu")
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
@@ -162,7 +162,7 @@ def test_pixels_beyond_the_last_whole_patch_are_left_out_as_transformers_does(
     model.save_pretrained(folder)
     pixels = np.random.default_rng(1).integers(0, 256, (2, 35, 35, 3), dtype=np.uint8)
     with torch.inference_mode():
-        expected = model(pixel_values=normalise(pixels)).pooler_output.numpy()
+        expected = model(pixel_values=normalize(pixels)).pooler_output.numpy()
     backend = TorchBackend(open_checkpoint(folder), pixel_format=replace(PIXEL_FORMAT, size=(35, 35)))
     np.testing.assert_allclose(backend(pixels, output="pooled", device="cpu"), expected, atol=1e-5)
 
@@ -174,5 +174,5 @@ def test_weights_under_the_names_of_the_running_transformers_are_read(
     """transformers 5 saves them under the names of older files, and also reads its own."""
     saved = save(name)
     save_file(saved.model.state_dict(), saved.folder / "model.safetensors")
-    expected = saved.family.reference(saved.model, normalise(pixels))
+    expected = saved.family.reference(saved.model, normalize(pixels))
     np.testing.assert_allclose(saved.backend()(pixels, output="pooled", device="cpu"), expected, atol=1e-5)

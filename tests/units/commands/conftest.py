@@ -28,11 +28,11 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
     """Drawings in two folders, one of them twice, one with a hostile name, and a file that is no image."""
     root = tmp_path_factory.mktemp("gallery")
     photos = root / "photos"
-    for colour, shape in product(("red", "green", "blue"), ("circle", "star", "heart")):
+    for color, shape in product(("red", "green", "blue"), ("circle", "star", "heart")):
         (photos / shape).mkdir(parents=True, exist_ok=True)
-        draw(Scene(colour=colour, shape=shape)).save(photos / shape / f"{colour}.png")
-    draw(Scene(colour="red", shape="star")).save(photos / "copy of a red star.png")
-    draw(Scene(colour="red", shape="circle")).save(photos / HOSTILE)
+        draw(Scene(color=color, shape=shape)).save(photos / shape / f"{color}.png")
+    draw(Scene(color="red", shape="star")).save(photos / "copy of a red star.png")
+    draw(Scene(color="red", shape="circle")).save(photos / HOSTILE)
     (photos / "bad.png").write_bytes(b"no image")
     embed_folder(photos, root / "vectors.parquet", ImageEncoder("tiny-shapes"))
     return Gallery(photos, root / "vectors.parquet")

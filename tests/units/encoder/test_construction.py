@@ -107,7 +107,7 @@ def test_a_number_of_workers_that_is_none_is_refused(num_workers: Any) -> None:
         ImageEncoder(backend=ToyBackend(), num_workers=num_workers)
 
 
-def test_a_callable_that_normalises_by_itself_is_a_preprocess(noise: Image.Image) -> None:
+def test_a_callable_that_normalizes_by_itself_is_a_preprocess(noise: Image.Image) -> None:
     def transform(image: Image.Image) -> np.ndarray:
         pixels = np.asarray(image.resize((32, 32)), np.float32) / 255 - 0.5
         return pixels.transpose(2, 0, 1)

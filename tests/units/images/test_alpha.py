@@ -21,9 +21,9 @@ CLEAR, HALF, SOLID = (10, 20, 30, 0), (200, 100, 50, 128), (1, 2, 3, 255)
 BACKGROUND = (255, 0, 128)
 
 
-def png(rows: list[bytes], *, width: int, depth: int, colour_type: int, transparent: bytes) -> bytes:
+def png(rows: list[bytes], *, width: int, depth: int, color_type: int, transparent: bytes) -> bytes:
     """Return a PNG with a tRNS chunk, which Pillow can't write at every depth."""
-    header = struct.pack(">IIBBBBB", width, len(rows), depth, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, len(rows), depth, color_type, 0, 0, 0)
     pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
     chunks = [(b"IHDR", header), (b"tRNS", transparent), (b"IDAT", pixels), (b"IEND", b"")]
     return SIGNATURE + b"".join(chunk(*parts) for parts in chunks)
@@ -80,7 +80,7 @@ def test_rgba_is_composited_on_the_background(
     pixel=st.tuples(*[st.integers(0, 255)] * 4),
     background=st.tuples(*[st.integers(0, 255)] * 3),
 )
-def test_any_colour_is_mixed_with_any_background_by_its_alpha(
+def test_any_color_is_mixed_with_any_background_by_its_alpha(
     pixel: tuple[int, ...], background: tuple[int, int, int]
 ) -> None:
     (mixed,) = row_of(ImageLoader(background=background)(Image.new("RGBA", (1, 1), pixel)))
@@ -125,7 +125,7 @@ def test_a_palette_with_transparency_is_composited(
     assert row_of(ImageLoader(background=BACKGROUND)(item)) == [(9, 8, 7), BACKGROUND]
 
 
-def test_half_transparent_palette_colours_are_mixed() -> None:
+def test_half_transparent_palette_colors_are_mixed() -> None:
     image = Image.new("P", (1, 1))
     image.putpalette([200, 100, 50])
     image.info["transparency"] = bytes([128])
@@ -133,7 +133,7 @@ def test_half_transparent_palette_colours_are_mixed() -> None:
     assert np.abs(np.array(pixel) - composited(HALF, BACKGROUND)).max() <= 1
 
 
-def test_a_palette_of_colours_with_alpha_is_composited() -> None:
+def test_a_palette_of_colors_with_alpha_is_composited() -> None:
     image = Image.new("P", (2, 1))
     image.putpalette([9, 8, 7, 255, 6, 5, 4, 0], "RGBA")
     image.putpixel((1, 0), 1)
@@ -152,7 +152,7 @@ def test_a_palette_of_colours_with_alpha_is_composited() -> None:
 )
 @pytest.mark.parametrize("arrives", ["bytes", "lazy PIL"])
 def test_a_transparent_grey_is_found_at_every_depth(depth: int, row: bytes, transparent: int, arrives: str) -> None:
-    data = png([row], width=2, depth=depth, colour_type=0, transparent=struct.pack(">H", transparent))
+    data = png([row], width=2, depth=depth, color_type=0, transparent=struct.pack(">H", transparent))
     item = data if arrives == "bytes" else Image.open(io.BytesIO(data))
     assert row_of(ImageLoader(background=BACKGROUND)(item)) == [(0, 0, 0), BACKGROUND]
 
@@ -161,8 +161,8 @@ def test_a_transparent_grey_is_found_at_every_depth(depth: int, row: bytes, tran
     ("depth", "row", "transparent"),
     [(8, bytes([0, 0, 0, 1, 2, 3]), (1, 2, 3)), (16, bytes(6) + bytes([1, 9] * 3), (0x0109, 0x0109, 0x0109))],
 )
-def test_a_transparent_colour_is_found_at_every_depth(depth: int, row: bytes, transparent: tuple[int, ...]) -> None:
-    data = png([row], width=2, depth=depth, colour_type=2, transparent=struct.pack(">3H", *transparent))
+def test_a_transparent_color_is_found_at_every_depth(depth: int, row: bytes, transparent: tuple[int, ...]) -> None:
+    data = png([row], width=2, depth=depth, color_type=2, transparent=struct.pack(">3H", *transparent))
     assert row_of(ImageLoader(background=BACKGROUND)(data)) == [(0, 0, 0), BACKGROUND]
 
 

@@ -120,7 +120,7 @@ def test_every_default_format_is_read(
 def test_of_several_frames_in_a_file_the_first_is_taken(
     loader: ImageLoader, encode: Callable[..., bytes], format_name: str
 ) -> None:
-    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (16, 16), color) for color in ("red", "blue")]
     pixels = np.asarray(loader(encode(frames[0], format_name, save_all=True, append_images=frames[1:])))
     assert pixels[8, 8, 0] > 240 > 20 > pixels[8, 8, 2]
 
@@ -129,7 +129,7 @@ def test_of_several_frames_in_a_file_the_first_is_taken(
 def test_of_a_pil_image_the_frame_that_it_shows_is_taken(
     loader: ImageLoader, encode: Callable[..., bytes], format_name: str
 ) -> None:
-    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (16, 16), color) for color in ("red", "blue")]
     with Image.open(io.BytesIO(encode(frames[0], format_name, save_all=True, append_images=frames[1:]))) as image:
         image.seek(1)
         assert loader(image).getpixel((8, 8)) == (0, 0, 255)
@@ -185,7 +185,7 @@ def test_the_types_of_its_settings_can_be_looked_up() -> None:
         {"background": (0, 0, 256)},
         {"background": (True, 0, 0)},
         {"channels": "middle"},
-        {"colour_profile": "adobe"},
+        {"color_profile": "adobe"},
         {"max_pixels": 0},
         {"max_bytes": 1.5},
         {"formats": ()},

@@ -22,7 +22,7 @@ from .conftest import WaysIn
 LOADER = ImageLoader()
 
 # 12 x 4 pixels from black to white, from white to black, and half black and half white, made by openjpeg.
-DEEP_COLOURS = np.rint(np.stack([np.arange(12), np.arange(11, -1, -1), (np.arange(12) >= 6) * 11], axis=1) * 255 / 11)
+DEEP_COLORS = np.rint(np.stack([np.arange(12), np.arange(11, -1, -1), (np.arange(12) >= 6) * 11], axis=1) * 255 / 11)
 DEEP = {
     "12 bits, lossless": (
         "/0//UQAvAAAAAAAMAAAABAAAAAAAAAAAAAAADAAAAAQAAAAAAAAAAAADCwEBCwEBCwEB/1IADAAAAAEBAAQEAAH/XAAEQGD/ZAAlAAFD"
@@ -97,7 +97,7 @@ class TestPng:
         data = encode(Image.new("RGB", (3, 2)), exif=exif, icc_profile=b"profile")
         assert LOADER(data).size == (2, 3)
         with pytest.raises(CorruptImageError, match="ICC profile"):
-            ImageLoader(colour_profile="srgb")(data)
+            ImageLoader(color_profile="srgb")(data)
 
 
 class TestGif:
@@ -227,7 +227,7 @@ class TestJpeg2000:
 
     @pytest.mark.parametrize("name", DEEP)
     def test_white_stays_white_beyond_8_bits(self, ways_in: WaysIn, name: str) -> None:
-        expected = np.repeat(DEEP_COLOURS[None], 4, axis=0)
+        expected = np.repeat(DEEP_COLORS[None], 4, axis=0)
         for way, item in ways_in(base64.b64decode(DEEP[name])).items():
             if way == "loaded PIL image":
                 with pytest.raises(UnsupportedImageError, match="pass the file"):

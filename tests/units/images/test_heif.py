@@ -153,8 +153,8 @@ def test_alpha_shows_the_background(photo: Image.Image, premultiplied: bool) -> 
     mask = Image.linear_gradient("L").resize(photo.size)
     rgba = photo.copy()
     rgba.putalpha(mask)
-    colours = Image.composite(photo, Image.new("RGB", photo.size), mask) if premultiplied else photo
-    main, alpha = coded(colours, **LOSSLESS), coded(mask, quality=-1).auxiliary_for(1, ALPHA)
+    colors = Image.composite(photo, Image.new("RGB", photo.size), mask) if premultiplied else photo
+    main, alpha = coded(colors, **LOSSLESS), coded(mask, quality=-1).auxiliary_for(1, ALPHA)
     main.properties.append(matrix_of_rgb())
     if premultiplied:
         main.references[b"prem"] = [2]
@@ -200,7 +200,7 @@ def test_a_picture_is_cropped_as_its_box_says(loader: ImageLoader, photo: Image.
 
 @pytest.mark.parametrize("primary", [1, 2, 3])
 def test_of_a_burst_the_primary_picture_is_taken(loader: ImageLoader, primary: int) -> None:
-    data = heif_file(*(coded(tile(colour)) for colour in ("red", "lime", "blue")), primary=primary)
+    data = heif_file(*(coded(tile(color)) for color in ("red", "lime", "blue")), primary=primary)
     channels = np.asarray(loader(data))[32, 32]
     assert channels.argmax() == primary - 1
     assert sorted(channels)[1] < 20
@@ -213,8 +213,8 @@ def test_of_a_pil_image_the_frame_that_it_shows_is_taken(loader: ImageLoader) ->
     assert np.asarray(loader(image))[32, 32].argmax() == 0
 
 
-def tiled(colours: tuple[str, ...] = ("red", "lime", "blue", "white")) -> list[Item]:
-    tiles = [coded(tile(colour)) for colour in colours]
+def tiled(colors: tuple[str, ...] = ("red", "lime", "blue", "white")) -> list[Item]:
+    tiles = [coded(tile(color)) for color in colors]
     for one in tiles:
         one.hidden = True
     return [grid(2, 2, 120, 100, [2, 3, 4, 5]), *tiles]

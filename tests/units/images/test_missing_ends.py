@@ -30,7 +30,7 @@ def photo(photos: list[Image.Image]) -> Image.Image:
 KINDS: dict[str, dict[str, Any]] = {
     "baseline": {},
     "baseline with restarts": {"restart_marker_rows": 1},
-    "colours in full": {"subsampling": 0},
+    "colors in full": {"subsampling": 0},
     "progressive": {"progressive": True},
     "progressive with restarts": {"progressive": True, "restart_marker_rows": 1},
 }

@@ -31,10 +31,10 @@ UPRIGHT = {
 
 @pytest.fixture
 def quadrants() -> Image.Image:
-    """48x32 pixels, a colour for each quadrant."""
+    """48x32 pixels, a color for each quadrant."""
     image = Image.new("RGB", (48, 32))
-    for colour, (column, row) in QUADRANTS.items():
-        image.paste(colour, (column * 24, row * 16, column * 24 + 24, row * 16 + 16))
+    for color, (column, row) in QUADRANTS.items():
+        image.paste(color, (column * 24, row * 16, column * 24 + 24, row * 16 + 16))
     return image
 
 
@@ -42,7 +42,7 @@ def seen(image: Image.Image) -> tuple[tuple[int, ...], ...]:
     width, height = image.size
     points = [(x, y) for y in (height // 4, 3 * height // 4) for x in (width // 4, 3 * width // 4)]
     nearest = np.rint(np.array([image.getpixel(point) for point in points]) / 255).astype(int) * 255
-    return tuple(tuple(colour) for colour in nearest.tolist())
+    return tuple(tuple(color) for color in nearest.tolist())
 
 
 def with_orientation(image: Image.Image, orientation: int, format_name: str, encode: Callable[..., bytes]) -> bytes:

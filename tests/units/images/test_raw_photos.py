@@ -46,18 +46,18 @@ SIGNATURES = {
 
 @pytest.fixture(scope="module")
 def scene() -> Image.Image:
-    """Four colours in four corners."""
+    """Four colors in four corners."""
     corners = np.array([[[200, 60, 50], [60, 180, 70]], [[50, 70, 190], [230, 230, 230]]], np.uint8)
     return Image.fromarray(np.repeat(np.repeat(corners, 96, axis=0), 128, axis=1))
 
 
 def corners_of(image: Image.Image) -> np.ndarray[Any, Any]:
-    """Return the colours in the middle of the four quarters, each by its share of the three channels."""
+    """Return the colors in the middle of the four quarters, each by its share of the three channels."""
     width, height = image.size
     places = [(width // 4, height // 4), (3 * width // 4, height // 4)]
     places += [(width // 4, 3 * height // 4), (3 * width // 4, 3 * height // 4)]
-    colours = np.array([image.getpixel(place) for place in places], float)
-    shares: np.ndarray[Any, Any] = colours / colours.sum(axis=1, keepdims=True)
+    colors = np.array([image.getpixel(place) for place in places], float)
+    shares: np.ndarray[Any, Any] = colors / colors.sum(axis=1, keepdims=True)
     return shares
 
 
@@ -84,7 +84,7 @@ def test_what_is_a_raw_photo_by_its_first_bytes_only_is_an_image_error(name: str
         loader(SIGNATURES[name] + bytes(1000))
 
 
-def test_a_developed_photo_has_the_colours_of_the_scene(scene: Image.Image) -> None:
+def test_a_developed_photo_has_the_colors_of_the_scene(scene: Image.Image) -> None:
     image = DEVELOPS(raw_photo(scene))
     assert image.size == scene.size
     assert_shows(image, scene)

@@ -19,7 +19,7 @@ from .conftest import WaysIn
 
 LOADER = ImageLoader()
 GREY = np.linspace(0, 1, 64 * 48).reshape(48, 64)
-COLOURS = np.stack([GREY, GREY.T.reshape(48, 64), 1 - GREY], axis=2)
+COLORS = np.stack([GREY, GREY.T.reshape(48, 64), 1 - GREY], axis=2)
 
 
 def tiff(values: np.ndarray[Any, Any], **options: Any) -> bytes:
@@ -74,28 +74,28 @@ def test_white_is_zero(ways_in: WaysIn, byte_order: str, compression: str | None
 @pytest.mark.parametrize("tile", [None, (16, 16)])
 @pytest.mark.parametrize("channels", [3, 4])
 def test_16_bits_in_planes(ways_in: WaysIn, byte_order: str, tile: tuple[int, int] | None, channels: int) -> None:
-    planes = np.concatenate([COLOURS, np.ones_like(COLOURS[:, :, :1])], axis=2)[:, :, :channels].transpose(2, 0, 1)
+    planes = np.concatenate([COLORS, np.ones_like(COLORS[:, :, :1])], axis=2)[:, :, :channels].transpose(2, 0, 1)
     options = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
     data = tiff(
         (planes * 65535).astype("u2"),
         photometric="rgb", planarconfig="separate", byteorder=byte_order, tile=tile, **options,
     )  # fmt: skip
-    assert_same(ways_in(data), scaled(COLOURS), refused=("loaded PIL image",))
+    assert_same(ways_in(data), scaled(COLORS), refused=("loaded PIL image",))
 
 
 def test_16_bit_cmyk_in_planes(ways_in: WaysIn) -> None:
-    planes = np.stack([1 - COLOURS[:, :, channel] for channel in range(3)] + [np.zeros_like(GREY)])
+    planes = np.stack([1 - COLORS[:, :, channel] for channel in range(3)] + [np.zeros_like(GREY)])
     data = tiff((planes * 65535).astype("u2"), photometric="separated", planarconfig="separate", rowsperstrip=16)
-    assert_same(ways_in(data), scaled(COLOURS), refused=("loaded PIL image",))
+    assert_same(ways_in(data), scaled(COLORS), refused=("loaded PIL image",))
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
-def test_a_colour_map_of_8_bits(ways_in: WaysIn, compression: str | None) -> None:
-    colour_map = np.random.default_rng(0).integers(0, 256, (3, 256), dtype=np.uint16)
+def test_a_color_map_of_8_bits(ways_in: WaysIn, compression: str | None) -> None:
+    color_map = np.random.default_rng(0).integers(0, 256, (3, 256), dtype=np.uint16)
     places = np.arange(64 * 48, dtype=np.uint8).reshape(48, 64)
-    expected = colour_map.T[places].astype(np.uint8)
+    expected = color_map.T[places].astype(np.uint8)
     for depth in (1, 257):
-        data = tiff(places, photometric="palette", colormap=colour_map * depth, compression=compression)
+        data = tiff(places, photometric="palette", colormap=color_map * depth, compression=compression)
         assert_same(ways_in(data), expected)
 
 
@@ -130,7 +130,7 @@ def test_signed_bytes_below_0_are_refused_as_other_negative_values_are(ways_in: 
 def thumbnail_first(big: bool, *, full: bool = True, in_chain: bool = False, photometric: str = "rgb") -> bytes:
     """Return a TIFF whose first directory is a thumbnail, as cameras' raw formats begin."""
     file = io.BytesIO()
-    image = np.repeat(np.repeat(scaled(COLOURS), 4, axis=0), 4, axis=1)
+    image = np.repeat(np.repeat(scaled(COLORS), 4, axis=0), 4, axis=1)
     with tifffile.TiffWriter(file, bigtiff=big) as writer:
         below = 0 if in_chain or not full else 1
         writer.write(np.zeros((12, 16, 3), np.uint8), photometric="rgb", subfiletype=1, metadata=None, subifds=below)
@@ -169,7 +169,7 @@ def test_directories_that_lead_in_a_circle_end() -> None:
 
 
 def test_a_jpeg_in_a_tiff_whose_end_is_missing_is_found_out(encode: Callable[..., bytes]) -> None:
-    data = encode(Image.fromarray(scaled(COLOURS)), "TIFF", compression="jpeg")
+    data = encode(Image.fromarray(scaled(COLORS)), "TIFF", compression="jpeg")
     LOADER(data)
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         (size,) = file.pages[0].databytecounts
@@ -180,7 +180,7 @@ def test_a_jpeg_in_a_tiff_whose_end_is_missing_is_found_out(encode: Callable[...
 @pytest.mark.parametrize("tag", [256, 257, 258, 259, 262, 273, 277, 279, 284])
 @pytest.mark.parametrize("value", [0, 1, 2, 77, 65535])
 def test_a_tag_that_lies_gives_pixels_or_an_image_error(encode: Callable[..., bytes], tag: int, value: int) -> None:
-    data = tiff(scaled(COLOURS), planarconfig="contig")
+    data = tiff(scaled(COLORS), planarconfig="contig")
     try:
         LOADER(with_tag(data, tag, (value,)))
     except ImageError as error:

@@ -20,7 +20,7 @@ from clip_image_encoder.checkpoint.transformers import FORMAT
 from clip_image_encoder.preprocess import ClipPreprocess
 from clip_image_encoder.testing import check_backend
 from tests.units.backends.conftest import Saved
-from tests.units.backends.families import IMAGE_SIZE, PIXEL_FORMAT, normalise, scramble
+from tests.units.backends.families import IMAGE_SIZE, PIXEL_FORMAT, normalize, scramble
 
 from .conftest import save_without_defaults
 from .references import VISION
@@ -44,8 +44,8 @@ def test_images_of_any_size_have_the_features_of_transformers(
 ) -> None:
     saved, pixels = save_vision(name), noise(*size)
     backend = saved.backend(pixel_format=replace(PIXEL_FORMAT, size=size))
-    expected = saved.family.reference(saved.model, normalise(pixels))
-    for given in (pixels, normalise(pixels).numpy()):
+    expected = saved.family.reference(saved.model, normalize(pixels))
+    for given in (pixels, normalize(pixels).numpy()):
         np.testing.assert_allclose(backend(given, output="pooled", device="cpu"), expected, atol=1e-5)
 
 
@@ -89,7 +89,7 @@ def test_a_model_of_transformers_defaults_gives_its_features(tmp_path: Path) -> 
     checkpoint, size = open_checkpoint(tmp_path), (67, 67)
     backend = TorchBackend(checkpoint, pixel_format=replace(PIXEL_FORMAT, size=size))
     with torch.inference_mode():
-        expected = model.vision_model(pixel_values=normalise(noise(*size))).pooler_output
+        expected = model.vision_model(pixel_values=normalize(noise(*size))).pooler_output
     np.testing.assert_allclose(backend(noise(*size), output="pooled", device="cpu"), expected, rtol=1e-4, atol=1e-5)
     assert TorchTextBackend(checkpoint).dimension == model.config.projection_dim == 640
 

@@ -15,7 +15,7 @@ from clip_image_encoder import CheckpointError
 from clip_image_encoder.backends.torch import TorchBackend, TorchTextBackend
 from clip_image_encoder.checkpoint import open_checkpoint
 from tests.units.backends.conftest import Saved
-from tests.units.backends.families import IMAGE_SIZE, PIXEL_FORMAT, normalise
+from tests.units.backends.families import IMAGE_SIZE, PIXEL_FORMAT, normalize
 
 TINY = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3, "intermediate_size": 40}
 VISION = TINY | {"image_size": IMAGE_SIZE, "patch_size": 8}
@@ -36,7 +36,7 @@ def test_the_products_of_vectors_are_the_scores_of_its_retrieval_model(blip: Sav
     texts = TorchTextBackend(checkpoint)(token_ids, mask, device="cpu")
     given = {"input_ids": torch.from_numpy(token_ids), "attention_mask": torch.from_numpy(mask)}
     with torch.inference_mode():
-        scores = blip.model(**given, pixel_values=normalise(pixels), use_itm_head=False).itm_score.numpy()
+        scores = blip.model(**given, pixel_values=normalize(pixels), use_itm_head=False).itm_score.numpy()
     units = [vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (images, texts)]
     np.testing.assert_allclose(units[0] @ units[1].T, scores, atol=1e-5)
 

@@ -19,7 +19,7 @@ from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.checkpoint.transformers import FORMAT
 from clip_image_encoder.models import VisionSpec
 from tests.units.backends.conftest import Saved as SavedTower
-from tests.units.backends.families import IMAGE_SIZE, PIXEL_FORMAT, normalise, scramble
+from tests.units.backends.families import IMAGE_SIZE, PIXEL_FORMAT, normalize, scramble
 
 from .conftest import save_without_defaults
 from .references import TEXT, VISION, no_tokens
@@ -73,7 +73,7 @@ def test_a_model_of_transformers_defaults_gives_its_tokens(model_type: str, tmp_
     pixels = np.random.default_rng(0).integers(0, 256, (1, *size, 3), dtype=np.uint8)
     backend = TorchBackend(checkpoint, pixel_format=replace(PIXEL_FORMAT, size=size), device="cpu")
     with torch.inference_mode():
-        expected = reference.tokens(model, normalise(pixels)).numpy()
+        expected = reference.tokens(model, normalize(pixels)).numpy()
     np.testing.assert_allclose(backend(pixels, output="tokens", device="cpu"), expected, atol=2e-5)
     if model_type in TEXT:
         assert TorchTextBackend(checkpoint, device="cpu").dimension == backend.dimension
@@ -115,5 +115,5 @@ def test_an_activation_under_a_key_of_clips_first_files_decides_the_vectors_as_i
     config["vision_config_dict"] = config["vision_config"] | {"hidden_act": "relu"}
     (saved.folder / "config.json").write_text(json.dumps(config))
     pixels = np.random.default_rng(0).integers(0, 256, (2, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
-    expected = saved.family.reference(CLIPModel.from_pretrained(saved.folder), normalise(pixels))
+    expected = saved.family.reference(CLIPModel.from_pretrained(saved.folder), normalize(pixels))
     np.testing.assert_allclose(saved.backend()(pixels, output="pooled", device="cpu"), expected, atol=1e-5)

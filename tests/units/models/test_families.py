@@ -17,7 +17,7 @@ from clip_image_encoder import ImageEncoder, TextEncoder
 from clip_image_encoder.backends.torch import TorchBackend, TorchTextBackend
 from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.models import Family, available_families, find_family
-from tests.units.backends.families import IMAGE_SIZE, PIXEL_FORMAT, normalise
+from tests.units.backends.families import IMAGE_SIZE, PIXEL_FORMAT, normalize
 from tests.units.text.conftest import LENGTH
 from tests.units.text.conftest import Saved as SavedText
 
@@ -85,7 +85,7 @@ def test_transformers_saves_a_text_tower_under_the_model_type_of_its_reference(t
 
 def test_pooled_features_are_those_of_transformers(vision: SavedVision, pixels: NDArray[np.uint8]) -> None:
     backend = TorchBackend(vision.checkpoint, pixel_format=PIXEL_FORMAT, device="cpu")
-    expected = vision.tower.family.reference(vision.tower.model, normalise(pixels))
+    expected = vision.tower.family.reference(vision.tower.model, normalize(pixels))
     np.testing.assert_allclose(backend(pixels, output="pooled", device="cpu"), expected, atol=1e-5)
 
 
@@ -94,7 +94,7 @@ def test_tokens_are_those_of_transformers_or_none(vision: SavedVision, pixels: N
     if vision.reference.tokens is no_tokens:
         assert backend.outputs == {"pooled"}
         return
-    expected = vision.tokens(normalise(pixels)).numpy()
+    expected = vision.tokens(normalize(pixels)).numpy()
     np.testing.assert_allclose(backend(pixels, output="tokens", device="cpu"), expected, atol=1e-5)
 
 

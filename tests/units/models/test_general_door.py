@@ -28,7 +28,7 @@ from clip_image_encoder.backends.torch import TorchBackend, TorchTextBackend
 from clip_image_encoder.checkpoint import Checkpoint, open_checkpoint
 from clip_image_encoder.models._general_door.silence import silence
 from clip_image_encoder.testing import check_backend, check_text_backend
-from tests.units.backends.families import MEAN, STD, normalise
+from tests.units.backends.families import MEAN, STD, normalize
 
 from .general_models import DUAL, HERE, VOCABULARY, make, vectors_of_images, vectors_of_texts
 
@@ -120,7 +120,7 @@ def change_weights(folder: Path, rule: Callable[[dict[str, Tensor]], dict[str, T
 
 def test_vectors_of_images_are_those_of_the_class(each: Saved) -> None:
     pixels = pixels_of(each.pixel_format.size)
-    expected = vectors_of_images(each.model, normalise(pixels)).numpy()
+    expected = vectors_of_images(each.model, normalize(pixels)).numpy()
     assert np.ptp(expected, axis=0).max() > 1e-2  # or else any image would have this vector
     check_equal(encoded(each.backend(), pixels), expected)
 
@@ -177,14 +177,14 @@ def test_runtimes_of_graphs_refuse_it_at_construction(save: Save, runtime: str) 
 def test_a_classifiers_file_gives_the_vectors_that_it_classifies(save: Save, model_type: str) -> None:
     saved = save(model_type, CLASSIFIERS[model_type])
     pixels = pixels_of(saved.pixel_format.size)
-    expected = vectors_of_images(getattr(saved.model, saved.model.base_model_prefix), normalise(pixels)).numpy()
+    expected = vectors_of_images(getattr(saved.model, saved.model.base_model_prefix), normalize(pixels)).numpy()
     check_equal(encoded(saved.backend(), pixels), expected)
 
 
 def test_a_detectors_file_gives_the_vectors_of_the_model_in_it(save: Save) -> None:
     saved = save("owlvit", "OwlViTForObjectDetection")
     pixels = pixels_of(saved.pixel_format.size)
-    expected = vectors_of_images(saved.model.owlvit, normalise(pixels)).numpy()
+    expected = vectors_of_images(saved.model.owlvit, normalize(pixels)).numpy()
     check_equal(encoded(saved.backend(), pixels), expected)
 
 
@@ -197,7 +197,7 @@ def test_a_tower_that_auto_model_has_no_class_for_runs_through_the_one_that_save
     tower.save_pretrained(tmp_path)
     saved = Saved(model=tower, folder=tmp_path)
     pixels = pixels_of(saved.pixel_format.size)
-    expected = vectors_of_images(tower, normalise(pixels)).numpy()
+    expected = vectors_of_images(tower, normalize(pixels)).numpy()
     check_equal(encoded(saved.backend(), pixels), expected)
 
 
@@ -207,7 +207,7 @@ def test_weights_in_several_files_are_read(tmp_path: Path) -> None:
     assert not (tmp_path / "model.safetensors").exists()
     saved = Saved(model=model, folder=tmp_path)
     pixels = pixels_of(saved.pixel_format.size)
-    expected = vectors_of_images(model, normalise(pixels)).numpy()
+    expected = vectors_of_images(model, normalize(pixels)).numpy()
     check_equal(encoded(saved.backend(), pixels), expected)
 
 
@@ -215,7 +215,7 @@ def test_weights_in_several_files_are_read(tmp_path: Path) -> None:
 def test_a_class_that_takes_any_size_is_given_other_sizes_than_its_configs(save: Save, model_type: str) -> None:
     saved = save(model_type)
     pixels = pixels_of((48, 40))
-    expected = vectors_of_images(saved.model, normalise(pixels)).numpy()
+    expected = vectors_of_images(saved.model, normalize(pixels)).numpy()
     backend = saved.backend(pixel_format=replace(saved.pixel_format, size=(48, 40)))
     check_equal(encoded(backend, pixels), expected)
 
@@ -243,7 +243,7 @@ def test_a_dtype_is_that_of_all_weights(save: Save, model_type: str, dtype: str)
     tower = saved.checkpoint.vision.load(saved.checkpoint.weights(wanted))
     assert {parameter.dtype for parameter in tower.parameters()} == {wanted}
     pixels = pixels_of(saved.pixel_format.size)
-    expected = vectors_of_images(saved.model, normalise(pixels)).numpy()
+    expected = vectors_of_images(saved.model, normalize(pixels)).numpy()
     vectors = encoded(saved.backend(dtype=dtype), pixels)
     np.testing.assert_allclose(vectors, expected, atol=0.1 * np.abs(expected).max())
 
@@ -356,7 +356,7 @@ def test_code_of_the_hub_that_a_config_names_is_not_fetched(save: Save, key: str
     saved = save("deit")
     change(saved.folder, **{key: "somebody/kernels"})
     pixels = pixels_of(saved.pixel_format.size)
-    expected = vectors_of_images(saved.model, normalise(pixels)).numpy()
+    expected = vectors_of_images(saved.model, normalize(pixels)).numpy()
     check_equal(encoded(saved.backend(), pixels), expected)
 
 
@@ -434,7 +434,7 @@ def test_several_threads_load_at_a_time(save: Save) -> None:
     assert {name: value for name, value in vars(torch.nn.init).items() if callable(value)} == before
     for each, backend in zip(saved, backends, strict=True):
         pixels = pixels_of(each.pixel_format.size)
-        expected = vectors_of_images(each.model, normalise(pixels)).numpy()
+        expected = vectors_of_images(each.model, normalize(pixels)).numpy()
         check_equal(encoded(backend, pixels), expected)
 
 

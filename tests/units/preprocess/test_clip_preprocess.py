@@ -128,9 +128,9 @@ def test_a_crop_that_is_larger_than_the_picture_is_padded_with_black_as_the_refe
 def test_mean_and_std_say_how_the_reference_scales_its_pixels(steps: dict[str, Any]) -> None:
     config = OPENAI_CLIP | {"size": 32, "crop_size": 32} | steps
     preprocess, image = ClipPreprocess.from_config(config), noise(50, 40)
-    normalised = (preprocess(image) / 255 - np.array(preprocess.mean)) / np.array(preprocess.std)
+    normalized = (preprocess(image) / 255 - np.array(preprocess.mean)) / np.array(preprocess.std)
     expected = reference("CLIPImageProcessor", **config)(images=image, return_tensors="np")["pixel_values"][0]
-    np.testing.assert_allclose(normalised.transpose(2, 0, 1), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(normalized.transpose(2, 0, 1), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_without_resizing_the_crop_is_taken_from_the_picture_as_it_is() -> None:

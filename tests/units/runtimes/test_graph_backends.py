@@ -23,7 +23,7 @@ from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
 from tests.programs.training.captions import all_captions
 from tests.units.backends.conftest import Saved
 from tests.units.backends.conftest import save as save
-from tests.units.backends.families import FAMILIES, IMAGE_SIZE, MEAN, STD, normalise
+from tests.units.backends.families import FAMILIES, IMAGE_SIZE, MEAN, STD, normalize
 from tests.units.checkpoint.open_clip_files import MODEL_CFG
 from tests.units.checkpoint.open_clip_files import save as save_open_clip
 
@@ -76,12 +76,12 @@ def test_open_clips_poolings_give_torchs_features(
     np.testing.assert_allclose(features, expected, atol=1e-3 * np.abs(expected).max())
 
 
-def test_normalised_float_pixels_pass_as_they_are(
+def test_normalized_float_pixels_pass_as_they_are(
     runtime: str, save: Callable[..., Saved], pixels: NDArray[np.uint8]
 ) -> None:
     backend = opened(runtime, save("clip").folder)
     expected = backend(pixels, output="pooled", device="cpu")
-    features = backend(normalise(pixels).numpy(), output="pooled", device="cpu")
+    features = backend(normalize(pixels).numpy(), output="pooled", device="cpu")
     np.testing.assert_allclose(features, expected, atol=1e-4)
 
 

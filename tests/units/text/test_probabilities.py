@@ -59,7 +59,7 @@ def test_the_right_label_is_likely() -> None:
 
     images, texts = ImageEncoder("tiny-shapes", device="cpu"), TextEncoder("tiny-shapes", device="cpu")
     labels = texts.encode(["a green heart", "a red star", "a blue ring"])
-    likely = texts.probabilities(images.encode(draw(Scene(colour="green", shape="heart"))), labels)
+    likely = texts.probabilities(images.encode(draw(Scene(color="green", shape="heart"))), labels)
     assert likely.dtype == np.float32
     assert likely[0] > 0.9
 

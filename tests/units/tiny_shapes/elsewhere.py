@@ -1,4 +1,4 @@
-"""Pictures as somebody else draws them: Pillow's own primitives, CSS colour names, a dozen styles.
+"""Pictures as somebody else draws them: Pillow's own primitives, CSS color names, a dozen styles.
 
 Shares nothing with the package's drawing code, and training never saw it.
 """
@@ -29,14 +29,14 @@ Rgb = tuple[int, int, int]
 
 
 def sample(count: int, seed: int) -> Iterator[tuple[Image.Image, str, str, str]]:
-    """Yield pictures with the names of their colour, shape and style; all pairs and styles in turn."""
+    """Yield pictures with the names of their color, shape and style; all pairs and styles in turn."""
     dice = random.Random(seed)
-    pairs = [(colour, shape) for colour in CSS for shape in SHAPES]
+    pairs = [(color, shape) for color in CSS for shape in SHAPES]
     dice.shuffle(pairs)
     for number in range(count):
-        colour, shape = pairs[number % len(pairs)]
+        color, shape = pairs[number % len(pairs)]
         style = list(STYLES)[number % len(STYLES)]
-        yield STYLES[style](dice, colour, shape), colour, shape, style
+        yield STYLES[style](dice, color, shape), color, shape, style
 
 
 def _rgb(name: str) -> Rgb:
@@ -45,7 +45,7 @@ def _rgb(name: str) -> Rgb:
 
 
 def _far(one: Rgb, other: Rgb) -> bool:
-    """Whether two colours are easy to tell apart: their luma or one of their channels differs by a lot."""
+    """Whether two colors are easy to tell apart: their luma or one of their channels differs by a lot."""
     luma = abs(sum(weight * (a - b) for weight, a, b in zip((0.3, 0.59, 0.11), one, other, strict=True)))
     return luma > 55 or max(abs(a - b) for a, b in zip(one, other, strict=True)) > 120
 
@@ -125,50 +125,50 @@ def _pasted(ground: Image.Image, ink: Rgb, stencil: Image.Image) -> Image.Image:
 
 
 def _stock(
-    dice: random.Random, colour: str, shape: str, *, side: int | None = None, spin: bool = True
+    dice: random.Random, color: str, shape: str, *, side: int | None = None, spin: bool = True
 ) -> tuple[Rgb, Rgb, Image.Image]:
     """An ink, a ground that it is easy to see on, and a stencil."""
-    ink = _rgb(dice.choice(CSS[colour]))
+    ink = _rgb(dice.choice(CSS[color]))
     side = side or dice.choice([128, 200, 224, 256, 300])
     return ink, _ground(dice, ink), _stamp(dice, shape, (side, side), dice.uniform(0.25, 0.9), spin)
 
 
-def _icon(dice: random.Random, colour: str, shape: str) -> Image.Image:
-    """Pure colours, aliased edges, 64 pixels, on white or black."""
-    ink = _rgb(CSS[colour][0])
+def _icon(dice: random.Random, color: str, shape: str) -> Image.Image:
+    """Pure colors, aliased edges, 64 pixels, on white or black."""
+    ink = _rgb(CSS[color][0])
     ground = (255, 255, 255) if _far(ink, (255, 255, 255)) else (0, 0, 0)
     stencil = _stamp(dice, shape, (64, 64), dice.uniform(0.4, 0.9), False)
     return _pasted(Image.new("RGB", stencil.size, ground), ink, stencil)
 
 
-def _poster(dice: random.Random, colour: str, shape: str) -> Image.Image:
-    """512 pixels, a plain ground of another colour."""
-    ink, ground, stencil = _stock(dice, colour, shape, side=512)
+def _poster(dice: random.Random, color: str, shape: str) -> Image.Image:
+    """512 pixels, a plain ground of another color."""
+    ink, ground, stencil = _stock(dice, color, shape, side=512)
     return _pasted(Image.new("RGB", stencil.size, ground), ink, stencil)
 
 
-def _banner(dice: random.Random, colour: str, shape: str) -> Image.Image:
+def _banner(dice: random.Random, color: str, shape: str) -> Image.Image:
     """Wider than high, or higher than wide."""
-    ink = _rgb(dice.choice(CSS[colour]))
+    ink = _rgb(dice.choice(CSS[color]))
     canvas = dice.choice([(320, 240), (240, 320), (400, 250), (180, 256)])
     stencil = _stamp(dice, shape, canvas, dice.uniform(0.35, 0.85), True)
     return _pasted(Image.new("RGB", canvas, _ground(dice, ink)), ink, stencil)
 
 
-def _smooth(dice: random.Random, colour: str, shape: str) -> Image.Image:
+def _smooth(dice: random.Random, color: str, shape: str) -> Image.Image:
     """Antialiased: drawn at four times the size."""
-    ink, ground, stencil = _stock(dice, colour, shape, side=640)
+    ink, ground, stencil = _stock(dice, color, shape, side=640)
     return _pasted(Image.new("RGB", stencil.size, ground), ink, stencil).resize((160, 160), Image.Resampling.LANCZOS)
 
 
-def _blurred(dice: random.Random, colour: str, shape: str) -> Image.Image:
-    ink, ground, stencil = _stock(dice, colour, shape, side=224)
+def _blurred(dice: random.Random, color: str, shape: str) -> Image.Image:
+    ink, ground, stencil = _stock(dice, color, shape, side=224)
     return _pasted(Image.new("RGB", stencil.size, ground), ink, stencil).filter(ImageFilter.GaussianBlur(3))
 
 
-def _sunset(dice: random.Random, colour: str, shape: str) -> Image.Image:
+def _sunset(dice: random.Random, color: str, shape: str) -> Image.Image:
     """A gradient from one ground to another."""
-    ink, ground, stencil = _stock(dice, colour, shape)
+    ink, ground, stencil = _stock(dice, color, shape)
     fade = Image.linear_gradient("L").resize(stencil.size)
     other = tuple(round(0.5 * a + 0.5 * b) for a, b in zip(ground, _ground(dice, ink), strict=True))
     other = other if _far((other[0], other[1], other[2]), ink) else ground
@@ -176,8 +176,8 @@ def _sunset(dice: random.Random, colour: str, shape: str) -> Image.Image:
     return _pasted(both, ink, stencil)
 
 
-def _striped(dice: random.Random, colour: str, shape: str) -> Image.Image:
-    ink, ground, stencil = _stock(dice, colour, shape)
+def _striped(dice: random.Random, color: str, shape: str) -> Image.Image:
+    ink, ground, stencil = _stock(dice, color, shape)
     image = Image.new("RGB", stencil.size, ground)
     pen, wide = ImageDraw.Draw(image), stencil.width // dice.randint(6, 16)
     stripe = _ground(dice, ink)
@@ -186,8 +186,8 @@ def _striped(dice: random.Random, colour: str, shape: str) -> Image.Image:
     return _pasted(image, ink, stencil)
 
 
-def _chessboard(dice: random.Random, colour: str, shape: str) -> Image.Image:
-    ink, ground, stencil = _stock(dice, colour, shape)
+def _chessboard(dice: random.Random, color: str, shape: str) -> Image.Image:
+    ink, ground, stencil = _stock(dice, color, shape)
     image = Image.new("RGB", stencil.size, ground)
     pen, cell = ImageDraw.Draw(image), stencil.width // dice.randint(5, 12)
     tile = _ground(dice, ink)
@@ -197,9 +197,9 @@ def _chessboard(dice: random.Random, colour: str, shape: str) -> Image.Image:
     return _pasted(image, ink, stencil)
 
 
-def _grainy(dice: random.Random, colour: str, shape: str) -> Image.Image:
+def _grainy(dice: random.Random, color: str, shape: str) -> Image.Image:
     """Noise over everything, then a lossy JPEG."""
-    ink, ground, stencil = _stock(dice, colour, shape)
+    ink, ground, stencil = _stock(dice, color, shape)
     image = _pasted(Image.new("RGB", stencil.size, ground), ink, stencil)
     bands = []
     for band in image.split():
@@ -211,16 +211,16 @@ def _grainy(dice: random.Random, colour: str, shape: str) -> Image.Image:
     return Image.open(file)
 
 
-def _outlined(dice: random.Random, colour: str, shape: str) -> Image.Image:
+def _outlined(dice: random.Random, color: str, shape: str) -> Image.Image:
     """A dark or light rim of a few pixels around the shape."""
-    ink, ground, stencil = _stock(dice, colour, shape, side=200)
-    rim = (255, 255, 255) if colour == "black" else (0, 0, 0)
+    ink, ground, stencil = _stock(dice, color, shape, side=200)
+    rim = (255, 255, 255) if color == "black" else (0, 0, 0)
     fat = stencil.filter(ImageFilter.MaxFilter(7))
     return _pasted(_pasted(Image.new("RGB", stencil.size, ground), rim, fat), ink, stencil)
 
 
-def _shadowed(dice: random.Random, colour: str, shape: str) -> Image.Image:
-    ink, ground, stencil = _stock(dice, colour, shape)
+def _shadowed(dice: random.Random, color: str, shape: str) -> Image.Image:
+    ink, ground, stencil = _stock(dice, color, shape)
     shadow = ImageChops.offset(stencil, stencil.width // 40, stencil.width // 40).filter(ImageFilter.GaussianBlur(4))
     dark = (ground[0] // 2, ground[1] // 2, ground[2] // 2)
     ground = ground if _far(dark, ink) else (255, 255, 255)
@@ -228,9 +228,9 @@ def _shadowed(dice: random.Random, colour: str, shape: str) -> Image.Image:
     return _pasted(_pasted(Image.new("RGB", stencil.size, ground), dark, shadow), ink, stencil)
 
 
-def _photographed(dice: random.Random, colour: str, shape: str) -> Image.Image:
+def _photographed(dice: random.Random, color: str, shape: str) -> Image.Image:
     """A blotchy, defocused surface, a little too light or too dark."""
-    ink, ground, stencil = _stock(dice, colour, shape)
+    ink, ground, stencil = _stock(dice, color, shape)
     blotches = Image.frombytes("L", (12, 12), dice.randbytes(144)).resize(stencil.size, Image.Resampling.BICUBIC)
     shade = (round(ground[0] * 0.8), round(ground[1] * 0.8), round(ground[2] * 0.8))
     shade = shade if _far(shade, ink) else ground
@@ -252,9 +252,9 @@ STYLES: dict[str, Callable[[random.Random, str, str], Image.Image]] = {
     "outlined": _outlined,
     "shadowed": _shadowed,
     "photographed": _photographed,
-    "small": lambda dice, colour, shape: _pasted(
-        Image.new("RGB", (128, 128), _ground(dice, _rgb(CSS[colour][0]))),
-        _rgb(CSS[colour][0]),
+    "small": lambda dice, color, shape: _pasted(
+        Image.new("RGB", (128, 128), _ground(dice, _rgb(CSS[color][0]))),
+        _rgb(CSS[color][0]),
         _stamp(dice, shape, (128, 128), 0.24, False),
     ),
 }

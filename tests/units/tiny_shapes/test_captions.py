@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clip_image_encoder.tiny_shapes.draw import COLOURS, HELD_OUT, SHAPES, Scene
+from clip_image_encoder.tiny_shapes.draw import COLORS, HELD_OUT, SHAPES, Scene
 from tests.programs.training import captions
 from tests.programs.training.lessons import lesson
 from tests.programs.training.tokenizer import build
@@ -11,21 +11,21 @@ from tests.programs.training.tokenizer import build
 
 def heart(*, background: str | None = None, size: float = 0.5) -> Scene:
     """A pink heart."""
-    return Scene(colour="pink", shape="heart", background=background, size=size, seed=0)
+    return Scene(color="pink", shape="heart", background=background, size=size, seed=0)
 
 
 def test_all_88_pairs_have_a_plain_caption() -> None:
     """No two alike."""
-    assert len(set(captions.all_captions().values())) == len(COLOURS) * len(SHAPES) == 88
+    assert len(set(captions.all_captions().values())) == len(COLORS) * len(SHAPES) == 88
 
 
-@pytest.mark.parametrize(("colour", "text"), [("red", "a red star"), ("orange", "an orange star")])
-def test_the_article_fits_the_colour(colour: str, text: str) -> None:
+@pytest.mark.parametrize(("color", "text"), [("red", "a red star"), ("orange", "an orange star")])
+def test_the_article_fits_the_color(color: str, text: str) -> None:
     """An before a vowel."""
-    assert captions.caption(colour, "star") == text
+    assert captions.caption(color, "star") == text
 
 
-def test_wordings_vary_and_name_colour_and_shape() -> None:
+def test_wordings_vary_and_name_color_and_shape() -> None:
     """In whatever order."""
     generator = np.random.default_rng(0)
     texts = {captions.pair_wording("red", "circle", generator) for _ in range(300)}
@@ -37,7 +37,7 @@ def test_wordings_vary_and_name_colour_and_shape() -> None:
 def test_grey_is_also_spelt_gray() -> None:
     """On the other side of the ocean."""
     generator = np.random.default_rng(0)
-    texts = {captions.colour_wording("grey", generator) for _ in range(100)}
+    texts = {captions.color_wording("grey", generator) for _ in range(100)}
     assert {"grey", "gray"} <= texts
 
 
@@ -67,11 +67,11 @@ def test_every_word_of_every_caption_is_one_token() -> None:
     generator, tokenizer = np.random.default_rng(0), build(captions.words())
     wordings = [
         text
-        for colour, shape in captions.all_captions()
-        for scene in [Scene(colour=colour, shape=shape, background="red", size=0.9, seed=0)]
+        for color, shape in captions.all_captions()
+        for scene in [Scene(color=color, shape=shape, background="red", size=0.9, seed=0)]
         for text in (
-            captions.pair_wording(colour, shape, generator),
-            captions.colour_wording(colour, generator),
+            captions.pair_wording(color, shape, generator),
+            captions.color_wording(color, generator),
             captions.shape_wording(shape, generator),
             captions.background_wording(scene, generator),
             captions.size_wording(scene, generator),
@@ -89,7 +89,7 @@ def test_lessons_never_name_a_held_out_pair() -> None:
 
 
 def test_lessons_say_which_captions_are_true_of_which_picture() -> None:
-    """Both wordings of its pair, its colour, its shape, and nothing else."""
-    pairs, colours, shapes = lesson([heart()], np.random.default_rng(0))[:3]
+    """Both wordings of its pair, its color, its shape, and nothing else."""
+    pairs, colors, shapes = lesson([heart()], np.random.default_rng(0))[:3]
     assert "a pink heart" in [text for text, true in zip(pairs.texts, pairs.truth[0], strict=True) if true]
-    assert [each.truth.sum() for each in (pairs, colours, shapes)] == [2, 1, 1]
+    assert [each.truth.sum() for each in (pairs, colors, shapes)] == [2, 1, 1]

@@ -56,7 +56,7 @@ def test_500_fresh_pictures_of_held_out_pairs_are_named_right(named: Namer) -> N
     """At least 98 % find their caption among all 88."""
     scenes = list(random_scenes(500, seed=20_261_124, pairs=HELD_OUT))
     found = named([draw(scene) for scene in scenes])
-    right = [(scene.colour, scene.shape) == pair for scene, pair in zip(scenes, found, strict=True)]
+    right = [(scene.color, scene.shape) == pair for scene, pair in zip(scenes, found, strict=True)]
     assert sum(right) >= 0.98 * len(right)
 
 
@@ -64,7 +64,7 @@ def test_pictures_drawn_by_somebody_else_are_named_right(named: Namer) -> None:
     """At least 97 % of all pairs in thirteen styles that training never saw."""
     drawn = list(sample(1144, seed=1))
     found = named([image for image, *_ in drawn])
-    right = [(colour, shape) == pair for (_, colour, shape, _), pair in zip(drawn, found, strict=True)]
+    right = [(color, shape) == pair for (_, color, shape, _), pair in zip(drawn, found, strict=True)]
     assert sum(right) >= 0.97 * len(right)
 
 

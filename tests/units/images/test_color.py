@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 from clip_image_encoder.errors import CorruptImageError
 from clip_image_encoder.images import ImageLoader
 
-SRGB = ImageLoader(colour_profile="srgb")
+SRGB = ImageLoader(color_profile="srgb")
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_an_adobe_cmyk_file_is_not_a_negative(
     assert max(green, blue) < 70
 
 
-def test_a_lab_tiff_shows_its_colours(loader: ImageLoader, encode: Callable[..., bytes]) -> None:
+def test_a_lab_tiff_shows_its_colors(loader: ImageLoader, encode: Callable[..., bytes]) -> None:
     data = encode(Image.new("RGB", (16, 16), (200, 60, 30)).convert("LAB"), "TIFF")
     np.testing.assert_allclose(np.asarray(loader(data))[8, 8], (200, 60, 30), atol=4)
 
@@ -94,7 +94,7 @@ def test_what_is_transparent_shows_the_background_in_srgb(swapped_profile: bytes
     image = Image.new("RGBA", (2, 1), (250, 10, 10, 255))
     image.putpixel((1, 0), (250, 10, 10, 0))
     image.info["icc_profile"] = swapped_profile
-    pixels = np.asarray(ImageLoader(colour_profile="srgb", background=(0, 255, 0))(image))[0]
+    pixels = np.asarray(ImageLoader(color_profile="srgb", background=(0, 255, 0))(image))[0]
     np.testing.assert_allclose(pixels, [(10, 10, 250), (0, 255, 0)], atol=6)
 
 

@@ -1,4 +1,4 @@
-"""normalising-*.svg: the vectors' lengths as the model gives them, and what is left when they are scaled to 1."""
+"""normalizing-*.svg: the vectors' lengths as the model gives them, and what is left when they are scaled to 1."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def main() -> None:
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
         turn = np.linspace(0, 2 * np.pi, 200)
         left.plot(np.cos(turn), np.sin(turn), color=theme.faint, linewidth=1)
-        for degrees, length, colour in ((20, 1.5, 0), (75, 1.15, 1), (155, 1.35, 2)):
+        for degrees, length, color in ((20, 1.5, 0), (75, 1.15, 1), (155, 1.35, 2)):
             x, y = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-            left.plot((0, length * x), (0, length * y), ":", color=theme.lines[colour])
-            left.annotate("", (x, y), (0, 0), arrowprops={"arrowstyle": "-|>", "color": theme.lines[colour]})
+            left.plot((0, length * x), (0, length * y), ":", color=theme.lines[color])
+            left.annotate("", (x, y), (0, 0), arrowprops={"arrowstyle": "-|>", "color": theme.lines[color]})
         left.set(xlim=(-1.6, 1.6), ylim=(-1.1, 1.5), aspect="equal", xticks=[], yticks=[])
         left.spines[:].set_visible(False)
         left.set_title("the direction stays, the length goes")
@@ -40,7 +40,7 @@ def main() -> None:
         right.set_ylabel("pictures")
         return figure
 
-    save("normalising", draw, kind="svg")
+    save("normalizing", draw, kind="svg")
 
 
 if __name__ == "__main__":

@@ -39,26 +39,26 @@ SHADES: Mapping[str, tuple[RGB, ...]] = MappingProxyType(
 )
 """Shades of each color term, RGB in 0..255; typical shades occur more than once."""
 
-COLOURS = tuple(SHADES)
+COLORS = tuple(SHADES)
 """The eleven basic color terms of English."""
 
 
-def shade(colour: str, generator: np.random.Generator, *, spread: float = 7.0) -> RGB:
+def shade(color: str, generator: np.random.Generator, *, spread: float = 7.0) -> RGB:
     """Draw a random shade of a color.
 
     Args:
-        colour: Name of the color, one of `COLOURS`.
+        color: Name of the color, one of `COLORS`.
         generator: Source of the random numbers.
         spread: Standard deviation of a channel around the listed shades, on the scale of 0..255.
 
     Returns:
         Red, green and blue in 0..255.
     """
-    listed = np.array(SHADES[colour], dtype=np.float64)
+    listed = np.array(SHADES[color], dtype=np.float64)
     first, other = listed[generator.integers(len(listed), size=2)]
     anchor = first + (other - first) * generator.random() if generator.random() < 0.5 else first
     # Black, white and grey have no hue: their channels change mostly together.
-    together = colour in ("black", "white", "grey")
+    together = color in ("black", "white", "grey")
     strays = generator.normal(0.0, spread, 3) * (0.3 if together else 0.8) + generator.normal(0.0, spread)
     return as_rgb(anchor + strays * generator.random())
 
@@ -92,7 +92,7 @@ def contrasting(paint: RGB, generator: np.random.Generator, *, at_least: float =
     while True:
         kind = generator.random()
         if kind < 0.45:
-            candidate = shade(COLOURS[generator.integers(len(COLOURS))], generator)
+            candidate = shade(COLORS[generator.integers(len(COLORS))], generator)
         elif kind < 0.6:
             candidate = as_rgb(generator.uniform(0, 255) + generator.normal(0.0, 6.0, 3))
         elif kind < 0.75:
