@@ -329,7 +329,7 @@ def vectors(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def pictures(session: nox.Session) -> None:
-    """Draw the pictures of the pages anew."""
+    """Draw the images of the pages anew."""
     install(session, "docs", extras=("openvino", "export"))
     for script in sorted(Path("docs/pictures").glob("*.py")):
         if script.stem not in ("style", "subjects"):
@@ -345,7 +345,7 @@ def compare(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def quality(session: nox.Session) -> None:
-    """Measure a model with MTEB, or on drawn pictures: nox -s quality [-- MODEL TASK ... --backend NAME]."""
+    """Measure a model with MTEB, or on drawn images: nox -s quality [-- MODEL TASK ... --backend NAME]."""
     install(session, "torch", extras=("mteb",))
     session.run("python", "-W", "ignore", "docs/quality.py", *session.posargs)
 

@@ -1,4 +1,4 @@
-"""Every Python block of the pages runs, from top to bottom, in a folder of its own with a few pictures in it.
+"""Every Python block of the pages runs, from top to bottom, in a folder of its own with a few images in it.
 
 Where a line says `print(...)  # text`, that text must be what is printed. A block that starts with a file's name, as
 in `# name.py`, is saved there before it runs, as a reader would do.

@@ -1,4 +1,4 @@
-"""Measure a model by tasks of MTEB, or by tasks of drawn pictures, which need no network.
+"""Measure a model by tasks of MTEB, or by tasks of drawn images, which need no network.
 
 python docs/quality.py
 python docs/quality.py openai/clip-vit-base-patch32 CIFAR10ZeroShot Flickr30kT2IRetrieval
@@ -24,7 +24,7 @@ NAMES = [f"a {color} {shape}" for color, shape in product(COLORS, SHAPES)]
 
 @cache
 def draw_pictures() -> Dataset:
-    """Return a picture of each name, with the name's place among all as its label."""
+    """Return an image of each name, with the name's place among all as its label."""
     generator = np.random.default_rng(20)
     scenes = [random_scene(generator, color=color, shape=shape) for color, shape in product(COLORS, SHAPES)]
     columns = {"id": list(map(str, range(len(NAMES)))), "image": list(map(draw, scenes)), "label": range(len(NAMES))}
@@ -47,12 +47,12 @@ def describe(name: str, kind: str, score: str) -> TaskMetadata:
 
 
 class ShapesZeroShot(AbsTaskZeroShotClassification):  # type: ignore[misc]
-    """Which of 88 names is each picture's?"""
+    """Which of 88 names is each image's?"""
 
     metadata = describe("ShapesZeroShot", "ZeroShotClassification", "accuracy")
 
     def load_data(self, **_: Any) -> None:
-        """Draw the pictures, instead of a download."""
+        """Draw the images, instead of a download."""
         self.dataset = {"test": draw_pictures()}
         self.data_loaded = True
 
@@ -62,12 +62,12 @@ class ShapesZeroShot(AbsTaskZeroShotClassification):  # type: ignore[misc]
 
 
 class ShapesRetrieval(AbsTaskRetrieval):  # type: ignore[misc]
-    """Which pictures does each name find?"""
+    """Which images does each name find?"""
 
     metadata = describe("ShapesT2IRetrieval", "Any2AnyRetrieval", "ndcg_at_10")
 
     def load_data(self, **_: Any) -> None:
-        """Draw the pictures, instead of a download."""
+        """Draw the images, instead of a download."""
         pictures = draw_pictures()
         split = {
             "corpus": pictures.select_columns(["id", "image"]),

@@ -1,4 +1,4 @@
-"""Search pictures by words: a drawn gallery, or any folder of photos.
+"""Search images by words: a drawn gallery, or any folder of photos.
 
 python docs/quickstart.py
 python docs/quickstart.py FOLDER "a query" "another query" --model openai/clip-vit-base-patch32
@@ -33,7 +33,7 @@ def search(
 
 
 def draw_gallery(folder: Path) -> Path:
-    """Draw pictures of colored shapes into a folder: two for each pair of color and shape."""
+    """Draw images of colored shapes into a folder: two for each pair of color and shape."""
     folder.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(7)
     for number, (color, shape) in enumerate(2 * list(product(COLORS, SHAPES))):
@@ -62,8 +62,8 @@ def draw_contact_sheet(queries: list[str], results: list[list[tuple[float, Path]
 
 
 def main() -> None:
-    """Answer the queries on the command line, in the terminal and as a picture."""
-    parser = argparse.ArgumentParser(description="Search pictures by words.")
+    """Answer the queries on the command line, in the terminal and as an image."""
+    parser = argparse.ArgumentParser(description="Search images by words.")
     parser.add_argument("folder", nargs="?", type=Path, help="of photos; a gallery of shapes is drawn without it")
     parser.add_argument("queries", nargs="*", metavar="query", help="what to look for")
     parser.add_argument("--model", default="tiny-shapes", help="a hub id or a folder (default: %(default)s)")
@@ -79,7 +79,7 @@ def main() -> None:
         parser.error(f"no photos in {folder}")
     vectors, results = search(photos, queries, arguments.model)
 
-    print(f"{len(photos)} pictures in {folder} -> {vectors.dtype} {vectors.shape}")
+    print(f"{len(photos)} images in {folder} -> {vectors.dtype} {vectors.shape}")
     for query, best in zip(queries, results, strict=True):
         print(f"\n{query}")
         for score, photo in best:

@@ -65,7 +65,7 @@ def photo_paths() -> list[Path]:
 
 @pytest.fixture(scope="session")
 def photos(photo_paths: list[Path]) -> list[Image.Image]:
-    """Eleven different pictures, cut out of the two photos."""
+    """Eleven different images, cut out of the two photos."""
     pictures = []
     for path in photo_paths:
         with Image.open(path) as photo:
@@ -83,5 +83,5 @@ def toy() -> ImageEncoder:
 
 @pytest.fixture
 def noise() -> Image.Image:
-    """A picture in which every pixel is different."""
+    """An image in which every pixel is different."""
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8))

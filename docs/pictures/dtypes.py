@@ -1,4 +1,4 @@
-"""dtypes-*.svg: how far vectors in other numbers are from float32's, beside how far pictures are from each other."""
+"""dtypes-*.svg: how far vectors in other numbers are from float32's, beside how far images are from each other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Vectors = NDArray[np.float32]
 
 
 def main() -> None:
-    """Encode the same pictures in every type, print the figures of the page, and draw them."""
+    """Encode the same images in every type, print the figures of the page, and draw them."""
     pictures = [draw_scene(scene) for scene in random_scenes(_PICTURES, seed=11)]
     exact = ImageEncoder("tiny-shapes", dtype="float32", device="cpu").encode(pictures)
     nearest = neighbours(exact, _NEIGHBOURS)

@@ -1,4 +1,4 @@
-"""heat-map-*.png: the cosine of eight texts with eight pictures, as colors."""
+"""heat-map-*.png: the cosine of eight texts with eight images, as colors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TEXTS = [
 
 
 def main() -> None:
-    """Draw a picture for each text, and compare all with all."""
+    """Draw an image for each text, and compare all with all."""
     generator = np.random.default_rng(5)
     pairs = [text.split()[1:] for text in _TEXTS]
     scenes = [random_scene(generator, color=color, shape=shape, canvas=(160, 160)) for color, shape in pairs]

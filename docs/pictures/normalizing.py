@@ -15,7 +15,7 @@ _PICTURES = 880
 
 
 def main() -> None:
-    """Encode drawn pictures without the last step, and draw lengths and directions."""
+    """Encode drawn images without the last step, and draw lengths and directions."""
     pictures = [draw_scene(scene) for scene in random_scenes(_PICTURES, seed=11)]
     raw = ImageEncoder("tiny-shapes", dtype="float32").encode(pictures, normalize=False)
     lengths = np.linalg.norm(raw, axis=1)

@@ -1,4 +1,4 @@
-"""pipeline-*.png: what a picture is after each component, from a sideways file to a unit vector."""
+"""pipeline-*.png: what an image is after each component, from a sideways file to a unit vector."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STEPS = ["loader", "pre-\nprocess", "backend", "pooling,\nlength 1"]
 
 
 def main() -> None:
-    """Take one picture through the components of an encoder, by hand, and draw what comes out of each."""
+    """Take one image through the components of an encoder, by hand, and draw what comes out of each."""
     encoder = ImageEncoder("tiny-shapes", device="cpu")
     stored = draw_scene(_SCENE).rotate(90, expand=True)
     content = lying_jpeg(stored)

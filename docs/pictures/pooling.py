@@ -1,4 +1,4 @@
-"""pooling-*.png: the nearest pictures by the pretrained pooling, and by the mean of the patches."""
+"""pooling-*.png: the nearest images by the pretrained pooling, and by the mean of the patches."""
 
 from __future__ import annotations
 

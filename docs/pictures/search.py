@@ -1,4 +1,4 @@
-"""search-*.png: three texts, and the drawn pictures nearest to each."""
+"""search-*.png: three texts, and the drawn images nearest to each."""
 
 from __future__ import annotations
 

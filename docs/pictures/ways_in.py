@@ -1,4 +1,4 @@
-"""ways-in-*.png: one picture in six kinds of file, as Pillow converts it and as the loader does."""
+"""ways-in-*.png: one image in six kinds of file, as Pillow converts it and as the loader does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SCENE = Scene(color="purple", shape="heart", background="white", size=0.75, can
 
 
 def main() -> None:
-    """Write the files, read them in both ways, and compare the vectors with the plain picture's."""
+    """Write the files, read them in both ways, and compare the vectors with the plain image's."""
     encoder = ImageEncoder("tiny-shapes")
     files = _files()
     plain = encoder.encode([reference for _, reference, _ in files])
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def _files() -> list[tuple[str, Image.Image, bytes]]:
-    """A name, the plain picture and the file's content, for each kind of file."""
+    """A name, the plain image and the file's content, for each kind of file."""
     picture = draw_scene(_SCENE)
     grey = picture.convert("L")
     # What is transparent has some color, too, which nobody is meant to see.

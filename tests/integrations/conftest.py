@@ -58,7 +58,7 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def bad_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file that is called a picture, and is none."""
+    """A file that is called an image, and is none."""
     file = tmp_path_factory.mktemp("bad") / "bad.png"
     file.write_bytes(b"no picture")
     return file
@@ -87,7 +87,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def lying(picture: Image.Image) -> bytes:
-    """Return a JPEG that a viewer turns by a quarter to show the picture."""
+    """Return a JPEG that a viewer turns by a quarter to show the image."""
     exif = Image.Exif()
     exif[0x0112] = 6
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""What PyPI shows of a wheel: each link and picture of the rendered README leads to an address, not to a file.
+"""What PyPI shows of a wheel: each link and image of the rendered README leads to an address, not to a file.
 
 python -m tests.programs.description dist/clip_image_encoder-0.1.0-py3-none-any.whl
 """

@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of the loader and the preprocess: `nox -s fuzz [-- SECONDS]`.
 
-Anything but a picture or an ImageError is a finding: atheris stops, and leaves the input in a file whose
+Anything but an image or an ImageError is a finding: atheris stops, and leaves the input in a file whose
 name begins with `crash-`. A finding becomes a test in tests/promises/hostile before it is mended.
 """
 
@@ -44,7 +44,7 @@ def check(data: bytes) -> None:
                     raise AssertionError(f"not a short, clean message: {error!r}") from error
                 continue
             if image.mode != "RGB" or PREPROCESS(image).shape != (32, 32, 3):
-                raise AssertionError(f"not a picture: {image}")
+                raise AssertionError(f"not an image: {image}")
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ def shared_of_ten(scores: Any, truth: Any, *, among: int = 10) -> float:
     return float(np.mean([len(set(a) & set(b)) / 10 for a, b in zip(best, found, strict=True)]))
 
 
-def test_int8_codes_rank_pictures_as_their_vectors_do(pictures: Vectors, texts: Vectors) -> None:
+def test_int8_codes_rank_images_as_their_vectors_do(pictures: Vectors, texts: Vectors) -> None:
     quantizer = Int8Quantizer.fit(pictures[:200])
     codes = quantizer(pictures[200:]).astype(np.int32)
     for queries, least in ((pictures[:60], 0.97), (texts, 0.93)):

@@ -192,7 +192,7 @@ def test_a_component_that_does_not_pickle_is_found_out() -> None:
         check_pooling(SpoiltPooling(pool=lambda features: features[:, 0]))
 
 
-def test_similar_pictures_get_similar_toy_vectors(photos: list[Image]) -> None:
+def test_similar_images_get_similar_toy_vectors(photos: list[Image]) -> None:
     def vector(image: Image) -> Vectors:
         pixels = np.array(image.resize((32, 32)))[None]
         features = ToyBackend()(pixels, output="pooled", device="cpu")[0]

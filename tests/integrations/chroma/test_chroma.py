@@ -43,11 +43,11 @@ def empty_collection(function: ClipEmbeddingFunction) -> Any:
 
 
 @pytest.mark.parametrize("wanted", ["a red circle", "a green heart", "a blue star"])
-def test_a_text_finds_its_picture(collection: Any, wanted: str) -> None:
+def test_a_text_finds_its_image(collection: Any, wanted: str) -> None:
     assert collection.query(query_texts=[wanted], n_results=1)["ids"] == [[wanted]]
 
 
-def test_a_picture_finds_itself(collection: Any, gallery: dict[str, Path]) -> None:
+def test_an_image_finds_itself(collection: Any, gallery: dict[str, Path]) -> None:
     image = np.asarray(Image.open(gallery["a green circle"]))
     found = collection.query(query_images=[image], n_results=1)
     assert found["ids"] == [["a green circle"]]
@@ -62,7 +62,7 @@ def test_the_vectors_are_the_encoders_in_the_order_of_the_files(
     np.testing.assert_allclose(vectors, ImageEncoder("tiny-shapes").encode(files), atol=1e-5)
 
 
-def test_texts_and_pictures_of_one_collection_are_in_one_space(collection: Any) -> None:
+def test_texts_and_images_of_one_collection_are_in_one_space(collection: Any) -> None:
     collection.add(ids=["words"], documents=["a red circle"])
     assert set(collection.query(query_texts=["a red circle"], n_results=2)["ids"][0]) == {"words", "a red circle"}
 
@@ -115,7 +115,7 @@ def test_a_collection_stores_the_backend_as_it_was_given(backend: str | None) ->
     )
 
 
-def test_pictures_of_an_exported_folder_are_found_by_words_when_the_collection_is_opened_again(
+def test_images_of_an_exported_folder_are_found_by_words_when_the_collection_is_opened_again(
     exported: Path, gallery: dict[str, Path], tmp_path: Path
 ) -> None:
     client = chromadb.PersistentClient(str(tmp_path))
@@ -153,7 +153,7 @@ def test_another_process_opens_the_collection_with_the_same_model(
     assert done.stdout.strip() == "a green star", done.stderr
 
 
-def test_a_bad_picture_stops_the_call_and_nothing_of_it_is_added(
+def test_a_bad_image_stops_the_call_and_nothing_of_it_is_added(
     function: ClipEmbeddingFunction, gallery: dict[str, Path], bad_file: Path
 ) -> None:
     collection = empty_collection(function)
@@ -162,12 +162,12 @@ def test_a_bad_picture_stops_the_call_and_nothing_of_it_is_added(
     assert collection.count() == 0
 
 
-def test_a_call_of_texts_and_pictures_is_refused(function: ClipEmbeddingFunction) -> None:
+def test_a_call_of_texts_and_images_is_refused(function: ClipEmbeddingFunction) -> None:
     with pytest.raises(ConfigurationError, match="make one call for each"):
         function(["a red circle", np.zeros((8, 8, 3), np.uint8)])
 
 
-def test_a_picture_of_three_rows_is_no_puzzle(function: ClipEmbeddingFunction) -> None:
+def test_an_image_of_three_rows_is_no_puzzle(function: ClipEmbeddingFunction) -> None:
     (vector,) = function([np.zeros((3, 64, 3), np.uint8)])
     assert np.linalg.norm(vector) == pytest.approx(1)
 

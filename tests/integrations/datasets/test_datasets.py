@@ -48,9 +48,7 @@ def test_the_vectors_are_the_encoders_in_the_order_of_the_rows(
     np.testing.assert_allclose(embedded.with_format("numpy")["embedding"][:], encoder.encode(files), atol=1e-5)
 
 
-def test_a_bad_picture_is_a_row_with_its_reason(
-    encoder: ImageEncoder, gallery: dict[str, Path], bad_file: Path
-) -> None:
+def test_a_bad_image_is_a_row_with_its_reason(encoder: ImageEncoder, gallery: dict[str, Path], bad_file: Path) -> None:
     files = [*list(gallery.values())[:4], bad_file]
     embedded = dataset_of(files, decode=False).map(EmbedImages(encoder), batched=True, batch_size=2)
     assert [bool(error) for error in embedded["error"]] == [False] * 4 + [True]
@@ -86,7 +84,7 @@ def test_several_processes_give_the_same(encoder: ImageEncoder, gallery: dict[st
     np.testing.assert_allclose(twice["embedding"][:], once["embedding"][:], atol=1e-5)
 
 
-def test_pictures_of_an_exported_folder_are_found_by_words(exported: Path, gallery: dict[str, Path]) -> None:
+def test_images_of_an_exported_folder_are_found_by_words(exported: Path, gallery: dict[str, Path]) -> None:
     files = list(gallery.values())
     embedded = dataset_of(files, decode=False).map(EmbedImages(ImageEncoder(exported)), batched=True)
     embedded.add_faiss_index("embedding")

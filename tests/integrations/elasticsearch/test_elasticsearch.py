@@ -12,7 +12,7 @@ from tests.integrations.pages import names_of
 PAGE = names_of("integrations/elasticsearch.md")
 
 
-def test_a_picture_is_a_document_with_its_vector_or_its_error(
+def test_an_image_is_a_document_with_its_vector_or_its_error(
     gallery: dict[str, Path], bad_file: Path, passes: list[int]
 ) -> None:
     encoder = ImageEncoder("tiny-shapes", device="cpu")

@@ -33,7 +33,7 @@ def dataset() -> Iterator[Any]:
     dataset.delete()
 
 
-def test_a_text_and_a_picture_find_their_picture(
+def test_a_text_and_an_image_find_their_image(
     dataset: Any, encoder: ImageEncoder, files: list[str], gallery: dict[str, Path]
 ) -> None:
     PAGE["add"](dataset, encoder, files)

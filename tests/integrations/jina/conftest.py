@@ -29,7 +29,7 @@ def pictures() -> list[NDArray[np.uint8]]:
 
 @pytest.fixture
 def docs(pictures: list[NDArray[np.uint8]]) -> DocList[ClipDocument]:
-    """A document for each picture."""
+    """A document for each image."""
     return DocList[ClipDocument]([ClipDocument(tensor=picture) for picture in pictures])
 
 

@@ -44,7 +44,7 @@ def test_the_settings_reach_the_encoders() -> None:
             executor("no/model", cache_dir="nowhere", local_files_only=True)
 
 
-def test_pictures_get_the_encoders_vectors(
+def test_images_get_the_encoders_vectors(
     docs: DocList[ClipDocument], pictures: Pictures, encoder: ImageEncoder
 ) -> None:
     images().encode(docs)
@@ -52,7 +52,7 @@ def test_pictures_get_the_encoders_vectors(
 
 
 @pytest.mark.parametrize("field", ["tensor", "blob", "bytes_", "uri", "url", "data: URI"])
-def test_a_picture_may_be_in_any_field(field: str, pictures: Pictures, encoder: ImageEncoder, tmp_path: Path) -> None:
+def test_an_image_may_be_in_any_field(field: str, pictures: Pictures, encoder: ImageEncoder, tmp_path: Path) -> None:
     (tmp_path / "picture.png").write_bytes(png(pictures[0]))
     values = {
         "tensor": pictures[0],
@@ -79,7 +79,7 @@ def test_of_several_fields_the_first_wins(
     np.testing.assert_allclose(embeddings([doc])[0], encoder.encode(pictures[0]), atol=1e-6)
 
 
-def test_documents_without_a_picture_pass_untouched(pictures: Pictures) -> None:
+def test_documents_without_an_image_pass_untouched(pictures: Pictures) -> None:
     docs = DocList[ClipDocument]([ClipDocument(text="words"), ClipDocument(tensor=pictures[0]), ClipDocument()])
     images().encode(docs)
     assert [doc.embedding is None for doc in docs] == [True, False, True]
@@ -93,7 +93,7 @@ def test_nothing_comes_of_nothing(make: Any, empty: DocList[ClipDocument] | None
     assert not make().encode(empty)
 
 
-def test_a_bad_picture_gets_a_tag_and_the_others_their_embeddings(docs: DocList[ClipDocument]) -> None:
+def test_a_bad_image_gets_a_tag_and_the_others_their_embeddings(docs: DocList[ClipDocument]) -> None:
     docs[7] = ClipDocument(blob=b"not a picture", embedding=np.ones(64, np.float32))
     images().encode(docs, parameters={"batch_size": 3})
     assert docs[7].embedding is None
@@ -102,7 +102,7 @@ def test_a_bad_picture_gets_a_tag_and_the_others_their_embeddings(docs: DocList[
     assert np.isfinite(np.stack([doc.embedding for place, doc in enumerate(docs) if place != 7])).all()
 
 
-def test_a_bad_picture_may_fail_the_request_by_its_name(docs: DocList[ClipDocument]) -> None:
+def test_a_bad_image_may_fail_the_request_by_its_name(docs: DocList[ClipDocument]) -> None:
     docs[7] = ClipDocument(blob=b"not a picture")
     with pytest.raises(ImageError, match=rf"document {docs[7].id}.*image 7"):
         images(on_error="raise").encode(docs)
@@ -272,7 +272,7 @@ def test_the_examples_of_the_module_run() -> None:
     assert results.failed == 0
 
 
-def test_pictures_on_the_executors_disk_are_read(tmp_path: Path) -> None:
+def test_images_on_the_executors_disk_are_read(tmp_path: Path) -> None:
     Image.new("RGB", (80, 60), "red").save(tmp_path / "red.png")
     docs = DocList[ClipDocument]([ClipDocument(uri=str(tmp_path / "red.png")), ClipDocument(uri="missing.png")])
     images().encode(docs)

@@ -70,7 +70,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         yield client
 
 
-def test_a_text_finds_its_picture(both: Client) -> None:
+def test_a_text_finds_its_image(both: Client) -> None:
     scenes = list(random_scenes(30, seed=5))
     wanted = scenes[11]
     indexed = post(both, Docs([ClipDocument(tensor=np.asarray(draw(scene))) for scene in scenes]))
@@ -79,7 +79,7 @@ def test_a_text_finds_its_picture(both: Client) -> None:
     assert (found.color, found.shape) == (wanted.color, wanted.shape)
 
 
-def test_pictures_of_an_exported_folder_are_found_by_words(
+def test_images_of_an_exported_folder_are_found_by_words(
     exported: Path, gallery: dict[str, Path], tmp_path: Path
 ) -> None:
     docs = Docs([ClipDocument(uri=str(file)) for file in gallery.values()])

@@ -42,13 +42,13 @@ def empty_table(folder: Path, *, model: str = "tiny-shapes", **settings: Any) ->
 
 
 @pytest.mark.parametrize("wanted", ["a red circle", "a green heart", "a blue star"])
-def test_a_text_finds_its_picture(table: Any, gallery: dict[str, Path], wanted: str) -> None:
+def test_a_text_finds_its_image(table: Any, gallery: dict[str, Path], wanted: str) -> None:
     (best,) = table.search(wanted).limit(1).to_list()
     assert best["path"] == str(gallery[wanted])
 
 
 @pytest.mark.parametrize("read", [Image.open, Path.read_bytes, Path])
-def test_a_picture_finds_itself(table: Any, gallery: dict[str, Path], read: Callable[[Path], Any]) -> None:
+def test_an_image_finds_itself(table: Any, gallery: dict[str, Path], read: Callable[[Path], Any]) -> None:
     file = gallery["a blue star"]
     (best,) = table.search(read(file), query_type="vector").limit(1).to_list()
     assert best["path"] == str(file)
@@ -106,7 +106,7 @@ def test_a_table_stores_all_settings_but_the_loader_and_a_token(gallery: dict[st
     assert stored == {each.name for each in fields(Encoders)} - {"loader", "token", "text_encoder"}
 
 
-def test_pictures_of_an_exported_folder_are_found_by_words_when_the_table_is_opened_again(
+def test_images_of_an_exported_folder_are_found_by_words_when_the_table_is_opened_again(
     exported: Path, gallery: dict[str, Path], tmp_path: Path
 ) -> None:
     empty_table(tmp_path, model=str(exported)).add([{"path": str(file)} for file in gallery.values()])
@@ -114,7 +114,7 @@ def test_pictures_of_an_exported_folder_are_found_by_words_when_the_table_is_ope
     assert best["path"] == str(gallery["a green star"])
 
 
-def test_a_bad_picture_stops_the_call_at_once_and_nothing_of_it_is_added(
+def test_a_bad_image_stops_the_call_at_once_and_nothing_of_it_is_added(
     gallery: dict[str, Path], bad_file: Path, tmp_path: Path
 ) -> None:
     table = empty_table(tmp_path)
@@ -125,7 +125,7 @@ def test_a_bad_picture_stops_the_call_at_once_and_nothing_of_it_is_added(
 
 
 @pytest.mark.parametrize(("policy", "rows", "vectors"), [("drop", 2, 2), ("null", 3, 2)])
-def test_a_bad_picture_may_be_left_to_lancedb(
+def test_a_bad_image_may_be_left_to_lancedb(
     policy: Any, rows: int, vectors: int, gallery: dict[str, Path], bad_file: Path, tmp_path: Path
 ) -> None:
     table = empty_table(tmp_path, on_error="nan")

@@ -30,12 +30,12 @@ def store(embeddings: ClipEmbeddings, gallery: dict[str, Path]) -> Any:
 
 
 @pytest.mark.parametrize("wanted", ["a red circle", "a green heart", "a blue star"])
-def test_a_text_finds_its_picture(store: Any, wanted: str) -> None:
+def test_a_text_finds_its_image(store: Any, wanted: str) -> None:
     (best,) = store.similarity_search(wanted, k=1)
     assert best.metadata["name"] == wanted
 
 
-def test_a_picture_finds_itself(store: Any, gallery: dict[str, Path]) -> None:
+def test_an_image_finds_itself(store: Any, gallery: dict[str, Path]) -> None:
     (best,) = store.similarity_search_by_image(str(gallery["a blue star"]), k=1)
     assert best.metadata["name"] == "a blue star"
 
@@ -47,7 +47,7 @@ def test_the_vectors_are_the_encoders_in_order(embeddings: ClipEmbeddings, galle
     np.testing.assert_allclose(embeddings.embed_query(names[0]), embeddings.embed_documents(names)[0], atol=1e-5)
 
 
-def test_pictures_of_an_exported_folder_are_found_by_words(exported: Path, gallery: dict[str, Path]) -> None:
+def test_images_of_an_exported_folder_are_found_by_words(exported: Path, gallery: dict[str, Path]) -> None:
     store = Chroma("exported", embedding_function=ClipEmbeddings(exported))
     store.add_images([str(file) for file in gallery.values()], metadatas=[{"name": name} for name in gallery])
     (best,) = store.similarity_search("a green star", k=1)
@@ -80,7 +80,7 @@ def test_it_is_awaited_too(embeddings: ClipEmbeddings) -> None:
     assert asyncio.run(embeddings.aembed_query("a red circle")) == embeddings.embed_query("a red circle")
 
 
-def test_a_bad_picture_stops_the_call_with_its_name(
+def test_a_bad_image_stops_the_call_with_its_name(
     embeddings: ClipEmbeddings, gallery: dict[str, Path], bad_file: Path
 ) -> None:
     with pytest.raises(ImageError, match=r"image 1 .*bad\.png"):

@@ -39,14 +39,14 @@ def found(client: MilvusClient, vector: Any, most: int = 1) -> list[str]:
 
 
 @pytest.mark.parametrize("wanted", ["a red circle", "a green heart", "a blue star"])
-def test_a_text_finds_its_picture(
+def test_a_text_finds_its_image(
     client: MilvusClient, encoder: ImageEncoder, files: list[str], gallery: dict[str, Path], wanted: str
 ) -> None:
     PAGE["add"](client, encoder, files)
     assert found(client, TextEncoder("tiny-shapes").encode(wanted)) == [str(gallery[wanted])]
 
 
-def test_a_picture_finds_itself(
+def test_an_image_finds_itself(
     client: MilvusClient, encoder: ImageEncoder, files: list[str], gallery: dict[str, Path]
 ) -> None:
     PAGE["add"](client, encoder, files)

@@ -1,4 +1,4 @@
-"""Nothing is fetched: the tasks draw their pictures."""
+"""Nothing is fetched: the tasks draw their images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ClipEncoder in real tasks of MTEB, whose pictures are drawn instead of fetched."""
+"""ClipEncoder in real tasks of MTEB, whose images are drawn instead of fetched."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def encode(encoder: ClipEncoder, columns: dict[str, Any]) -> Any:
 
 @pytest.fixture(scope="module")
 def pictures(gallery: dict[str, Path]) -> list[Any]:
-    """The gallery, upright: datasets turns no picture."""
+    """The gallery, upright: datasets turns no image."""
     return [PillowImage.open(file) for name, file in gallery.items() if name != "a blue star"]
 
 

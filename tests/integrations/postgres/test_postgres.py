@@ -56,7 +56,7 @@ def files(gallery: dict[str, Path], bad_file: Path) -> list[str]:
 
 @pytest.mark.parametrize("index", [False, True])
 @pytest.mark.parametrize("wanted", ["a red circle", "a blue star"])
-def test_a_text_finds_its_picture(
+def test_a_text_finds_its_image(
     db: Any, encoder: ImageEncoder, files: list[str], gallery: dict[str, Path], wanted: str, index: bool
 ) -> None:
     PAGE["add"](db, encoder, files)
@@ -66,7 +66,7 @@ def test_a_text_finds_its_picture(
     assert PAGE["nearest"](db, TextEncoder("tiny-shapes").encode(wanted), 1) == [str(gallery[wanted])]
 
 
-def test_a_picture_finds_itself(db: Any, encoder: ImageEncoder, files: list[str], gallery: dict[str, Path]) -> None:
+def test_an_image_finds_itself(db: Any, encoder: ImageEncoder, files: list[str], gallery: dict[str, Path]) -> None:
     PAGE["add"](db, encoder, files)
     file = str(gallery["a blue star"])
     assert PAGE["nearest"](db, encoder.encode(file))[0] == file

@@ -47,11 +47,11 @@ def found(client: QdrantClient, vector: Any) -> Any:
 
 
 @pytest.mark.parametrize("wanted", ["a red circle", "a green heart", "a blue star"])
-def test_a_text_finds_its_picture(filled: QdrantClient, gallery: dict[str, Path], wanted: str) -> None:
+def test_a_text_finds_its_image(filled: QdrantClient, gallery: dict[str, Path], wanted: str) -> None:
     assert found(filled, TextEncoder("tiny-shapes").encode(wanted)) == {"path": str(gallery[wanted])}
 
 
-def test_a_picture_finds_itself(filled: QdrantClient, encoder: ImageEncoder, gallery: dict[str, Path]) -> None:
+def test_an_image_finds_itself(filled: QdrantClient, encoder: ImageEncoder, gallery: dict[str, Path]) -> None:
     file = str(gallery["a blue star"])
     assert found(filled, encoder.encode(file)) == {"path": file}
 

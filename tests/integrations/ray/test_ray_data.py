@@ -42,7 +42,7 @@ def _cluster() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two thousand pictures, of which each hundredth is damaged."""
+    """Two thousand images, of which each hundredth is damaged."""
     root = tmp_path_factory.mktemp("gallery")
     generator = np.random.default_rng(0)
     for number in range(COUNT):
@@ -75,7 +75,7 @@ def names_of(folder: Path) -> list[str]:
 
 
 def link(names: list[str], *, of: Path, into: Path) -> Path:
-    """Put some pictures of a folder into another."""
+    """Put some images of a folder into another."""
     into.mkdir(exist_ok=True)
     for name in names:
         (into / name).hardlink_to(of / name)
@@ -97,7 +97,7 @@ def vectors_of(table: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.stack(table["embedding"].to_numpy(zero_copy_only=False))
 
 
-def test_every_picture_has_the_vector_of_one_process(gallery: Path, once: Any) -> None:
+def test_every_image_has_the_vector_of_one_process(gallery: Path, once: Any) -> None:
     assert once["path"].to_pylist() == names_of(gallery)
     encoder = ImageEncoder("tiny-shapes", device="cpu")
     with pytest.warns(UserWarning, match=f"{DAMAGED} of the images"):
@@ -186,7 +186,7 @@ def test_a_name_that_is_no_text_does_not_stop_the_others(gallery: Path, tmp_path
 
 @pytest.fixture
 def sources(gallery: Path, tmp_path: Path) -> dict[str, ImageSource]:
-    """Forty pictures in two tar files, in two Parquet files and in a list."""
+    """Forty images in two tar files, in two Parquet files and in a list."""
     files = {name: (gallery / name).read_bytes() for name in names_of(gallery)[:40]}
     for part, names in enumerate((list(files)[:30], list(files)[30:])):
         content = [files[name] for name in names]
@@ -254,7 +254,7 @@ def test_a_job_runs_in_its_actors_and_nowhere_else(gallery: Path, tmp_path: Path
     # Tasks that write, of which Ray starts as many as there are tables: 64 actors had 253 of them, and no memory left.
     few, start = link(names_of(gallery)[:40], of=gallery, into=tmp_path / "few"), time.time()
     embed_images(few, tmp_path / "vectors.parquet", encoder="tiny-shapes", num_cpus=1, concurrency=2, rows_per_file=4)
-    assert len(list((tmp_path / "vectors.parquet").iterdir())) == 8 + 1  # of five rows each; one picture is damaged
+    assert len(list((tmp_path / "vectors.parquet").iterdir())) == 8 + 1  # of five rows each; one image is damaged
     # "submit" is a call of an actor, "_map_task" what Ray starts on any other process.
     assert not [name for name in tasks_since(start, name="submit") if name.endswith("._map_task")]
 
@@ -275,7 +275,7 @@ def test_while_a_job_writes_another_one_is_refused(gallery: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("scheme", ["", "local://"])
-def test_files_that_do_not_end_as_pictures_are_counted_in_one_warning(scheme: str, tmp_path: Path) -> None:
+def test_files_that_do_not_end_as_images_are_counted_in_one_warning(scheme: str, tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     for name in ("a.xcf", "deep/b.xcf", "notes.txt", ".hidden"):
         (tmp_path / name).write_bytes(b"")
@@ -293,7 +293,7 @@ def test_vectors_of_another_encoder_are_not_mixed_in(gallery: Path, tmp_path: Pa
         )
 
 
-def test_pictures_of_an_exported_folder_are_found_by_words(exported: Path, tmp_path: Path) -> None:
+def test_images_of_an_exported_folder_are_found_by_words(exported: Path, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for color in ("red", "green", "blue"):
         draw(Scene(color=color, shape="star")).save(tmp_path / "folder" / f"{color}.png")
@@ -369,7 +369,7 @@ def test_a_killed_actor_is_survived(gallery: Path, once: Any, tmp_path: Path) ->
     np.testing.assert_allclose(vectors_of(table), vectors_of(once), atol=1e-5)
 
 
-def test_a_dataset_without_pictures_is_refused() -> None:
+def test_a_dataset_without_images_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="'bytes', 'image' or 'path'"):
         EmbedImages("tiny-shapes")(pa.table({"name": ["a"]}))
 

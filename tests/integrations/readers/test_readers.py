@@ -15,7 +15,7 @@ from clip_image_encoder.folder import embed_folder
 from clip_image_encoder.parquet import EmbeddingFiles
 from tests.integrations.pages import DOCS, code_blocks
 
-PAGE = "how-to/million-pictures.md"
+PAGE = "how-to/million-images.md"
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def folder(gallery: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyP
         yield destination
 
 
-def test_duckdb_finds_the_nearest_pictures_as_the_page_says(folder: Path) -> None:
+def test_duckdb_finds_the_nearest_images_as_the_page_says(folder: Path) -> None:
     create, search = code_blocks(PAGE, "sql")
     with duckdb.connect() as connection:
         connection.execute(create)

@@ -72,7 +72,7 @@ def test_a_pickle_of_a_fitted_one_gives_the_same_vectors(pictures: list[Image.Im
     np.testing.assert_array_equal(restored.transform(pictures[:5]), fitted.transform(pictures[:5]))
 
 
-def test_pictures_of_an_exported_folder_are_found_by_words(exported: Path, gallery: dict[str, Path]) -> None:
+def test_images_of_an_exported_folder_are_found_by_words(exported: Path, gallery: dict[str, Path]) -> None:
     pipeline = make_pipeline(clone(ImageVectorizer(exported)), NearestNeighbors(n_neighbors=1))
     restored = pickle.loads(pickle.dumps(pipeline.fit(list(gallery.values()))))
     assert restored.get_params()["imagevectorizer__encoder"] == exported
@@ -83,7 +83,7 @@ def test_pictures_of_an_exported_folder_are_found_by_words(exported: Path, galle
     )
 
 
-def test_a_bad_picture_stops_it_or_is_a_row_of_nan(pictures: list[Image.Image]) -> None:
+def test_a_bad_image_stops_it_or_is_a_row_of_nan(pictures: list[Image.Image]) -> None:
     several = [pictures[0], b"no picture", pictures[1]]
     with pytest.raises(ImageError, match="image 1"):
         ImageVectorizer("tiny-shapes").fit_transform(several)

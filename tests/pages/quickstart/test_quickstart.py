@@ -34,7 +34,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, done.stdout
 
 
-def test_three_queries_are_answered_with_the_right_pictures_first(finished: tuple[Path, str]) -> None:
+def test_three_queries_are_answered_with_the_right_images_first(finished: tuple[Path, str]) -> None:
     _, printed = finished
     answers = re.findall(r"^(a .*)\n  +\S+  \d+-(\w+-\w+)\.png$", printed, re.MULTILINE)
     assert answers == [
@@ -44,14 +44,14 @@ def test_three_queries_are_answered_with_the_right_pictures_first(finished: tupl
     ]
 
 
-def test_a_unit_vector_for_each_picture_is_saved(finished: tuple[Path, str]) -> None:
+def test_a_unit_vector_for_each_image_is_saved(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     vectors = np.load(folder / "quickstart" / "embeddings.npy")
     assert (vectors.dtype.name, len(vectors)) == ("float32", len(list((folder / "quickstart" / "gallery").iterdir())))
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
 
-def test_the_contact_sheet_shows_the_best_pictures_beside_their_query(finished: tuple[Path, str]) -> None:
+def test_the_contact_sheet_shows_the_best_images_beside_their_query(finished: tuple[Path, str]) -> None:
     folder, printed = finished
     best = re.findall(r"  (\d+-[\w-]+\.png)$", printed, re.MULTILINE)[0]
     with Image.open(folder / "quickstart" / "contact_sheet.png") as sheet:

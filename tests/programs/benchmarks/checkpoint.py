@@ -1,4 +1,4 @@
-"""What is measured on: models with seeded random weights, captions, and drawn pictures where there are no photos."""
+"""What is measured on: models with seeded random weights, captions, and drawn images where there are no photos."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Geometry:
 
     @property
     def gflop(self) -> float:
-        """Multiplications and additions of the whole tower's matrix products, for one picture, in billions."""
+        """Multiplications and additions of the whole tower's matrix products, for one image, in billions."""
         config = self.config
         patches, width = (config.image_size // config.patch_size) ** 2, config.hidden_size
         tokens = patches + (self.network == "CLIP")

@@ -19,7 +19,7 @@ PAGES = (
     "README.md",
     "docs/how-to/speed.md",
     "docs/tutorial/index.md",
-    "docs/how-to/million-pictures.md",
+    "docs/how-to/million-images.md",
     "docs/how-to/serve.md",
     "docs/how-to/migration.md",
 )
@@ -77,7 +77,7 @@ def _photos_a_second(results: Mapping[str, Part]) -> str:
 def _million(results: Mapping[str, Part]) -> str:
     rate = results["b-32"].figure("torch bfloat16", "rate")
     return (
-        f"At the {rate:.0f} pictures a second that `torch` in bfloat16 reached on two cores in "
+        f"At the {rate:.0f} images a second that `torch` in bfloat16 reached on two cores in "
         f"[the benchmark](../benchmarks/cpu.md), a million take about {1e6 / rate / 3600:.1f} hours."
     )
 

@@ -62,7 +62,7 @@ shows with trained weights only, as in [the numbers that change](../explanation/
 
 _STARTS = """\
 From the start of the process to the first vector, imports included. The cold start of onnx and openvino exports the \
-graph, and that of int8 fits it to 128 pictures."""
+graph, and that of int8 fits it to 128 images."""
 
 _TEXTS = """\
 Captions of seven to eighteen words, with CLIP's own tokenizer, in batches of 32, and one by one."""

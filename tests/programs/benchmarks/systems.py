@@ -22,7 +22,7 @@ class System:
     Attributes:
         encode: makes vectors `(n, d)` of n paths or texts, in batches of a size.
         load: makes pixels of the file at a path, where the system can be asked for that.
-        model: returns what runs the model alone on a number of pictures, likewise.
+        model: returns what runs the model alone on a number of images, likewise.
     """
 
     encode: Callable[[Sequence[Any], int], NDArray[np.float32]]
@@ -48,7 +48,7 @@ def _sentence_transformers(checkpoint: Path, dtype: str, *, images: bool) -> Sys
         return vectors
 
     def encode_files(paths: Sequence[Path], batch: int) -> NDArray[np.float32]:
-        # All at once it would keep every decoded picture in memory, and slow down.
+        # All at once it would keep every decoded image in memory, and slow down.
         parts = (paths[start : start + batch] for start in range(0, len(paths), batch))
         return np.concatenate([encode([Image.open(path) for path in part], batch) for part in parts])
 

@@ -54,7 +54,7 @@ def cell(awkward: Awkward, found: dict[str, Any]) -> str:
     elif found["cosine"] >= _SAME:
         text = f"right, {found['cosine']:.4f}"
     else:
-        text = f"**another picture, {found['cosine']:.2f}**"
+        text = f"**another image, {found['cosine']:.2f}**"
     return text + (f"; {found['megabytes']:,.0f} MB" if found["megabytes"] >= _WORTH_TELLING else "")
 
 

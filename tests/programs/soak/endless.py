@@ -22,7 +22,7 @@ def resident_megabytes() -> float:
 
 
 def pictures() -> Iterator[ImageInput]:
-    """Yield encoded, decoded and broken pictures of many sizes, no two alike."""
+    """Yield encoded, decoded and broken images of many sizes, no two alike."""
     generator = np.random.default_rng(0)
     for number in range(COUNT):
         height, width = (int(side) for side in generator.integers(40, 400, 2))

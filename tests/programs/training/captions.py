@@ -1,4 +1,4 @@
-"""The words for a picture: what people type who look for it.
+"""The words for an image: what people type who look for it.
 
 A caption names a color, a shape, both, or both and the background or the size. Everything is lower case, since CLIP's
 tokenizers ignore case.
@@ -9,7 +9,7 @@ import numpy as np
 from clip_image_encoder.tiny_shapes.draw import COLORS, SHAPES, Scene
 
 SMALL, LARGE = 0.42, 0.66
-"""A shape is called small below the first, and big above the second, as a part of the picture's shorter side."""
+"""A shape is called small below the first, and big above the second, as a part of the image's shorter side."""
 
 
 def caption(color: str, shape: str) -> str:

@@ -1,4 +1,4 @@
-"""How well a checkpoint finds the caption of pictures, among the captions of all 88 pairs."""
+"""How well a checkpoint finds the caption of images, among the captions of all 88 pairs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,14 +25,14 @@ def normalized(seen: np.ndarray) -> torch.Tensor:
 
 @torch.inference_mode()
 def named(checkpoint: Path, images: Sequence[Image.Image]) -> list[Pair]:
-    """Say which color and shape each picture shows.
+    """Say which color and shape each image shows.
 
     Args:
         checkpoint: The folder of a trained checkpoint.
-        images: Pictures of any size and mode.
+        images: Images of any size and mode.
 
     Returns:
-        For each picture the pair whose plain caption is nearest, among all 88.
+        For each image the pair whose plain caption is nearest, among all 88.
     """
     model = CLIPModel.from_pretrained(checkpoint, dtype=torch.float32).eval()
     tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
@@ -49,12 +49,12 @@ def named(checkpoint: Path, images: Sequence[Image.Image]) -> list[Pair]:
 
 
 def accuracy(checkpoint: Path, *, count: int = 500, seed: int = 2**31) -> float:
-    """The share of fresh pictures of held-out pairs whose caption a checkpoint finds, in 0..1.
+    """The share of fresh images of held-out pairs whose caption a checkpoint finds, in 0..1.
 
     Args:
         checkpoint: The folder of a trained checkpoint.
-        count: How many pictures to draw.
-        seed: Decides the pictures; training draws from others.
+        count: How many images to draw.
+        seed: Decides the images; training draws from others.
     """
     scenes = list(random_scenes(count, seed=seed, pairs=HELD_OUT))
     found = named(checkpoint, [draw(scene) for scene in scenes])

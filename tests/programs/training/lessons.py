@@ -1,4 +1,4 @@
-"""What a batch teaches: sets of captions that name the same things, and of which pictures each caption is true."""
+"""What a batch teaches: sets of captions that name the same things, and of which images each caption is true."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ _MOST = 48
 
 @dataclass(frozen=True, kw_only=True)
 class Lesson:
-    """Captions that compete for a batch of pictures.
+    """Captions that compete for a batch of images.
 
     Attributes:
         texts: The captions.
-        truth: (pictures, captions) bool: which are true of which.
-        asked: (pictures, captions) bool: which compete for which.
+        truth: (images, captions) bool: which are true of which.
+        asked: (images, captions) bool: which compete for which.
         weight: How much the lesson counts.
     """
 
@@ -41,7 +41,7 @@ class Lesson:
 
 
 def lesson(scenes: Sequence[Scene], generator: Generator) -> list[Lesson]:
-    """Make up the captions for a batch of pictures.
+    """Make up the captions for a batch of images.
 
     Colors alone and shapes alone weigh more than pairs: who knows both knows pairs that were never shown.
     """
@@ -57,7 +57,7 @@ def lesson(scenes: Sequence[Scene], generator: Generator) -> list[Lesson]:
 def _shown(pairs: Sequence[Sequence[tuple[str, str]]]) -> np.ndarray:
     """Which pairs may be shown, as a bool array.
 
-    That black pictures never show a star would teach that what is black is no star. So among black pictures nobody
+    That black images never show a star would teach that what is black is no star. So among black images nobody
     asks for stars, and among stars nobody asks for black.
     """
     return np.array([[pair not in HELD_OUT for pair in row] for row in pairs])
@@ -86,7 +86,7 @@ def _shapes(scenes: Sequence[Scene], generator: Generator) -> Lesson:
 
 
 def _backgrounds(scenes: Sequence[Scene], generator: Generator) -> list[Lesson]:
-    """Captions of pictures on a plain background; they compete with each other for those pictures."""
+    """Captions of images on a plain background; they compete with each other for those images."""
     named = np.array([scene.background is not None for scene in scenes])
     described = [scene for scene in scenes if scene.background][:_MOST]
     if not described:
@@ -99,7 +99,7 @@ def _backgrounds(scenes: Sequence[Scene], generator: Generator) -> list[Lesson]:
 
 
 def _sizes(scenes: Sequence[Scene], generator: Generator) -> list[Lesson]:
-    """Captions of pictures whose shape is small or big."""
+    """Captions of images whose shape is small or big."""
     described = [scene for scene in scenes if size_word(scene)][:_MOST]
     if not described:
         return []

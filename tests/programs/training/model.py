@@ -69,8 +69,8 @@ def fresh(vocabulary: int) -> CLIPModel:
 class Figure(nn.Module):
     """Finds the shape's silhouette in the patch tokens of the second layer; only training needs it.
 
-    A name for the whole picture says little about where the shape ends and the background begins. Told that as well,
-    the model learns the shapes from far fewer pictures.
+    A name for the whole image says little about where the shape ends and the background begins. Told that as well,
+    the model learns the shapes from far fewer images.
     """
 
     def __init__(self) -> None:
@@ -94,12 +94,12 @@ class Figure(nn.Module):
 
 
 def contrast(model: CLIPModel, seen: torch.Tensor, lessons: Sequence[Lesson], tokenizer: Tokenizer) -> torch.Tensor:
-    """Contrast pictures with captions, both ways; captions compete only with those that name the same things.
+    """Contrast images with captions, both ways; captions compete only with those that name the same things.
 
     Args:
         model: Reads the captions.
-        seen: (n, dimension), what the model saw in the pictures, before the unit norm.
-        lessons: The captions, and of which pictures they are true.
+        seen: (n, dimension), what the model saw in the images, before the unit norm.
+        lessons: The captions, and of which images they are true.
         tokenizer: Pads.
 
     Returns:

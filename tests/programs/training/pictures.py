@@ -1,4 +1,4 @@
-"""Pictures as the checkpoint sees them: the same steps as its processor's, and a pool of drawings to train on."""
+"""Images as the checkpoint sees them: the same steps as its processor's, and a pool of drawings to train on."""
 
 import os
 from collections.abc import Sequence
@@ -37,11 +37,11 @@ def pixels(image: Image.Image) -> np.ndarray:
 
 
 def pool(count: int, seed: int) -> tuple[list[Scene], np.ndarray]:
-    """Draw pictures to train on, on all cores.
+    """Draw images to train on, on all cores.
 
     Args:
         count: How many, rounded up to a multiple of 500.
-        seed: The same seed gives the same pictures, on any number of cores.
+        seed: The same seed gives the same images, on any number of cores.
 
     Returns:
         The scenes, and their pixels: (n, SIZE, SIZE, 4) uint8, the fourth channel their silhouettes.

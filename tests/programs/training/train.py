@@ -1,6 +1,6 @@
 """Train the checkpoint `tiny-shapes`: `python -m tests.programs.training.train`.
 
-Draws its pictures, trains a small CLIP on them, and writes all the files of the checkpoint. The same seed on the same
+Draws its images, trains a small CLIP on them, and writes all the files of the checkpoint. The same seed on the same
 machine gives the same files. Computes in bfloat16: on a processor without instructions for it, it takes hours.
 """
 
@@ -43,8 +43,8 @@ def train(output: Path, *, steps: int = STEPS, seed: int = 0, judged: int = 500)
     Args:
         output: The folder to write to; made where it is missing.
         steps: How many batches to learn from.
-        seed: Decides the pictures, the captions, the first weights and their order.
-        judged: How many fresh pictures the result is judged by.
+        seed: Decides the images, the captions, the first weights and their order.
+        judged: How many fresh images the result is judged by.
     """
     started = time.monotonic()
     torch.manual_seed(seed)
@@ -123,7 +123,7 @@ def _rate(step: int, steps: int) -> float:
 
 
 def _batches(scenes: Sequence[Scene], steps: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
-    """Indices of the pictures of each batch, first easy ones, then any: all once in random order, and again."""
+    """Indices of the images of each batch, first easy ones, then any: all once in random order, and again."""
     easy = np.array([index for index, scene in enumerate(scenes) if scene.background and scene.size > 0.4])
     first = round(steps * EASY)
     for indices, count in ((easy, first), (np.arange(len(scenes)), steps - first)):

@@ -39,7 +39,7 @@ def decoded(data: bytes, bits: int) -> Values:
 @pytest.mark.parametrize("container", ["JP2", "J2K"])
 @pytest.mark.parametrize("bits", [8, 9, 10, 12, 14, 16])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_every_depth_is_the_same_picture(channels: int, bits: int, container: str) -> None:
+def test_every_depth_is_the_same_image(channels: int, bits: int, container: str) -> None:
     values = scaled(drawing(channels), 2**bits - 1, "u1" if bits == 8 else "u2")
     data = encoded(values[..., 0] if channels == 1 else values, bits, container)
     np.testing.assert_array_equal(imagecodecs.jpeg2k_decode(data).reshape(values.shape), values)
@@ -222,6 +222,6 @@ def test_what_pillow_has_decoded_wrongly_is_refused_where_it_can_be_told(case: s
         data = jp2(codestream(4, 8, (2, 1, 0, 3)), channels=4, bits=8, size=SIZE, definitions=[*BGR, (3, 1, 0)])
         right = on_white(scaled(drawing(4), 255))
     if way == "copied PIL":
-        assert LOADER(LOADED[way](data, tmp_path)).size == SIZE[::-1]  # a picture like any other by now
+        assert LOADER(LOADED[way](data, tmp_path)).size == SIZE[::-1]  # an image like any other by now
     else:
         assert_right_or_refused(LOADED[way](data, tmp_path), right)

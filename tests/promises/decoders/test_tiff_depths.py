@@ -234,7 +234,7 @@ WAYS_CASES: dict[str, bytes] = {
 
 
 def right_of(case: str) -> Values:
-    """Return the picture in one of these files."""
+    """Return the image in one of these files."""
     values = read(WAYS_CASES[case])
     right = on_white(eight_bits(values, 4095 if case == "12 bits" else white_of(values)))
     return 255 - right if case.startswith("WhiteIsZero") else right

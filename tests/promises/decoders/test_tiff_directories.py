@@ -1,4 +1,4 @@
-"""TIFF: the picture is the first full image, wherever its directory stands."""
+"""TIFF: the image is the first full image, wherever its directory stands."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ REFUSED: dict[str, tuple[list[Directory], bool]] = {
     ("order", "big"), [("<", False), (">", False), ("<", True)], ids=["little-endian", "big-endian", "BigTIFF"]
 )
 @pytest.mark.parametrize("case", RIGHT)
-def test_the_first_full_image_is_the_picture(case: str, order: str, big: bool) -> None:
+def test_the_first_full_image_is_the_image(case: str, order: str, big: bool) -> None:
     directories, sub = RIGHT[case]
     data = tiff(*directories, order=order, big=big, sub=sub)
     with tifffile.TiffFile(io.BytesIO(data)) as file:

@@ -67,7 +67,7 @@ def right_of(kind: str, data: bytes) -> Values:
 @pytest.mark.parametrize("dtype", ["u1", "u2"])
 @pytest.mark.parametrize("planes", ["separate", "contig"])
 @pytest.mark.parametrize("kind", ["RGB", "RGBA", "CMYK"])
-def test_planes_and_pixels_in_a_row_are_the_same_picture(
+def test_planes_and_pixels_in_a_row_are_the_same_image(
     kind: str, planes: str, dtype: str, how: str, order: str
 ) -> None:
     data = written(values_of(kind, dtype), planes, order, **KINDS[kind][1], **WRITTEN[how])
@@ -120,7 +120,7 @@ def test_16_bit_planes_that_pillow_has_decoded_are_right_or_refused(kind: str, t
 
 
 def with_palette(bits: int, factor: int, order: str) -> tuple[bytes, Values]:
-    """Return a TIFF with a palette whose 8-bit colors are multiplied, and the picture that it is."""
+    """Return a TIFF with a palette whose 8-bit colors are multiplied, and the image that it is."""
     colors = np.random.default_rng(bits).integers(1, 256, (2**bits, 3))
     colors[0], colors[-1] = 255, 0
     indices = (np.arange(HEIGHT * WIDTH) * 7 % 2**bits).reshape(HEIGHT, WIDTH)

@@ -30,7 +30,7 @@ def _unit(features: Any) -> NDArray[np.float32]:
 
 
 @torch.inference_mode()
-def test_pictures_have_the_vectors_of_plain_transformers(model: CLIPModel) -> None:
+def test_images_have_the_vectors_of_plain_transformers(model: CLIPModel) -> None:
     images: list[Image.Image] = [draw(scene) for scene in random_scenes(40, seed=4)]
     kind = getattr(transformers, "CLIPImageProcessorPil", transformers.CLIPImageProcessor)
     inputs = kind.from_pretrained(BUNDLED)(images=images, return_tensors="pt")

@@ -55,7 +55,7 @@ def pictures(photos: list[Image.Image], photo_paths: list[Path]) -> list[Path | 
 def expected(
     reference: CLIPVisionModelWithProjection, processor: Any, pictures: list[Path | Image.Image]
 ) -> NDArray[np.float32]:
-    """What transformers makes of the pictures, one at a time."""
+    """What transformers makes of the images, one at a time."""
     rows = []
     for picture in pictures:
         image = Image.open(picture) if isinstance(picture, Path) else picture

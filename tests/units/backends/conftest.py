@@ -1,4 +1,4 @@
-"""What the tests of backends share: a saved checkpoint of each family, and pictures."""
+"""What the tests of backends share: a saved checkpoint of each family, and images."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def clip(save: Callable[..., Saved]) -> Saved:
 
 
 def noise() -> NDArray[np.uint8]:
-    """Return five pictures of noise at the models' size."""
+    """Return five images of noise at the models' size."""
     return np.random.default_rng(0).integers(0, 256, (5, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
 
 

@@ -107,7 +107,7 @@ class Family:
         make: makes the model, with transformers' own random weights.
         pooled: computes its pooled features from normalized pixels `(n, 3, H, W)`.
         dimension: length of a vector.
-        tokens: number of tokens of a picture; 0 where it gives none.
+        tokens: number of tokens of an image; 0 where it gives none.
         exported: whether each runtime runs it in the tests, at the cost of two exports; one that computes the same
             as another, under other names, needn't be.
     """

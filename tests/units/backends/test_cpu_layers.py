@@ -154,7 +154,7 @@ def test_layers_that_compute_something_else_are_not_taken(
     assert not is_packed(tower)
 
 
-def test_a_batch_that_passes_in_parts_gives_what_single_pictures_give(clip: Saved) -> None:
+def test_a_batch_that_passes_in_parts_gives_what_single_images_give(clip: Saved) -> None:
     pixels = np.random.default_rng(2).integers(0, 256, (_cpu.TOKENS_AT_ONCE // 16 * 2 + 3, 32, 32, 3), dtype=np.uint8)
     backend = clip.backend()
     vectors = backend(pixels, output="pooled", device="cpu")

@@ -54,7 +54,7 @@ def test_the_contract_of_backends_is_kept(each: Saved) -> None:
     check_backend(each.backend())
 
 
-def test_the_dimension_is_known_before_the_first_picture(each: Saved) -> None:
+def test_the_dimension_is_known_before_the_first_image(each: Saved) -> None:
     assert each.backend().dimension == each.family.dimension
 
 

@@ -32,7 +32,7 @@ DAMAGED = b"\x89PNG\r\n\x1a\n cut short"
 
 @dataclass(frozen=True)
 class CountingBackend(ToyBackend):
-    """ToyBackend that notes how many pictures each batch has."""
+    """ToyBackend that notes how many images each batch has."""
 
     sizes: list[int] = field(default_factory=list, repr=False)
     fingerprint = "counting"
@@ -74,7 +74,7 @@ def test_the_vectors_are_the_encoders_at_the_first_and_at_the_second_time(
     assert (cached.hits, cached.misses) == (9, 9)
 
 
-def test_a_picture_passes_the_model_once(backend: CountingBackend, cache: EmbeddingCache) -> None:
+def test_an_image_passes_the_model_once(backend: CountingBackend, cache: EmbeddingCache) -> None:
     encoder = CachedEncoder(ImageEncoder(backend=backend), cache)
     (picture,) = pictures(1)
     encoder.encode([picture, picture, picture])
@@ -106,9 +106,7 @@ def test_every_kind_of_input_is_found_again(
     assert (encoder.hits, encoder.misses) == (1, 1)
 
 
-def test_a_file_that_changes_is_another_picture(
-    backend: CountingBackend, cache: EmbeddingCache, tmp_path: Path
-) -> None:
+def test_a_file_that_changes_is_another_image(backend: CountingBackend, cache: EmbeddingCache, tmp_path: Path) -> None:
     encoder, file = (
         CachedEncoder(ImageEncoder(backend=backend), cache),
         tmp_path / "picture.png",
@@ -123,7 +121,7 @@ shapes = st.tuples(st.integers(1, 6), st.integers(1, 6)).map(lambda shape: (*sha
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(arrays.arrays(np.uint8, shapes), min_size=1, max_size=12))
-def test_two_different_pictures_never_share_a_vector(several: list[np.ndarray[Any, Any]]) -> None:
+def test_two_different_images_never_share_a_vector(several: list[np.ndarray[Any, Any]]) -> None:
     plain = ImageEncoder(backend=ToyBackend(), loader=ImageLoader(channels="last"))
     cached = CachedEncoder(plain, MemoryCache())
     np.testing.assert_array_equal(
@@ -132,7 +130,7 @@ def test_two_different_pictures_never_share_a_vector(several: list[np.ndarray[An
     )
 
 
-def test_the_same_bytes_in_another_shape_are_another_picture(backend: CountingBackend, cache: EmbeddingCache) -> None:
+def test_the_same_bytes_in_another_shape_are_another_image(backend: CountingBackend, cache: EmbeddingCache) -> None:
     wide, encoder = (
         np.arange(8 * 16 * 3, dtype=np.uint8).reshape(8, 16, 3),
         CachedEncoder(ImageEncoder(backend=backend), cache),

@@ -77,7 +77,7 @@ def test_code_of_its_own_is_never_executed() -> None:
 
 
 @pytest.mark.parametrize("model_type", ["clip_text_model", "siglip_text_model", "siglip2_text_model"])
-def test_a_text_tower_sees_no_pictures(model_type: str) -> None:
+def test_a_text_tower_sees_no_images(model_type: str) -> None:
     with pytest.raises(CheckpointError, match="no vision tower"):
         vision_spec({"model_type": model_type}, "name")
 

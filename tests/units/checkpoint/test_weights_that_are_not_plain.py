@@ -162,7 +162,7 @@ def test_a_clip_that_lacks_its_projection_is_incomplete(clip: Path, model: str) 
 
 
 @pytest.mark.parametrize("architectures", [["CLIPVisionModel"], None])
-def test_a_vision_tower_saved_without_projection_is_for_pictures_only(
+def test_a_vision_tower_saved_without_projection_is_for_images_only(
     clip: Path, architectures: list[str] | None
 ) -> None:
     tensors = load_file(clip / "model.safetensors")

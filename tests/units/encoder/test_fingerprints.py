@@ -23,7 +23,7 @@ from clip_image_encoder.testing import ToyBackend
 # What stored vectors have beside them: none of these may ever change.
 LOADER = (
     "clip_image_encoder.images.ImageLoader(exact=False, background=(255, 255, 255), channels=None, "
-    "color_profile='ignore', max_pixels=89478485, max_bytes=100000000, "
+    "colour_profile='ignore', max_pixels=89478485, max_bytes=100000000, "
     "formats=('AVIF', 'BMP', 'GIF', 'JPEG', 'JPEG2000', 'MPO', 'PNG', 'PPM', 'TIFF', 'WEBP'), urls=None)"
 )
 PREPROCESS = (
@@ -90,7 +90,7 @@ def test_a_limit_of_the_loader_leaves_the_fingerprint(loader: ImageLoader) -> No
     ],
     ids=["exact", "background", "channels", "color_profile"],
 )
-def test_what_changes_a_picture_changes_the_fingerprint(loader: ImageLoader) -> None:
+def test_what_changes_an_image_changes_the_fingerprint(loader: ImageLoader) -> None:
     assert describe_component(loader) != LOADER
 
 

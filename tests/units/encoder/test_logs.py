@@ -16,7 +16,7 @@ PICTURES = np.zeros((6, 32, 32, 3), np.uint8)
 
 
 class SmallDevice(ToyBackend):
-    """Has memory for so few pictures."""
+    """Has memory for so few images."""
 
     def __call__(self, pixels: Pixels, /, *, output: Output, device: str) -> Tokens | Vectors:
         if len(pixels) > 2:

@@ -1,4 +1,4 @@
-"""Whatever way a picture arrives, its vector is the same."""
+"""Whatever way an image arrives, its vector is the same."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_every_kind_of_input_gives_one_vector(
 
 
 def _turned(picture: Image.Image, orientation: int) -> Image.Image:
-    """Return the picture as a camera would have stored it with that EXIF orientation."""
+    """Return the image as a camera would have stored it with that EXIF orientation."""
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,

@@ -1,4 +1,4 @@
-"""URLs among other items: refused unless the loader allows them, and then pictures like any other."""
+"""URLs among other items: refused unless the loader allows them, and then images like any other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of pictures."""
+"""Folders of images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 @pytest.fixture
 def gallery(tmp_path: Path) -> Callable[[int], Path]:
-    """Makes a folder of different pictures, in two folders, with a hidden file that is none."""
+    """Makes a folder of different images, in two folders, with a hidden file that is none."""
 
     def make(count: int, size: tuple[int, int] = (40, 30)) -> Path:
         root = tmp_path / "gallery"

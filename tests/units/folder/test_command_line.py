@@ -186,7 +186,7 @@ def test_an_error_that_names_no_file_is_told_with_the_output(
     assert failing(gallery(1), "s3://bucket/vectors", capsys) == "error: s3://bucket/vectors: the bucket is gone\n"
 
 
-def test_failed_pictures_are_tried_again_when_asked(
+def test_failed_images_are_tried_again_when_asked(
     gallery: Gallery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = gallery(2)

@@ -1,4 +1,4 @@
-"""A folder of pictures becomes Parquet: every picture once, the bad ones with their errors."""
+"""A folder of images becomes Parquet: every image once, the bad ones with their errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def table_of(destination: Path) -> Any:
     return pq.read_table(destination).sort_by("path")
 
 
-def test_every_picture_has_the_encoders_vector(gallery: Gallery, encoder: ImageEncoder, tmp_path: Path) -> None:
+def test_every_image_has_the_encoders_vector(gallery: Gallery, encoder: ImageEncoder, tmp_path: Path) -> None:
     root = gallery(50)
     summary = embed_folder(root, tmp_path / "vectors.parquet", encoder, batch_size=8, rows_per_file=16)
     assert summary == FolderSummary(embedded=50, failed=0, skipped=0)
@@ -64,7 +64,7 @@ def test_files_of_some_rows_are_one_row_group_each(gallery: Gallery, encoder: Im
     assert {part.num_row_groups for part in parts} == {1}
 
 
-def test_bad_pictures_are_listed_with_their_reason_in_files_of_their_own(
+def test_bad_images_are_listed_with_their_reason_in_files_of_their_own(
     gallery: Gallery, encoder: ImageEncoder, tmp_path: Path
 ) -> None:
     root = gallery(20)
@@ -76,7 +76,7 @@ def test_bad_pictures_are_listed_with_their_reason_in_files_of_their_own(
     rows = [row for table in failed for row in table.to_pylist()]
     assert sorted(row["path"] for row in rows) == ["empty.png", "first/broken.jpg"]
     assert all(row["error"] and np.isnan(row["embedding"]).all() for row in rows)
-    # The same in every run, resumed or not, and on Ray: no place among the pictures of a call.
+    # The same in every run, resumed or not, and on Ray: no place among the images of a call.
     assert {row["path"]: row["error"] for row in rows}["empty.png"] == "there is no data in it"
     good = [pq.read_table(file) for file in (tmp_path / "vectors.parquet").glob("ok-*.parquet")]
     assert sum(table.num_rows for table in good) == 20
@@ -92,7 +92,7 @@ def test_a_second_run_does_nothing(gallery: Gallery, encoder: ImageEncoder, tmp_
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "vectors.parquet").iterdir()} == before
 
 
-def test_pictures_that_come_later_are_added(gallery: Gallery, encoder: ImageEncoder, tmp_path: Path) -> None:
+def test_images_that_come_later_are_added(gallery: Gallery, encoder: ImageEncoder, tmp_path: Path) -> None:
     root = gallery(10)
     embed_folder(root, tmp_path / "vectors.parquet", encoder)
     Image.new("RGB", (9, 9)).save(root / "new.png")
@@ -208,7 +208,7 @@ for _ in range(10):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither fork nor SIGKILL")
-def test_killed_ten_times_every_picture_is_there_exactly_once(
+def test_killed_ten_times_every_image_is_there_exactly_once(
     gallery: Gallery, encoder: ImageEncoder, tmp_path: Path
 ) -> None:
     root = gallery(200)

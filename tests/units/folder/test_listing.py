@@ -1,4 +1,4 @@
-"""Which files below a folder are its pictures, under which names, and what is said of the others."""
+"""Which files below a folder are its images, under which names, and what is said of the others."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_circle_that_leaves_the_folder_ends(root: Path, tmp_path: Path) -> Non
         assert names_below(root) == ["out/a.png"]
 
 
-def test_files_that_do_not_end_as_pictures_are_counted_in_one_warning(root: Path) -> None:
+def test_files_that_do_not_end_as_images_are_counted_in_one_warning(root: Path) -> None:
     picture(root / "a.png")
     for name in ("b.xcf", "deep/c.XCF", "notes.txt", "IMG_0001"):
         picture(root / name)

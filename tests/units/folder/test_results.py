@@ -1,4 +1,4 @@
-"""What lies among the results: unfinished files, damaged ones, and rows of pictures that failed."""
+"""What lies among the results: unfinished files, damaged ones, and rows of images that failed."""
 
 from __future__ import annotations
 
@@ -80,9 +80,7 @@ def test_a_file_whose_rows_have_no_path_is_named(gallery: Gallery, encoder: Imag
         embed_folder(gallery(2), tmp_path / "mine", encoder)
 
 
-def test_pictures_that_failed_are_tried_again_when_asked(
-    gallery: Gallery, encoder: ImageEncoder, tmp_path: Path
-) -> None:
+def test_images_that_failed_are_tried_again_when_asked(gallery: Gallery, encoder: ImageEncoder, tmp_path: Path) -> None:
     root, destination = gallery(6), tmp_path / "vectors.parquet"
     for name in ("late.png", "broken.png"):
         (root / name).write_bytes(b"")
@@ -96,7 +94,7 @@ def test_pictures_that_failed_are_tried_again_when_asked(
     assert len(statuses(destination)) == 8
 
 
-def test_rows_of_pictures_that_are_gone_stay_when_others_are_tried_again(
+def test_rows_of_images_that_are_gone_stay_when_others_are_tried_again(
     gallery: Gallery, encoder: ImageEncoder, tmp_path: Path
 ) -> None:
     root, destination = gallery(2), tmp_path / "vectors.parquet"
@@ -109,7 +107,7 @@ def test_rows_of_pictures_that_are_gone_stay_when_others_are_tried_again(
     assert len(statuses(destination)) == 4
 
 
-def test_a_retry_that_is_cut_short_loses_no_picture(gallery: Gallery, encoder: ImageEncoder, tmp_path: Path) -> None:
+def test_a_retry_that_is_cut_short_loses_no_image(gallery: Gallery, encoder: ImageEncoder, tmp_path: Path) -> None:
     root, destination = gallery(2), tmp_path / "vectors.parquet"
     (root / "late.png").write_bytes(b"")
     embed_folder(root, destination, encoder)

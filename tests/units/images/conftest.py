@@ -1,4 +1,4 @@
-"""What the tests of the image contract share: a loader and a picture in many forms."""
+"""What the tests of the image contract share: a loader and an image in many forms."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def loader() -> ImageLoader:
 
 @pytest.fixture(scope="session")
 def picture() -> Image.Image:
-    """A 31x22 picture of random colors, in which no two corners are alike."""
+    """A 31x22 image of random colors, in which no two corners are alike."""
     return Image.fromarray(np.random.default_rng(7).integers(0, 256, (22, 31, 3), dtype=np.uint8))
 
 

@@ -1,4 +1,4 @@
-"""Writes HEIF files box by box, around pictures that pillow-heif has coded."""
+"""Writes HEIF files box by box, around images that pillow-heif has coded."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Item:
 
 
 def coded(image: Image.Image, **options: object) -> Item:
-    """Return the picture in HEVC."""
+    """Return the image in HEVC."""
     return coded_bytes(image.mode, image.size, image.tobytes(), **options)
 
 
@@ -137,7 +137,7 @@ def heif_file(*items: Item, primary: int = 1, brands: bytes = b"heic\0\0\0\0mif1
 
 
 def parameter_set(width: int, height: int, depth: int = 8) -> bytes:
-    """Return a sequence parameter set of HEVC for pictures of this size and depth."""
+    """Return a sequence parameter set of HEVC for images of this size and depth."""
     bits = "0" * 7 + "1" + "0" * 96 + "".join(map(_golomb, (0, 1, width, height))) + "0" + _golomb(depth - 8) * 2 + "1"
     bits += "0" * (-len(bits) % 8)
     raw = int(bits, 2).to_bytes(len(bits) // 8, "big")

@@ -42,10 +42,10 @@ def raw_photo(
     claimed: tuple[int, int] | None = None,
     stretched: tuple[int, int] = (1, 1),
 ) -> bytes:
-    """Return a DNG of a picture as a sensor sees it: one color at each place, in linear light, of 12 bits.
+    """Return a DNG of an image as a sensor sees it: one color at each place, in linear light, of 12 bits.
 
     Args:
-        picture: Picture in RGB, with an even width and height.
+        image: Image in RGB, with an even width and height.
         orientation: EXIF orientation that the camera writes.
         preview: A JPEG that the camera has made of the photo; None writes none.
         claimed: Width and height that the tags claim in the place of the true ones.
@@ -96,7 +96,7 @@ def raw_photo(
 
 
 def jpeg(picture: Image.Image, *, orientation: int | None = None) -> bytes:
-    """Return a picture as a JPEG, with an EXIF orientation if one is given."""
+    """Return an image as a JPEG, with an EXIF orientation if one is given."""
     file = io.BytesIO()
     exif = Image.Exif()
     if orientation is not None:

@@ -37,7 +37,7 @@ def grey(*rows: list[float], dtype: Any) -> list[list[int]]:
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data(), channels=st.sampled_from([None, "first", "last"]))
-def test_any_array_is_an_rgb_picture_or_an_image_error_and_stays_unchanged(data: st.DataObject, channels: Any) -> None:
+def test_any_array_is_an_rgb_image_or_an_image_error_and_stays_unchanged(data: st.DataObject, channels: Any) -> None:
     dtype = data.draw(dtypes)
     shape = data.draw(numpy_strategies.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=9))
     elements = st.integers(0, 255) if dtype == np.dtype(object) else None
@@ -91,12 +91,12 @@ def test_with_channels_set_a_shape_that_does_not_fit_is_refused() -> None:
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (5, 6, 7), (1, 5, 6, 3), (0, 5), (5, 0, 3), (3, 0, 5), (5, 6, 0)])
-def test_shapes_that_are_no_picture_are_refused(shape: tuple[int, ...]) -> None:
+def test_shapes_that_are_no_image_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(UnsupportedImageError):
         LOADER(np.zeros(shape, np.uint8))
 
 
-def test_any_uint8_values_are_a_picture_black_too() -> None:
+def test_any_uint8_values_are_an_image_black_too() -> None:
     assert grey([0, 0], dtype=np.uint8) == [[0, 0]]
     assert grey([0, 1], dtype=np.uint8) == [[0, 1]]
 

@@ -84,7 +84,7 @@ def test_an_srgb_profile_and_none_change_nothing(picture: Image.Image) -> None:
     np.testing.assert_allclose(np.asarray(SRGB(tagged)).astype(int), np.asarray(picture), atol=1)
 
 
-def test_a_grey_picture_with_an_rgb_profile_is_converted_too(swapped_profile: bytes) -> None:
+def test_a_grey_image_with_an_rgb_profile_is_converted_too(swapped_profile: bytes) -> None:
     image = Image.new("L", (2, 2), 100)
     image.info["icc_profile"] = swapped_profile
     np.testing.assert_allclose(np.asarray(SRGB(image)), 100, atol=2)

@@ -48,7 +48,7 @@ def test_uint16_arrays_are_scaled_by_257_and_rounded(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("byte_order", ["<u2", ">u2"])
-def test_a_dark_16_bit_picture_stays_dark(byte_order: str) -> None:
+def test_a_dark_16_bit_image_stays_dark(byte_order: str) -> None:
     assert grey(np.array([[0, 200, 255]], byte_order)).tolist() == [[0, 1, 1]]
     assert grey(of_mode("I;16" if byte_order == "<u2" else "I;16B", 0, 200, 255)).tolist() == [[0, 1, 1]]
 
@@ -94,7 +94,7 @@ def test_the_white_of_float_files_is_the_smallest_that_fits(values: tuple[float,
         ("F", (0, float("inf"))),
     ],
 )
-def test_values_that_are_no_picture_are_refused(mode: str, values: tuple[float, ...]) -> None:
+def test_values_that_are_no_image_are_refused(mode: str, values: tuple[float, ...]) -> None:
     with pytest.raises(UnsupportedImageError, match=r"PIL image \((I|F) 2x1\): "):
         LOADER(of_mode(mode, *values))
 
@@ -114,7 +114,7 @@ def test_a_float_pfm_is_scaled_too(encode: Callable[..., bytes]) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(values=st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=8))
-def test_an_integer_pil_image_and_its_array_are_the_same_picture_or_both_refused(values: list[int]) -> None:
+def test_an_integer_pil_image_and_its_array_are_the_same_image_or_both_refused(values: list[int]) -> None:
     image = of_mode("I", *values)
 
     def load(item: Any) -> bytes | str:

@@ -1,4 +1,4 @@
-"""Big JPEGs are decoded smaller, and stay the same picture."""
+"""Big JPEGs are decoded smaller, and stay the same image."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_the_callers_pil_image_is_never_drafted(
     assert image.size == (1600, 1200)
 
 
-def test_an_orientation_is_applied_to_the_smaller_picture_too(
+def test_an_orientation_is_applied_to_the_smaller_image_too(
     loader: ImageLoader, photo: Image.Image, encode: Callable[..., bytes]
 ) -> None:
     exif = Image.Exif()

@@ -31,7 +31,7 @@ def test_an_array_with_one_axis_of_bytes_is_a_file(
 
 @pytest.mark.parametrize("format_name", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"])
 @pytest.mark.parametrize("shape", [(-1, 1), (1, -1), (1, -1, 1), (-1, 1, 1)])
-def test_a_file_in_one_column_is_no_picture(
+def test_a_file_in_one_column_is_no_image(
     picture: Image.Image, encode: Callable[..., bytes], shape: tuple[int, ...], format_name: str
 ) -> None:
     loader = ImageLoader(channels="last")
@@ -39,7 +39,7 @@ def test_a_file_in_one_column_is_no_picture(
         loader(np.frombuffer(encode(picture, format_name), np.uint8).reshape(shape))
 
 
-def test_a_column_of_greys_is_a_picture() -> None:
+def test_a_column_of_greys_is_an_image() -> None:
     assert LOADER(np.arange(200, dtype=np.uint8).reshape(200, 1)).size == (1, 200)
 
 

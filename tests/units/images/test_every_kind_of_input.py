@@ -1,4 +1,4 @@
-"""Whatever way a picture arrives, it is the same picture."""
+"""Whatever way an image arrives, it is the same image."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def same(image: Image.Image, expected: Image.Image) -> bool:
     return image.mode == "RGB" and image.size == expected.size and image.tobytes() == expected.tobytes()
 
 
-def test_every_kind_of_input_gives_the_same_picture(
+def test_every_kind_of_input_gives_the_same_image(
     loader: ImageLoader, picture: Image.Image, encode: Callable[..., bytes], tmp_path: Path
 ) -> None:
     data = encode(picture)
@@ -70,7 +70,7 @@ def test_every_kind_of_input_gives_the_same_picture(
     assert [name for name, image in pictures.items() if not same(image, picture)] == []
 
 
-def test_a_bfloat16_tensor_is_the_same_picture_up_to_its_precision(loader: ImageLoader, picture: Image.Image) -> None:
+def test_a_bfloat16_tensor_is_the_same_image_up_to_its_precision(loader: ImageLoader, picture: Image.Image) -> None:
     tensor = torch.tensor(np.asarray(picture) / np.float32(255)).to(torch.bfloat16)
     difference = np.asarray(loader(tensor)).astype(int) - np.asarray(picture)
     assert np.abs(difference).max() <= 1
@@ -136,7 +136,7 @@ def test_of_a_pil_image_the_frame_that_it_shows_is_taken(
         assert image.tell() == 1
 
 
-def test_a_single_pixel_is_a_picture(loader: ImageLoader) -> None:
+def test_a_single_pixel_is_an_image(loader: ImageLoader) -> None:
     assert loader(Image.new("RGB", (1, 1), (1, 2, 3))).getpixel((0, 0)) == (1, 2, 3)
 
 

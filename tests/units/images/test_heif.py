@@ -90,7 +90,7 @@ def test_the_pixels_of_a_lossless_file_come_back(loader: ImageLoader, photo: Ima
     assert difference(loader(buffer.getvalue()), photo) == 0
 
 
-def test_every_kind_of_input_gives_the_same_picture(loader: ImageLoader, heic: bytes, tmp_path: Path) -> None:
+def test_every_kind_of_input_gives_the_same_image(loader: ImageLoader, heic: bytes, tmp_path: Path) -> None:
     path = tmp_path / "picture"
     path.write_bytes(heic)
     expected = loader(heic)
@@ -110,9 +110,7 @@ def test_every_kind_of_input_gives_the_same_picture(loader: ImageLoader, heic: b
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGB;16", "RGBA", "RGBA;16", "L", "I;16"])
-def test_an_image_of_a_registered_plugin_gives_the_same_picture(
-    loader: ImageLoader, registered: None, mode: str
-) -> None:
+def test_an_image_of_a_registered_plugin_gives_the_same_image(loader: ImageLoader, registered: None, mode: str) -> None:
     values = np.random.default_rng(1).integers(0, 65536, (64, 96, len(mode.partition(";")[0])), dtype=np.uint16)
     data = written(mode, (96, 64), (values if "16" in mode else (values >> 8).astype(np.uint8)).tobytes())
     with Image.open(io.BytesIO(data)) as image:
@@ -128,7 +126,7 @@ def test_reading_registers_nothing_with_pillow(loader: ImageLoader, heic: bytes)
 
 @pytest.mark.parametrize("bits", [10, 12])
 @pytest.mark.parametrize("mode", ["RGB;16", "I;16", "RGBA;16"])
-def test_deeper_pictures_are_scaled_to_8_bits(loader: ImageLoader, mode: str, bits: int) -> None:
+def test_deeper_images_are_scaled_to_8_bits(loader: ImageLoader, mode: str, bits: int) -> None:
     ramp = np.tile(np.linspace(0, 65535, 96).astype(np.uint16), (64, 1))
     channels = {"RGB;16": [ramp] * 3, "I;16": [ramp], "RGBA;16": [ramp] * 3 + [np.full_like(ramp, 65535)]}[mode]
     pillow_heif.options.SAVE_HDR_TO_12_BIT = bits == 12
@@ -143,7 +141,7 @@ def test_deeper_pictures_are_scaled_to_8_bits(loader: ImageLoader, mode: str, bi
     assert pixels.max() == 255
 
 
-def test_a_grey_picture_is_grey(loader: ImageLoader, photo: Image.Image) -> None:
+def test_a_grey_image_is_grey(loader: ImageLoader, photo: Image.Image) -> None:
     grey = photo.convert("L")
     assert difference(loader(heif_file(coded(grey, quality=-1))), grey.convert("RGB")) == 0
 
@@ -173,7 +171,7 @@ QUARTERS = {1: (0, None), 2: (0, 1), 3: (2, None), 4: (0, 0), 5: (1, 0), 6: (3, 
 
 @pytest.mark.parametrize("in_exif", [None, "same", 1, 6])
 @pytest.mark.parametrize("orientation", QUARTERS)
-def test_a_picture_is_turned_once_as_its_boxes_say_and_not_its_exif(
+def test_an_image_is_turned_once_as_its_boxes_say_and_not_its_exif(
     loader: ImageLoader, photo: Image.Image, orientation: int, in_exif: int | str | None
 ) -> None:
     quarters, axis = QUARTERS[orientation]
@@ -191,7 +189,7 @@ def test_a_picture_is_turned_once_as_its_boxes_say_and_not_its_exif(
     assert difference(loader(pi_heif.HeifImageFile(io.BytesIO(data))), expected) == 0
 
 
-def test_a_picture_is_cropped_as_its_box_says(loader: ImageLoader, photo: Image.Image) -> None:
+def test_an_image_is_cropped_as_its_box_says(loader: ImageLoader, photo: Image.Image) -> None:
     main = coded(photo)
     whole = loader(heif_file(main))
     main.properties.append(cropped(48, 32))
@@ -199,7 +197,7 @@ def test_a_picture_is_cropped_as_its_box_says(loader: ImageLoader, photo: Image.
 
 
 @pytest.mark.parametrize("primary", [1, 2, 3])
-def test_of_a_burst_the_primary_picture_is_taken(loader: ImageLoader, primary: int) -> None:
+def test_of_a_burst_the_primary_image_is_taken(loader: ImageLoader, primary: int) -> None:
     data = heif_file(*(coded(tile(color)) for color in ("red", "lime", "blue")), primary=primary)
     channels = np.asarray(loader(data))[32, 32]
     assert channels.argmax() == primary - 1
@@ -290,14 +288,14 @@ def test_a_folder_lists_such_photos(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tiles", [False, True])
-def test_a_file_cut_short_is_never_a_picture(loader: ImageLoader, heic: bytes, tiles: bool) -> None:
+def test_a_file_cut_short_is_never_an_image(loader: ImageLoader, heic: bytes, tiles: bool) -> None:
     # libheif would leave the tiles that are missing black.
     data = heif_file(*tiled()) if tiles else heic
     for length in [*range(12, len(data), max(1, len(data) // 40)), len(data) - 1]:
         assert type(failure(data[:length], loader)) is CorruptImageError
 
 
-def test_a_damaged_file_is_an_image_error_or_a_picture(loader: ImageLoader) -> None:
+def test_a_damaged_file_is_an_image_error_or_an_image(loader: ImageLoader) -> None:
     data, generator = heif_file(*tiled()), random.Random(0)
     for _ in range(150):
         damaged = bytearray(data)
@@ -311,7 +309,7 @@ def test_a_damaged_file_is_an_image_error_or_a_picture(loader: ImageLoader) -> N
             assert len(str(error)) < 400
 
 
-def test_a_picture_that_its_tiles_do_not_cover_is_not_replaced_by_another(loader: ImageLoader) -> None:
+def test_an_image_that_its_tiles_do_not_cover_is_not_replaced_by_another(loader: ImageLoader) -> None:
     for width in (65, 140):
         picture = grid(1, 1, width, 64, [2])
         assert type(failure(heif_file(picture, coded(tile("red")), coded(tile("white"))), loader)) is CorruptImageError
@@ -324,7 +322,7 @@ def test_another_codec_is_unsupported_and_named(loader: ImageLoader, kind: bytes
     assert repr(kind.decode()) in error.reason
 
 
-def test_a_sequence_without_a_still_picture_is_unsupported(loader: ImageLoader) -> None:
+def test_a_sequence_without_a_still_image_is_unsupported(loader: ImageLoader) -> None:
     data = struct.pack(">I", 16) + b"ftyphevc" + bytes(4) + struct.pack(">I", 8) + b"moov"
     assert type(failure(data, loader)) is UnsupportedImageError
 
@@ -341,7 +339,7 @@ def test_pillows_own_limit_holds(loader: ImageLoader, heic: bytes, monkeypatch: 
         loader(heic)
 
 
-SLICE = b"\x26\x01\x80"  # the beginning of the first slice of a picture
+SLICE = b"\x26\x01\x80"  # the beginning of the first slice of an image
 WIDE = decoder_settings(parameter_set(12_000, 12_000))
 
 
@@ -429,7 +427,7 @@ def test_what_would_cost_too_much_is_refused_before_it_is_decoded(
 
 
 @pytest.mark.parametrize(("side", "depth", "allowed"), [(9000, 8, True), (9000, 10, False), (7000, 10, True)])
-def test_a_deeper_picture_may_have_fewer_pixels(
+def test_a_deeper_image_may_have_fewer_pixels(
     loader: ImageLoader, side: int, depth: int, allowed: bool, decoded: list[object]
 ) -> None:
     data = heif_file(
@@ -439,7 +437,7 @@ def test_a_deeper_picture_may_have_fewer_pixels(
     assert bool(decoded) == allowed
 
 
-def test_what_belongs_to_other_pictures_costs_nothing(loader: ImageLoader, photo: Image.Image, heic: bytes) -> None:
+def test_what_belongs_to_other_images_costs_nothing(loader: ImageLoader, photo: Image.Image, heic: bytes) -> None:
     profile = struct.pack(">I8s", 12 + 2**16, b"colrprof") + bytes(2**16)
     others = [Item(b"hvc1", b"", [WIDE, profile, size(12_000, 12_000)]) for _ in range(20)]
     metadata = [Item(b"Exif", b"", references={b"cdsc": [1]}, place=(0, 2**30)) for _ in range(20)]
@@ -455,7 +453,7 @@ def test_metadata_that_would_crash_the_decoder_is_left_alone(
 
 
 def test_a_depth_that_would_crash_the_decoder_is_refused(loader: ImageLoader, photo: Image.Image) -> None:
-    # pi-heif 1.4.0 goes by the box, and writes beyond its memory where the coded picture has 8 bits.
+    # pi-heif 1.4.0 goes by the box, and writes beyond its memory where the coded image has 8 bits.
     grey = coded(photo.convert("L"))
     settings = bytearray(grey.properties[0])
     assert settings[25] & 7 == 0

@@ -60,7 +60,7 @@ FILES = files()
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_cut_short_is_an_image_error_or_a_picture(name: str) -> None:
+def test_a_file_cut_short_is_an_image_error_or_an_image(name: str) -> None:
     data = FILES[name]
     for length in {1, 2, 8, 16, 30, *range(0, len(data), max(1, len(data) // 40))}:
         outcome = picture_or_error(data[:length])
@@ -71,7 +71,7 @@ def test_a_file_cut_short_is_an_image_error_or_a_picture(name: str) -> None:
 @given(
     name=st.sampled_from(sorted(FILES)), seed=st.integers(0, 2**32), changes=st.integers(1, 20), header=st.booleans()
 )
-def test_a_damaged_file_is_an_image_error_or_a_picture(name: str, seed: int, changes: int, header: bool) -> None:
+def test_a_damaged_file_is_an_image_error_or_an_image(name: str, seed: int, changes: int, header: bool) -> None:
     data, generator = bytearray(FILES[name]), random.Random(seed)
     for _ in range(changes):
         data[generator.randrange(min(len(data), 100) if header else len(data))] = generator.randrange(256)
@@ -80,7 +80,7 @@ def test_a_damaged_file_is_an_image_error_or_a_picture(name: str, seed: int, cha
 
 @settings(max_examples=200, deadline=None)
 @given(data=st.binary(max_size=200))
-def test_any_bytes_are_an_image_error_or_a_picture(data: bytes) -> None:
+def test_any_bytes_are_an_image_error_or_an_image(data: bytes) -> None:
     for item in (data, io.BytesIO(data), "data:," + data.decode("latin-1"), data.decode("latin-1")):
         picture_or_error(item)
 

@@ -41,7 +41,7 @@ def test_a_file_with_too_many_pixels_is_refused_by_its_header(
         SMALL(encode(picture, format_name))
 
 
-def test_a_picture_of_exactly_max_pixels_is_read(picture: Image.Image, encode: Callable[..., bytes]) -> None:
+def test_an_image_of_exactly_max_pixels_is_read(picture: Image.Image, encode: Callable[..., bytes]) -> None:
     for item in (encode(picture), picture, np.asarray(picture)):
         assert EXACT_FIT(item).size == picture.size
 

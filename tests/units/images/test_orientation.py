@@ -16,7 +16,7 @@ QUADRANTS = {"red": (0, 0), "lime": (1, 0), "blue": (0, 1), "yellow": (1, 1)}
 RED, LIME, BLUE, YELLOW = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)
 
 # Where the first row and the first column of the stored pixels are seen, by the EXIF standard:
-# the quadrants top left, top right, bottom left and bottom right of the upright picture.
+# the quadrants top left, top right, bottom left and bottom right of the upright image.
 UPRIGHT = {
     1: (RED, LIME, BLUE, YELLOW),
     2: (LIME, RED, YELLOW, BLUE),

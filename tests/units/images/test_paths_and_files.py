@@ -1,4 +1,4 @@
-"""Paths, URLs, data: URIs and file objects that lead to no picture."""
+"""Paths, URLs, data: URIs and file objects that lead to no image."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not OPENSSL, reason="openssl makes the certifica
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for pictures.example, signed by itself, and its key."""
+    """A certificate for images.example, signed by itself, and its key."""
     path = tmp_path_factory.mktemp("tls") / "both.pem"
     options = "req -x509 -nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=pictures.example"
     extensions = ("subjectAltName=DNS:pictures.example", "keyUsage=critical,digitalSignature,keyCertSign")

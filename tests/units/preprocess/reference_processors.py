@@ -18,7 +18,7 @@ def reference(kind: str, **config: Any) -> Any:
 
 def reference_pixels(processor: Any, image: Image.Image) -> NDArray[np.uint8]:
     """Return the processor's pixels before it scales and normalizes them, `(height, width, 3)`."""
-    # transformers 4 would take the 1 x 1 picture, or any three pixels wide, for one whose channels come first.
+    # transformers 4 would take the 1 x 1 image, or any three pixels wide, for one whose channels come first.
     processed = processor(
         images=image, do_rescale=False, do_normalize=False, return_tensors="np", input_data_format="channels_last"
     )

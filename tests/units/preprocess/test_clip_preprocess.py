@@ -108,7 +108,7 @@ def test_any_ordinary_shape_gives_the_pixels_of_the_reference(width: int, height
     np.testing.assert_array_equal(ClipPreprocess.from_config(config)(image), expected)
 
 
-def test_a_crop_that_is_larger_than_the_picture_is_padded_with_black_as_the_reference_does() -> None:
+def test_a_crop_that_is_larger_than_the_image_is_padded_with_black_as_the_reference_does() -> None:
     config = {"size": {"shortest_edge": 40}, "crop_size": {"height": 64, "width": 64}}
     image = noise(100, 60)
     expected = reference_pixels(reference("CLIPImageProcessor", **config), image)
@@ -133,7 +133,7 @@ def test_mean_and_std_say_how_the_reference_scales_its_pixels(steps: dict[str, A
     np.testing.assert_allclose(normalized.transpose(2, 0, 1), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_without_resizing_the_crop_is_taken_from_the_picture_as_it_is() -> None:
+def test_without_resizing_the_crop_is_taken_from_the_image_as_it_is() -> None:
     image = noise(100, 80)
     preprocess = ClipPreprocess.from_config({"do_resize": False, "crop_size": 32})
     np.testing.assert_array_equal(preprocess(image), np.asarray(image)[24:56, 34:66])
@@ -149,7 +149,7 @@ def test_siglip_2_of_any_aspect_ratio_gets_the_square_that_holds_its_patches() -
 
 
 @pytest.mark.parametrize("size", [(4, 900), (900, 4), (7, 1000), (1, 3000), (3000, 1), (150, 6000)], ids=str)
-def test_a_thin_picture_has_the_pixels_of_resizing_it_whole_but_for_rounding(size: tuple[int, int]) -> None:
+def test_a_thin_image_has_the_pixels_of_resizing_it_whole_but_for_rounding(size: tuple[int, int]) -> None:
     preprocess, image = ClipPreprocess(resize=64, crop=(64, 64)), noise(*size)
     width, height = size
     scaled = (64, int(64 * height / width)) if width <= height else (int(64 * width / height), 64)
@@ -164,7 +164,7 @@ def test_a_thin_picture_has_the_pixels_of_resizing_it_whole_but_for_rounding(siz
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no RLIMIT_AS")
 @pytest.mark.parametrize("size", [(1, 65_535), (65_535, 1), (2, 30_000)], ids=str)
 @pytest.mark.parametrize("resize", [224, (224, 224)], ids=str)
-def test_the_thinnest_picture_costs_no_more_memory_than_another(
+def test_the_thinnest_image_costs_no_more_memory_than_another(
     size: tuple[int, int], resize: int | tuple[int, int]
 ) -> None:
     program = (
@@ -180,7 +180,7 @@ def test_the_thinnest_picture_costs_no_more_memory_than_another(
     assert (done.stdout, done.stderr) == ("(224, 224, 3) [  0 128 128] [  0 128 128]\n", "")
 
 
-def test_the_picture_is_not_changed() -> None:
+def test_the_image_is_not_changed() -> None:
     image = noise(60, 50)
     before = image.copy()
     ClipPreprocess()(image)

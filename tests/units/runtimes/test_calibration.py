@@ -1,4 +1,4 @@
-"""int8 is fitted to pictures, the caller's own or drawn ones, and compared with float32."""
+"""int8 is fitted to images, the caller's own or drawn ones, and compared with float32."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ def load(runtime: str) -> Any:
     return load_int8
 
 
-def test_other_pictures_give_other_ranges_and_another_fingerprint(load: Any) -> None:
+def test_other_images_give_other_ranges_and_another_fingerprint(load: Any) -> None:
     drawn, noise = load(), load(calibration=Calibration(PIXELS))
     one, other = (backend(PIXELS, output="pooled", device="cpu") for backend in (drawn, noise))
     assert not np.array_equal(one, other)
     assert drawn.fingerprint != noise.fingerprint
 
 
-def test_the_same_pictures_give_the_same_fingerprint(load: Any) -> None:
+def test_the_same_images_give_the_same_fingerprint(load: Any) -> None:
     one, two = load(calibration=Calibration(PIXELS)), load(calibration=Calibration(PIXELS.copy()))
     assert one.fingerprint == two.fingerprint
 
 
-def test_pictures_that_lead_to_other_vectors_than_float32_has_are_refused(load: Any) -> None:
+def test_images_that_lead_to_other_vectors_than_float32_has_are_refused(load: Any) -> None:
     with pytest.raises(BackendError, match=r"drawings have a mean cosine of 0\.\d\d .*need 0\.9; give a Calibration"):
         load(calibration=Calibration(np.zeros_like(PIXELS)))
 
@@ -148,7 +148,7 @@ def test_quality_is_made_of_cosines_and_of_nearest_neighbours() -> None:
     assert (found.mean, found.worst, found.same_nearest) == (0.75, 0.0, 0.25)
 
 
-def test_no_pictures_are_refused_at_once() -> None:
+def test_no_images_are_refused_at_once() -> None:
     with pytest.raises(ConfigurationError, match="has no images; give a few hundred"):
         Calibration(PIXELS[:0])
 
@@ -163,7 +163,7 @@ GRAPH = VisionGraph(
 
 @pytest.fixture
 def quantizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Quantizer:
-    """What copies graphs, whose features are the picture's first pixels."""
+    """What copies graphs, whose features are the image's first pixels."""
 
     def run_here(job: Callable[[], Any], *, near: Path) -> Any:
         return job()

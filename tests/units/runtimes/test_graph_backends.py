@@ -189,7 +189,7 @@ def captions() -> NDArray[np.float32]:
 def test_int8_finds_the_caption_that_float32_finds(
     runtime: str, gallery: list[Image.Image], exact: NDArray[np.float32], captions: NDArray[np.float32]
 ) -> None:
-    """For 98 % of the pictures."""
+    """For 98 % of the images."""
     small = ImageEncoder("tiny-shapes", backend=runtime, dtype="int8").encode(gallery)
     same = (exact @ captions.T).argmax(axis=1) == (small @ captions.T).argmax(axis=1)
     assert not np.array_equal(exact, small)

@@ -1,4 +1,4 @@
-"""Pictures as somebody else draws them: Pillow's own primitives, CSS color names, a dozen styles.
+"""Images as somebody else draws them: Pillow's own primitives, CSS color names, a dozen styles.
 
 Shares nothing with the package's drawing code, and training never saw it.
 """
@@ -29,7 +29,7 @@ Rgb = tuple[int, int, int]
 
 
 def sample(count: int, seed: int) -> Iterator[tuple[Image.Image, str, str, str]]:
-    """Yield pictures with the names of their color, shape and style; all pairs and styles in turn."""
+    """Yield images with the names of their color, shape and style; all pairs and styles in turn."""
     dice = random.Random(seed)
     pairs = [(color, shape) for color in CSS for shape in SHAPES]
     dice.shuffle(pairs)

@@ -82,13 +82,13 @@ def test_every_word_of_every_caption_is_one_token() -> None:
 
 
 def test_lessons_never_name_a_held_out_pair() -> None:
-    """Neither in words nor in pictures does training meet the pairs that it is judged by."""
+    """Neither in words nor in images does training meet the pairs that it is judged by."""
     (pairs, *_) = lesson([heart(), heart(background="red", size=0.9)], np.random.default_rng(0))
     plain = {captions.caption(*pair) for pair in HELD_OUT}
     assert not plain & set(pairs.texts)
 
 
-def test_lessons_say_which_captions_are_true_of_which_picture() -> None:
+def test_lessons_say_which_captions_are_true_of_which_image() -> None:
     """Both wordings of its pair, its color, its shape, and nothing else."""
     pairs, colors, shapes = lesson([heart()], np.random.default_rng(0))[:3]
     assert "a pink heart" in [text for text, true in zip(pairs.texts, pairs.truth[0], strict=True) if true]

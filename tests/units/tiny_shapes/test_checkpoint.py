@@ -31,7 +31,7 @@ def _named(
 
 @pytest.fixture(name="named", scope="module")
 def _namer(checkpoint: Path) -> Namer:
-    """What the checkpoint sees in pictures, by transformers alone: one of the 88 pairs for each."""
+    """What the checkpoint sees in images, by transformers alone: one of the 88 pairs for each."""
     return partial(
         _named,
         CLIPModel.from_pretrained(checkpoint),
@@ -52,7 +52,7 @@ def test_the_folder_is_complete(checkpoint: Path) -> None:
     assert {file.name for file in checkpoint.iterdir()} == model | tokenizer
 
 
-def test_500_fresh_pictures_of_held_out_pairs_are_named_right(named: Namer) -> None:
+def test_500_fresh_images_of_held_out_pairs_are_named_right(named: Namer) -> None:
     """At least 98 % find their caption among all 88."""
     scenes = list(random_scenes(500, seed=20_261_124, pairs=HELD_OUT))
     found = named([draw(scene) for scene in scenes])
@@ -60,7 +60,7 @@ def test_500_fresh_pictures_of_held_out_pairs_are_named_right(named: Namer) -> N
     assert sum(right) >= 0.98 * len(right)
 
 
-def test_pictures_drawn_by_somebody_else_are_named_right(named: Namer) -> None:
+def test_images_drawn_by_somebody_else_are_named_right(named: Namer) -> None:
     """At least 97 % of all pairs in thirteen styles that training never saw."""
     drawn = list(sample(1144, seed=1))
     found = named([image for image, *_ in drawn])

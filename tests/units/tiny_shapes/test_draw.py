@@ -20,7 +20,7 @@ def nearest_color(rgb: tuple[int, int, int]) -> str:
 
 
 class TestNames:
-    """The words that pictures are drawn from."""
+    """The words that images are drawn from."""
 
     def test_eleven_colors_and_eight_shapes(self) -> None:
         """The basic color terms of English, and the eight shapes."""
@@ -47,9 +47,9 @@ class TestNames:
 
 
 class TestReproducible:
-    """The same seed, the same pictures."""
+    """The same seed, the same images."""
 
-    def test_a_scene_always_gives_the_same_picture(self) -> None:
+    def test_a_scene_always_gives_the_same_image(self) -> None:
         """Drawing twice changes nothing."""
         for scene in random_scenes(20, seed=1):
             assert draw(scene).tobytes() == draw(scene).tobytes()
@@ -65,7 +65,7 @@ class TestReproducible:
 
 
 class TestPictures:
-    """What a picture looks like."""
+    """What an image looks like."""
 
     @pytest.mark.parametrize(("color", "shape"), PAIRS)
     def test_a_textbook_drawing_shows_the_pure_color_in_the_shape(self, color: str, shape: str) -> None:
@@ -92,7 +92,7 @@ class TestPictures:
             right += nearest_color((round(red), round(green), round(blue))) == scene.color
         assert right >= 0.85 * len(scenes)
 
-    def test_pictures_are_rgb_and_as_large_as_asked(self) -> None:
+    def test_images_are_rgb_and_as_large_as_asked(self) -> None:
         """Width first, as Pillow has it."""
         (scene,) = random_scenes(1, seed=0, canvas=(90, 61))
         image = draw(scene)
@@ -144,6 +144,6 @@ class TestParts:
         assert [shape for shape in SHAPES if len(contours(shape)) == 2] == ["ring"]
 
     def test_drawing_loads_no_torch(self) -> None:
-        """Applications draw their demo pictures with Pillow and numpy alone."""
+        """Applications draw their demo images with Pillow and numpy alone."""
         code = "import sys, clip_image_encoder.tiny_shapes.draw; sys.exit('torch' in sys.modules)"
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

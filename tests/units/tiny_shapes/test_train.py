@@ -42,7 +42,7 @@ def test_a_model_that_has_learnt_next_to_nothing_is_found_out(folder: Path) -> N
     assert accuracy(folder, count=60) < 0.5
 
 
-def test_every_picture_gets_one_of_the_88_names(folder: Path) -> None:
+def test_every_image_gets_one_of_the_88_names(folder: Path) -> None:
     """Whatever the model has learnt."""
     images = [draw(scene) for scene in random_scenes(3, seed=0)]
     found = named(folder, images)
@@ -50,7 +50,7 @@ def test_every_picture_gets_one_of_the_88_names(folder: Path) -> None:
     assert set(found) <= set(all_captions())
 
 
-def test_training_sees_pictures_as_the_processor_does(folder: Path) -> None:
+def test_training_sees_images_as_the_processor_does(folder: Path) -> None:
     """The same resizing and cropping, to a level or two of 255."""
     processor = CLIPImageProcessor.from_pretrained(folder)
     for scene in random_scenes(8, seed=0):
