@@ -75,7 +75,7 @@ def test_a_folder_of_photos_and_queries_of_ones_own_are_taken_in_any_order(tmp_p
     done = run("photos", "a blue star", "--output", "found", "--model", "tiny-shapes", "a red heart", folder=tmp_path)
     answers = re.findall(r"^(a .*)\n  +\S+  (.*)$", done.stdout, re.MULTILINE)
     assert answers == [("a blue star", "holiday/blue.JPG"), ("a red heart", "holiday/red.JPG")]
-    assert "4 pictures" in done.stdout
+    assert "4 images" in done.stdout
     assert "broken.jpg" in done.stderr
     assert (tmp_path / "found" / "contact_sheet.png").is_file()
 
