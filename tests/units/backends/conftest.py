@@ -42,7 +42,7 @@ def tower_of(saved: Saved, dtype: torch.dtype = torch.float32) -> VisionTower:
     return tower
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
     """On models as small as these, more threads only wait for each other."""
     before = torch.get_num_threads()

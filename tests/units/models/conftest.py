@@ -72,7 +72,7 @@ def _difference(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, A
     }
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
     """On models as small as these, more threads only wait for each other."""
     before = torch.get_num_threads()

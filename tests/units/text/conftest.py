@@ -157,7 +157,7 @@ def reference_tokenizer(folder: Path, name: str) -> Any:
     return tokenizer
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
     """On models as small as these, more threads only wait for each other."""
     before = torch.get_num_threads()
