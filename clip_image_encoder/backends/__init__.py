@@ -8,6 +8,7 @@ changes. Files whose names start with an underscore are parts of backends.
 
 from __future__ import annotations
 
+from clip_image_encoder.backends._choice import load_of, load_text_of
 from clip_image_encoder.backends._exported import ExportedBackend, ExportedTextBackend
 from clip_image_encoder.backends._registry import (
     Load,
@@ -16,8 +17,6 @@ from clip_image_encoder.backends._registry import (
     find_backend,
     find_devices,
     find_text_backend,
-    load_of,
-    load_text_of,
 )
 
 __all__ = [

@@ -25,8 +25,6 @@ __all__ = [
     "find_devices",
     "find_runtime",
     "find_text_backend",
-    "load_of",
-    "load_text_of",
 ]
 
 _PACKAGE = __name__.rpartition(".")[0]
@@ -125,44 +123,6 @@ def find_runtime(name: str) -> Callable[..., Runtime]:
     if runtime is None:
         raise ConfigurationError(f"backend {name!r} runs no exported graphs; use 'onnx' or 'openvino'")
     return runtime
-
-
-def load_of(backend: str | Load | None, checkpoint: Checkpoint) -> Load:
-    """Return the function that loads a checkpoint's vision tower.
-
-    Args:
-        backend: Name of a backend, or a function that is returned as it is; None means the runtime that an exported
-            folder was made for, and torch for any other checkpoint.
-        checkpoint: Checkpoint that will be loaded.
-
-    Raises:
-        ConfigurationError: There is no backend of that name.
-        MissingExtraError: The packages that it needs are not installed.
-    """
-    if backend is None and checkpoint.runtime:
-        from clip_image_encoder.backends._exported import ExportedBackend
-
-        return ExportedBackend
-    return find_backend(backend or "torch") if backend is None or isinstance(backend, str) else backend
-
-
-def load_text_of(backend: str | LoadText | None, checkpoint: Checkpoint) -> LoadText:
-    """Return the function that loads a checkpoint's text tower.
-
-    Args:
-        backend: Name of a backend, or a function that is returned as it is; None means the runtime that an exported
-            folder was made for, and torch for any other checkpoint.
-        checkpoint: Checkpoint that will be loaded.
-
-    Raises:
-        ConfigurationError: There is no backend of that name, or it does not run text towers.
-        MissingExtraError: The packages that it needs are not installed.
-    """
-    if backend is None and checkpoint.runtime:
-        from clip_image_encoder.backends._exported import ExportedTextBackend
-
-        return ExportedTextBackend
-    return find_text_backend(backend or "torch") if backend is None or isinstance(backend, str) else backend
 
 
 def find_devices(name: str) -> tuple[str, ...]:

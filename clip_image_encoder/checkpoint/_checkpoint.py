@@ -14,6 +14,7 @@ from clip_image_encoder.checkpoint._files import BUNDLED, VOCABULARIES, Files, F
 from clip_image_encoder.checkpoint._format import Format, config_files, find_format, format_of_name, format_with
 from clip_image_encoder.checkpoint._hub import find_snapshot, is_repository_id
 from clip_image_encoder.checkpoint._pinned import PinnedFiles
+from clip_image_encoder.checkpoint._safetensors import open_safetensors
 from clip_image_encoder.errors import CheckpointError, ConfigurationError
 from clip_image_encoder.models import TextSpec, VisionSpec, Weights
 
@@ -103,9 +104,6 @@ class Checkpoint:
         """
         if self.format.numbers is not None:
             return self.format.numbers(self.config).get(name)
-        # Imported here, since a backend of another package may do without safetensors.
-        from clip_image_encoder.checkpoint._safetensors import open_safetensors
-
         filename = self.format.tensors(self.files).get(name)
         if filename is None:
             return None

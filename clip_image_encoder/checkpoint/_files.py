@@ -22,7 +22,6 @@ __all__ = [
     "parse_json",
     "pickles",
     "read_json",
-    "tensor_names",
 ]
 
 BUNDLED = "tiny-shapes"
@@ -155,19 +154,6 @@ def names_in(folder: Path) -> frozenset[str]:
 def has_safetensors(listing: frozenset[str]) -> bool:
     """Tell whether weights in safetensors format are among the files."""
     return any(PurePosixPath(name).name in _WEIGHTS for name in listing)
-
-
-def tensor_names(files: Files, filename: str) -> list[str]:
-    """Return the names of the tensors in a safetensors file; its tensors are not read.
-
-    Raises:
-        CheckpointError: The file is missing, damaged, or has changed.
-    """
-    # Imported here, since exported folders are run without safetensors.
-    from clip_image_encoder.checkpoint._safetensors import open_safetensors
-
-    with open_safetensors(files, filename, "np") as reader:
-        return list(reader.keys())
 
 
 def pickles(listing: frozenset[str]) -> str | None:

@@ -8,12 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from safetensors import SafetensorError, safe_open
-
 from clip_image_encoder.checkpoint._files import Files
 from clip_image_encoder.errors import CheckpointError
 
-__all__ = ["open_safetensors", "stored_dtypes"]
+__all__ = ["open_safetensors", "stored_dtypes", "tensor_names"]
 
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool"}
 
@@ -30,6 +28,9 @@ def open_safetensors(files: Files, filename: str, framework: Literal["np", "pt"]
     Raises:
         CheckpointError: The file is missing, is damaged, or has changed.
     """
+    # Imported here, since exported folders are run without safetensors.
+    from safetensors import SafetensorError, safe_open
+
     path = files.path(filename)
     try:
         with safe_open(path, framework=framework) as reader:
@@ -41,6 +42,16 @@ def open_safetensors(files: Files, filename: str, framework: Literal["np", "pt"]
         raise CheckpointError(
             f"{files.name}: {filename} is damaged or cut short ({error}); delete it and download it again"
         ) from error
+
+
+def tensor_names(files: Files, filename: str) -> list[str]:
+    """Return the names of the tensors in a safetensors file; its tensors are not read.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or has changed.
+    """
+    with open_safetensors(files, filename, "np") as reader:
+        return list(reader.keys())
 
 
 def stored_dtypes(files: Files, filename: str) -> list[str]:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from clip_image_encoder._messages import first_line
-from clip_image_encoder.checkpoint._files import TOKENIZER_FILES, VOCABULARIES, Files, pickles, read_json, tensor_names
+from clip_image_encoder.checkpoint._files import TOKENIZER_FILES, VOCABULARIES, Files, pickles, read_json
 from clip_image_encoder.checkpoint._format import Format
+from clip_image_encoder.checkpoint._safetensors import tensor_names
 from clip_image_encoder.errors import CheckpointError
 from clip_image_encoder.models import TextSpec, VisionSpec
 from clip_image_encoder.models import _open_clip as models

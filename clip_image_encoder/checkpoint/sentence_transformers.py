@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from clip_image_encoder.checkpoint import transformers
-from clip_image_encoder.checkpoint._files import Files, has_safetensors, parse_json, tensor_names
+from clip_image_encoder.checkpoint._files import Files, has_safetensors, parse_json
 from clip_image_encoder.checkpoint._format import Format
 from clip_image_encoder.checkpoint._modules import (
     MODULES,
@@ -21,6 +21,7 @@ from clip_image_encoder.checkpoint._modules import (
     read_model,
     read_modules,
 )
+from clip_image_encoder.checkpoint._safetensors import tensor_names
 from clip_image_encoder.errors import CheckpointError
 from clip_image_encoder.models import TextSpec, VisionSpec
 from clip_image_encoder.models._sentences import ENCODERS, Module, normalized_text, normalized_vision, text_spec

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from clip_image_encoder._messages import first_line
-from clip_image_encoder.checkpoint._files import DEQUANTIZE, TOKENIZER_FILES, Files, pickles, read_json, tensor_names
+from clip_image_encoder.checkpoint._files import DEQUANTIZE, TOKENIZER_FILES, Files, pickles, read_json
 from clip_image_encoder.checkpoint._format import Format
+from clip_image_encoder.checkpoint._safetensors import tensor_names
 from clip_image_encoder.errors import CheckpointError, ConfigurationError
 from clip_image_encoder.models import Family, TextSpec, VisionSpec, available_families, find_family
 from clip_image_encoder.models._general_door import (

@@ -23,7 +23,7 @@ from transformers import CLIPConfig, CLIPModel
 
 from clip_image_encoder import ImageEncoder, TextEncoder
 from clip_image_encoder.backends.torch import TorchBackend
-from clip_image_encoder.checkpoint import _safetensors, open_checkpoint
+from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.errors import CheckpointError
 from tests.units.text.tokenizer_files import write_clip
 
@@ -37,12 +37,12 @@ class ReadLog:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.opened: set[str] = set()
         self.tensors: set[str] = set()
-        log = self
+        log, safe_open = self, safetensors.safe_open
 
         class Recording:
             def __init__(self, path: Path, framework: str) -> None:
                 log.opened.add(path.name)
-                self._reader: Any = safetensors.safe_open(path, framework=framework)
+                self._reader: Any = safe_open(path, framework=framework)
 
             def __enter__(self) -> Recording:
                 self._reader.__enter__()
@@ -59,7 +59,7 @@ class ReadLog:
                 tensor: torch.Tensor = self._reader.get_tensor(name)
                 return tensor
 
-        monkeypatch.setattr(_safetensors, "safe_open", Recording)
+        monkeypatch.setattr(safetensors, "safe_open", Recording)
 
 
 @pytest.fixture
