@@ -329,7 +329,7 @@ def vectors(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def pictures(session: nox.Session) -> None:
-    """Draw the images of the pages anew."""
+    """Draw the pictures of the pages anew."""
     install(session, "docs", extras=("openvino", "export"))
     for script in sorted(Path("docs/pictures").glob("*.py")):
         if script.stem not in ("style", "subjects"):
