@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from clip_image_encoder.backends.torch import TorchBackend
 from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.models import VisionTower
 from clip_image_encoder.models._patches import take_bytes
+from tests.units.one_thread import one_thread as one_thread
 
 from .families import FAMILIES, IMAGE_SIZE, PIXEL_FORMAT, Family, scramble
 
@@ -40,15 +41,6 @@ def tower_of(saved: Saved, dtype: torch.dtype = torch.float32) -> VisionTower:
     tower = checkpoint.vision.load(checkpoint.weights(dtype))
     take_bytes(tower, PIXEL_FORMAT)
     return tower
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """On models as small as these, more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from clip_image_encoder.arrays import Pixels, Tokens, Vectors
 from clip_image_encoder.folder import FolderSummary, embed_folder
 from clip_image_encoder.protocols import Output
 from clip_image_encoder.testing import ToyBackend
+from tests.units.kills import ends_of_kills
 
 Gallery = Callable[[int], Path]
 
@@ -172,41 +172,6 @@ def test_a_folder_that_can_not_be_listed_is_named(
     assert summary == FolderSummary(embedded=4, failed=0, skipped=0)
 
 
-# Ten children after each other, of which each goes on where the one before was killed: when it has begun so many
-# batches, whatever it writes and loads then. None comes to the end, since its fifth batch waits for ever.
-_KILLS = """
-import os, random, signal, sys
-from threading import Event
-from clip_image_encoder import ImageEncoder
-from clip_image_encoder._fingerprint import describe_component
-from clip_image_encoder.folder import embed_folder
-from clip_image_encoder.testing import ToyBackend
-
-class Watched(ToyBackend):
-    fingerprint = describe_component(ToyBackend())  # of the same vectors
-    begun = 0
-    def __call__(self, *arguments, **settings):
-        Watched.begun += 1
-        os.write(batches, b".")
-        if Watched.begun == 5:
-            Event().wait()
-        return super().__call__(*arguments, **settings)
-
-encoder = ImageEncoder(backend=Watched())
-moments = random.Random(0)
-for _ in range(10):
-    seen, batches = os.pipe()
-    child = os.fork()
-    if child == 0:
-        embed_folder(sys.argv[1], sys.argv[2], encoder, batch_size=4, rows_per_file=8)
-        os._exit(0)
-    for _ in range(moments.randint(1, 5)):
-        os.read(seen, 1)
-    os.kill(child, signal.SIGKILL)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither fork nor SIGKILL")
 def test_killed_ten_times_every_image_is_there_exactly_once(
     gallery: Gallery, encoder: ImageEncoder, tmp_path: Path
@@ -214,8 +179,9 @@ def test_killed_ten_times_every_image_is_there_exactly_once(
     root = gallery(200)
     (root / "broken.png").write_bytes(b"broken")
     destination = tmp_path / "vectors.parquet"
-    kills = [sys.executable, "-c", _KILLS, str(root), str(destination)]
-    ends = subprocess.run(kills, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    ends = ends_of_kills(
+        "embed_folder(images, destination, encoder, batch_size=4, rows_per_file=8)", str(root), str(destination)
+    )
     assert ends == ["-9"] * 10
     assert 0 < table_of(destination).num_rows < 201
     embed_folder(root, destination, encoder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from clip_image_encoder.checkpoint import Checkpoint, open_checkpoint
 from tests.units.backends.conftest import Saved as SavedTower
 from tests.units.backends.conftest import save as save_vision
 from tests.units.backends.families import IMAGE_SIZE, PATCH_SIZE
+from tests.units.one_thread import one_thread as one_thread
 from tests.units.text.conftest import Saved as SavedText
 from tests.units.text.conftest import save as save_text
 
@@ -70,15 +71,6 @@ def _difference(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, A
         for key, value in config.items()
         if key == "model_type" or value != defaults.get(key)
     }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """On models as small as these, more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session", params=[(kind, name) for kind in VISION for name in VISION[kind].names], ids="-".join)

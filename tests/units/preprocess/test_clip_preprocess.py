@@ -14,20 +14,10 @@ from hypothesis import strategies as st
 from PIL.Image import Resampling
 
 from clip_image_encoder import ClipPreprocess, ConfigurationError, PixelFormat
+from tests.units.preprocess.processor_files import CLIP_2021
 from tests.units.preprocess.reference_processors import noise, reference, reference_pixels
 
 # What the hub's own checkpoints say, by the age of their files.
-OPENAI_CLIP = {
-    "crop_size": 224,
-    "do_center_crop": True,
-    "do_normalize": True,
-    "do_resize": True,
-    "feature_extractor_type": "CLIPFeatureExtractor",
-    "image_mean": [0.48145466, 0.4578275, 0.40821073],
-    "image_std": [0.26862954, 0.26130258, 0.27577711],
-    "resample": 3,
-    "size": 224,
-}
 DINOV2 = {
     "crop_size": {"height": 224, "width": 224},
     "do_center_crop": True,
@@ -62,7 +52,7 @@ GOOGLE_VIT = {
     "feature_extractor_type": "ViTFeatureExtractor",
 }
 CONFIGS = {
-    "CLIPImageProcessor": OPENAI_CLIP,
+    "CLIPImageProcessor": CLIP_2021,
     "BitImageProcessor": DINOV2,
     "SiglipImageProcessor": SIGLIP,
     "ViTImageProcessor": GOOGLE_VIT,
@@ -126,7 +116,7 @@ def test_a_crop_that_is_larger_than_the_image_is_padded_with_black_as_the_refere
     ids=str,
 )
 def test_mean_and_std_say_how_the_reference_scales_its_pixels(steps: dict[str, Any]) -> None:
-    config = OPENAI_CLIP | {"size": 32, "crop_size": 32} | steps
+    config = CLIP_2021 | {"size": 32, "crop_size": 32} | steps
     preprocess, image = ClipPreprocess.from_config(config), noise(50, 40)
     normalized = (preprocess(image) / 255 - np.array(preprocess.mean)) / np.array(preprocess.std)
     expected = reference("CLIPImageProcessor", **config)(images=image, return_tensors="np")["pixel_values"][0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,44 +15,10 @@ import pytest
 from clip_image_encoder import ImageEncoder
 from clip_image_encoder.folder import embed_folder, embed_images
 from clip_image_encoder.sources import open_source
+from tests.units.kills import ends_of_kills
 from tests.units.sources.conftest import Files, images, write_folder, write_parquet, write_tar
 
 COUNT = 200
-
-# Ten children after each other, of which each goes on where the one before was killed: when it has begun so many
-# batches, whatever it writes and loads then. None comes to the end, since its fifth batch waits for ever.
-KILLS = """
-import os, random, signal, sys
-from threading import Event
-from clip_image_encoder import ImageEncoder
-from clip_image_encoder._fingerprint import describe_component
-from clip_image_encoder.folder import embed_images
-from clip_image_encoder.sources import open_source
-from clip_image_encoder.testing import ToyBackend
-
-class Watched(ToyBackend):
-    fingerprint = describe_component(ToyBackend())  # of the same vectors
-    begun = 0
-    def __call__(self, *arguments, **settings):
-        Watched.begun += 1
-        os.write(batches, b".")
-        if Watched.begun == 5:
-            Event().wait()
-        return super().__call__(*arguments, **settings)
-
-encoder, source = ImageEncoder(backend=Watched()), open_source(sys.argv[1])
-moments = random.Random(0)
-for _ in range(10):
-    seen, batches = os.pipe()
-    child = os.fork()
-    if child == 0:
-        embed_images(source, sys.argv[2], encoder, batch_size=4, rows_per_file=8)
-        os._exit(0)
-    for _ in range(moments.randint(1, 5)):
-        os.read(seen, 1)
-    os.kill(child, signal.SIGKILL)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
 
 
 def tar_files(folder: Path, files: Files) -> tuple[str, Callable[[str], str]]:
@@ -106,8 +71,11 @@ def test_killed_ten_times_every_row_is_there_once_and_the_same_as_from_a_folder(
 ) -> None:
     place, name_of = write(tmp_path, files)
     destination = tmp_path / "vectors.parquet"
-    kills = [sys.executable, "-c", KILLS, place, str(destination)]
-    ends = subprocess.run(kills, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    ends = ends_of_kills(
+        "embed_images(open_source(images), destination, encoder, batch_size=4, rows_per_file=8)",
+        place,
+        str(destination),
+    )
     assert ends == ["-9"] * 10
     assert 0 < pq.read_table(destination).num_rows < COUNT
     embed_images(open_source(place), destination, encoder, batch_size=4)

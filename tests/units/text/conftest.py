@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ from transformers import (
 )
 
 from clip_image_encoder.text import TextEncoder
+from tests.units.one_thread import one_thread as one_thread
 
 from . import xlm_tokenizer
 from .relatives import RELATIVES, pieces, vocabulary
@@ -155,15 +156,6 @@ def reference_tokenizer(folder: Path, name: str) -> Any:
         inner = tokenizer.backend_tokenizer
         inner.normalizer = normalizers.Sequence([normalizers.Lowercase(), inner.normalizer])
     return tokenizer
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """On models as small as these, more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
