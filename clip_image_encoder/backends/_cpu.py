@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from clip_image_encoder.backends._pooling_head import make_heads_quick
 from clip_image_encoder.backends._quick_gelu import fold_quick_gelu
-from clip_image_encoder.models._blocked_attention import use_blocked_attention
-from clip_image_encoder.models._towers import TextTower
+from clip_image_encoder.models._attention import blocked, fused, use_blocked_attention
+from clip_image_encoder.models._towers import TextTower, VisionTower
 
 __all__ = ["PIXELS_AT_ONCE", "TOKENS_AT_ONCE", "is_faster", "make_quick", "make_texts_quick", "pack"]
 
@@ -83,7 +83,7 @@ class PackedLinear(nn.Module):
         return cast("Tensor", product)
 
 
-def make_quick(tower: nn.Module) -> None:
+def make_quick(tower: VisionTower) -> None:
     """Replace layers of a vision tower in place by faster ones with equal results, if this processor has such.
 
     Args:
@@ -91,11 +91,11 @@ def make_quick(tower: nn.Module) -> None:
     """
     make_heads_quick(tower)
     largest = _largest(tower)
-    if largest is None:
-        return
-    if largest.weight.dtype is torch.bfloat16 and _multiplies_bfloat16():
+    in_blocks = largest is not None and largest.weight.dtype is torch.bfloat16 and _multiplies_bfloat16()
+    if in_blocks:
         use_blocked_attention(tower)
-    if _gains(largest):
+    tower.become_quick(blocked if in_blocks else fused)
+    if largest is not None and _gains(largest):
         pack(tower)
 
 
@@ -105,8 +105,7 @@ def make_texts_quick(tower: TextTower) -> None:
     Args:
         tower: Text tower on the CPU, with its weights.
     """
-    if tower.quick_vectors:
-        tower.vectors = tower.quick_vectors
+    tower.become_quick(fused)
     largest = _largest(tower)
     if largest is not None and _gains(largest):
         pack(tower)

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from onnxscript import opset20
 from torch import Tensor, nn
 from torch.export import Dim
 
 from clip_image_encoder.arrays import PixelFormat, TokenIds
 from clip_image_encoder.backends._graph import Graph, TextGraph, VisionGraph
 from clip_image_encoder.backends._reference import reference_pixels, reference_tokens
+from clip_image_encoder.models._attention import products, use_attention
 from clip_image_encoder.models._patches import denormalized, take_bytes
-from clip_image_encoder.models._towers import TextTower, use_attention
+from clip_image_encoder.models._towers import TextTower
 
 __all__ = ["Example", "export"]
 
@@ -52,35 +54,36 @@ def _export_vision(graph: VisionGraph, file: Path) -> list[Example]:
     known: NDArray[Any] = reference_pixels((height, width))
     if graph.pixels == "float32":
         known = _normalized(known, graph.pixel_format)
-    # The examples are computed by the whole tower, before `leave_pooled` removes the parts that "pooled" doesn't need.
+    # The examples are computed by the plain tower, which shows that the quick one is equal.
     examples = [_example(module, known), _example(module, pixels)]
-    if graph.output == "pooled" and module.tower.leave_pooled:
-        module.tower.leave_pooled(module.tower.model)
+    module.tower.become_quick(products)
     _write(module, file, {"pixels": pixels}, [{0: Dim.DYNAMIC}])
     return examples
 
 
 def _export_text(graph: TextGraph, file: Path) -> list[Example]:
-    module = graph.checkpoint.text.load(graph.checkpoint.weights(torch.float32)).eval()
+    tower = graph.checkpoint.text.load(graph.checkpoint.weights(torch.float32)).eval()
     longest = graph.checkpoint.text.max_length
+    token_ids, mask = reference_tokens(graph.checkpoint)
     if not graph.is_masked:
-        token_ids = _token_ids(module, longest)
-        full = _FullTexts(module)
-        _write(full, file, {"token_ids": token_ids}, [{0: Dim.DYNAMIC}])
-        return [_example(full, _padded(reference_tokens(graph.checkpoint)[0], longest)), _example(full, token_ids)]
+        full, random = _FullTexts(tower), _token_ids(tower, longest)
+        examples = [_example(full, _padded(token_ids, longest)), _example(full, random)]
+        tower.become_quick(products)
+        _write(full, file, {"token_ids": random}, [{0: Dim.DYNAMIC}])
+        return examples
     # The first length is traced; torch.export would take 1 or the full length for a constant.
     lengths = [max(2, longest // 2), longest, 2]
-    inputs = [(_token_ids(module, length), _mask(length)) for length in lengths]
-    names = dict(zip(("token_ids", "attention_mask"), inputs[0], strict=True))
-    _write(module, file, names, [{0: Dim.DYNAMIC, 1: Dim.DYNAMIC}] * 2)
-    token_ids, mask = reference_tokens(graph.checkpoint)
+    inputs = [(_token_ids(tower, length), _mask(length)) for length in lengths]
     known = (token_ids, np.ones_like(token_ids) if mask is None else mask)
-    return [_example(module, *texts) for texts in (known, *inputs)]
+    examples = [_example(tower, *texts) for texts in (known, *inputs)]
+    tower.become_quick(products)
+    names = dict(zip(("token_ids", "attention_mask"), inputs[0], strict=True))
+    _write(tower, file, names, [{0: Dim.DYNAMIC, 1: Dim.DYNAMIC}] * 2)
+    return examples
 
 
 def _write(module: nn.Module, file: Path, inputs: dict[str, NDArray[Any]], dynamic: Sequence[dict[int, Any]]) -> None:
-    # torch's fused attention becomes ten more small nodes in each layer, a tenth of the time of one short text.
-    use_attention(module, "eager")
+    use_attention(module, "eager")  # what isn't quick gets two products, too
     with torch.inference_mode():
         program = torch.onnx.export(
             module,
@@ -90,11 +93,21 @@ def _write(module: nn.Module, file: Path, inputs: dict[str, NDArray[Any]], dynam
             input_names=list(inputs),
             output_names=["features"],
             dynamic_shapes=tuple(dynamic),
+            custom_translation_table={torch.ops.aten.linear.default: _linear},
             external_data=True,
             verbose=False,
         )
     assert program is not None
     program.save(file, external_data=True)
+
+
+def _linear(inputs: Any, weight: Any, bias: Any = None) -> Any:
+    """Return the nodes of a linear layer: MatMul and Add, for matrices, too, of which torch makes Gemm.
+
+    Which products are quantized, and how, is decided for MatMul.
+    """
+    product = opset20.MatMul(inputs, opset20.Transpose(weight, perm=[1, 0]))
+    return product if bias is None else opset20.Add(product, bias)
 
 
 def _example(module: nn.Module, *inputs: NDArray[Any]) -> Example:

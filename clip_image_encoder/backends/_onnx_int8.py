@@ -59,7 +59,8 @@ def int8_options(options: onnxruntime.SessionOptions) -> list[str]:
     """
     if not products_are_exact():
         options.add_session_config_entry("session.x64quantprecision", "1")
-    return ["CommonSubexpressionElimination"]  # it would undo `give_each_product_its_steps`
+    # The first would undo `give_each_product_its_steps`; the second makes Gemm of products, which has no int8 form here.
+    return ["CommonSubexpressionElimination", "MatMulAddFusion"]
 
 
 def give_each_product_its_steps(graph: Any) -> None:

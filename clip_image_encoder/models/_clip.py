@@ -14,6 +14,7 @@ from clip_image_encoder.protocols import Output
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from clip_image_encoder.models._attention import Attend
     from clip_image_encoder.models._towers import TextTower, VisionTower
 
 __all__ = ["plain", "text_spec", "vision_spec"]
@@ -105,20 +106,7 @@ def _load_vision(
     else:
         model.add_module("visual_projection", nn.Identity())
         dimension = model.config.hidden_size
-    return VisionTower(model, _features, dimension=dimension, leave_pooled=_leave_class_token)
-
-
-def _leave_class_token(model: Any) -> None:
-    """Make the last layer compute only the class token after its attention has read all tokens, in place.
-
-    That saves three quarters of the layer. The residual sums add the class token's part to every token; afterwards only
-    the first token is right, and only the first is read.
-    """
-    from clip_image_encoder.models._towers import OfClassToken
-
-    last = model.vision_model.encoder.layers[-1]
-    last.self_attn.out_proj = OfClassToken(last.self_attn.out_proj)
-    last.layer_norm2 = OfClassToken(last.layer_norm2)
+    return VisionTower(model, _features, dimension=dimension, quick_features=_quick_features)
 
 
 def _features(model: Any, pixels: Tensor, output: Output) -> Tensor:
@@ -131,6 +119,32 @@ def _features(model: Any, pixels: Tensor, output: Output) -> Tensor:
         unprojected = model.vision_model.post_layernorm(features.last_hidden_state)
     projected: Tensor = model.visual_projection(unprojected)
     return projected
+
+
+def _quick_features(attend: Attend, model: Any, pixels: Tensor, output: Output) -> Tensor:
+    normalized = model.vision_model.post_layernorm(class_token_or_all(attend, model, pixels, output))
+    projected: Tensor = model.visual_projection(normalized)
+    return projected
+
+
+def class_token_or_all(attend: Attend, model: Any, pixels: Tensor, output: Output) -> Tensor:
+    """Return what all layers make of the class token, `(n, width)`, or for "tokens" of all, `(n, tokens, width)`.
+
+    Args:
+        attend: Function that computes attention.
+        model: Model of transformers with CLIP's vision tower.
+        pixels: Pixels `(n, H, W, 3)` in 0..255.
+        output: Wanted output.
+    """
+    from clip_image_encoder.models._layers import all_tokens, one_token
+
+    tower = model.vision_model
+    embedded = tower.embeddings(cut_to_image(pixels, model.config.patch_size), interpolate_pos_encoding=True)
+    tokens = tower.pre_layrnorm(embedded)
+    if output == "tokens":
+        return all_tokens(tower.encoder.layers, tokens, attend)
+    first = pixels.new_zeros(len(pixels)).long()
+    return one_token(tower.encoder.layers, tokens, first, attend)
 
 
 def _load_text(kind: str, config: Mapping[str, Any], part: str | None, prefix: str, weights: Weights) -> TextTower:
@@ -152,10 +166,12 @@ def _vectors(model: Any, token_ids: Tensor, attention_mask: Tensor | None) -> Te
     return vectors
 
 
-def _quick_vectors(end: int | None, model: Any, token_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
-    from clip_image_encoder.models._one_token import one_token
+def _quick_vectors(
+    end: int | None, attend: Attend, model: Any, token_ids: Tensor, attention_mask: Tensor | None
+) -> Tensor:
+    from clip_image_encoder.models._quick_texts import token_of_text
 
     places = (token_ids if end is None else (token_ids == end).int()).argmax(dim=-1)
-    token = one_token(model.text_model, token_ids, places, attention_mask, is_causal=True)
+    token = token_of_text(attend, model.text_model, token_ids, places, attention_mask, is_causal=True)
     vectors: Tensor = model.text_projection(token)
     return vectors

@@ -14,6 +14,7 @@ from clip_image_encoder.protocols import Output
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from clip_image_encoder.models._attention import Attend
     from clip_image_encoder.models._towers import TextTower
 
 __all__ = ["outputs_of", "pooled_or_patches", "text_spec"]
@@ -61,11 +62,12 @@ def _vectors(model: Any, token_ids: Tensor, attention_mask: Tensor | None) -> Te
     return vectors
 
 
-def _quick_vectors(model: Any, token_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
-    from clip_image_encoder.models._one_token import one_token
+def _quick_vectors(attend: Attend, model: Any, token_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+    from clip_image_encoder.models._quick_texts import token_of_text
     from clip_image_encoder.models._towers import bare
 
     text = bare(model, "text_model")
     places = token_ids.new_full(token_ids.shape[:1], token_ids.shape[1] - 1)
-    vectors: Tensor = text.head(one_token(text, token_ids, places, attention_mask, is_causal=False))
+    token = token_of_text(attend, text, token_ids, places, attention_mask, is_causal=False)
+    vectors: Tensor = text.head(token)
     return vectors

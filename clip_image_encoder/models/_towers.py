@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from clip_image_encoder.errors import ContractError
+from clip_image_encoder.models._attention import Attend
 from clip_image_encoder.protocols import Output
 
-__all__ = ["OfClassToken", "TextTower", "VisionTower", "bare", "build", "linear_of", "use_attention"]
+__all__ = ["TextTower", "VisionTower", "bare", "build", "linear_of"]
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -27,8 +29,8 @@ class VisionTower(nn.Module):
         pixels: Kind of pixels that `features` is called with. "bytes", the default, are those above, for a network
             whose patch embedding takes over mean and std; "normalized" are normalized pixels `(n, 3, H, W)` in the
             dtype of the weights, for a network that begins with any other layer.
-        leave_pooled: Function that changes the model in place to a faster one with the same "pooled" and no "tokens",
-            for graphs; None, the default, if the family has none.
+        quick_features: Function like `features` that returns the same of less work, for the CPU and for graphs; the
+            function that computes attention comes first. None, the default, if the family has none.
 
     Attributes:
         prepared: Module that the pixels pass before `features`: the identity, or the one that normalizes them, which
@@ -45,7 +47,7 @@ class VisionTower(nn.Module):
         *,
         dimension: int,
         pixels: Literal["bytes", "normalized"] = "bytes",
-        leave_pooled: Callable[[Any], None] | None = None,
+        quick_features: Callable[[Attend, Any, Tensor, Output], Tensor] | None = None,
     ) -> None:
         super().__init__()
         _check_filled(model)
@@ -54,28 +56,20 @@ class VisionTower(nn.Module):
         self.dimension = dimension
         self.pixels = pixels
         self.prepared: nn.Module = nn.Identity()
-        self.leave_pooled = leave_pooled
+        self.quick_features = quick_features
 
     def forward(self, pixels: Tensor, output: Output) -> Tensor:
         """Return the features of pixels `(n, H, W, 3)` in 0..255."""
         return self.features(self.model, self.prepared(pixels), output)
 
+    def become_quick(self, attend: Attend) -> None:
+        """Compute the features by `quick_features` from now on, if the family has it.
 
-class OfClassToken(nn.Module):
-    """A layer that is applied to the class token alone, the first of an image's tokens.
-
-    Args:
-        layer: Layer that takes tokens `(n, 1, d)`.
-    """
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Return the layer's output for the first of the tokens `(n, tokens, d)`."""
-        result: Tensor = self.layer(tokens[:, :1])
-        return result
+        Args:
+            attend: Function that computes attention.
+        """
+        if self.quick_features:
+            self.features = partial(self.quick_features, attend)
 
 
 class TextTower(nn.Module):
@@ -85,8 +79,9 @@ class TextTower(nn.Module):
         model: Network with its weights.
         vectors: Function of the model, token ids `(n, length)` and their mask or None; returns `(n, d)`.
         dimension: Length d of a vector.
-        quick_vectors: Function like `vectors` that returns the same with less work, for the CPU, where it also saves
-            most of Python's overhead for a single text; None, the default, if the family has none.
+        quick_vectors: Function like `vectors` that returns the same of less work, for the CPU, where it also saves most
+            of Python's overhead for a single text, and for graphs; the function that computes attention comes first.
+            None, the default, if the family has none.
 
     Raises:
         ContractError: A parameter or buffer of the model has no value.
@@ -98,7 +93,7 @@ class TextTower(nn.Module):
         vectors: Callable[[Any, Tensor, Tensor | None], Tensor],
         *,
         dimension: int,
-        quick_vectors: Callable[[Any, Tensor, Tensor | None], Tensor] | None = None,
+        quick_vectors: Callable[[Attend, Any, Tensor, Tensor | None], Tensor] | None = None,
     ) -> None:
         super().__init__()
         _check_filled(model)
@@ -110,6 +105,15 @@ class TextTower(nn.Module):
     def forward(self, token_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
         """Return the vectors `(n, d)` of token ids `(n, length)` and their mask."""
         return self.vectors(self.model, token_ids, attention_mask)
+
+    def become_quick(self, attend: Attend) -> None:
+        """Compute the vectors by `quick_vectors` from now on, if the family has it.
+
+        Args:
+            attend: Function that computes attention.
+        """
+        if self.quick_vectors:
+            self.vectors = partial(self.quick_vectors, attend)
 
 
 def build(module: Callable[[], _Module]) -> _Module:
@@ -146,16 +150,3 @@ def _check_filled(model: nn.Module) -> None:
 def bare(model: nn.Module, name: str) -> Any:
     """Return the tower inside a model: transformers 4 wraps it under a name, transformers 5 doesn't."""
     return getattr(model, name, model)
-
-
-def use_attention(tower: nn.Module, name: str) -> None:
-    """Make a tower's networks of transformers compute attention in another way, with the same result.
-
-    Args:
-        tower: Tower that uses torch's fused operator otherwise.
-        name: transformers' name of the way, such as "eager": two matrix products with a softmax between them.
-    """
-    for module in tower.modules():
-        choose: Any = getattr(module, "set_attn_implementation", None)
-        if choose:  # a network of transformers
-            choose(name)

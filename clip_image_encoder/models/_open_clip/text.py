@@ -15,6 +15,7 @@ from clip_image_encoder.models._transformers import build_model
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from clip_image_encoder.models._attention import Attend
     from clip_image_encoder.models._towers import TextTower
 
 __all__ = ["text_spec"]
@@ -133,11 +134,16 @@ def _vectors(places: Callable[[Tensor], Tensor], model: Any, token_ids: Tensor, 
 
 
 def _quick_vectors(
-    places: Callable[[Tensor], Tensor], is_causal: bool, model: Any, token_ids: Tensor, _mask: Tensor | None
+    places: Callable[[Tensor], Tensor],
+    is_causal: bool,
+    attend: Attend,
+    model: Any,
+    token_ids: Tensor,
+    _mask: Tensor | None,
 ) -> Tensor:
-    from clip_image_encoder.models._one_token import one_token
+    from clip_image_encoder.models._quick_texts import token_of_text
 
-    tokens = one_token(model["tower"], token_ids, places(token_ids), None, is_causal=is_causal)
+    tokens = token_of_text(attend, model["tower"], token_ids, places(token_ids), None, is_causal=is_causal)
     vectors: Tensor = model["projection"](tokens)
     return vectors
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from clip_image_encoder.models._clip import class_token_or_all
 from clip_image_encoder.models._cut import cut_to_image
 from clip_image_encoder.models._family import VisionSpec, Weights
 from clip_image_encoder.models._open_clip.names import BLOCKS, activation, epsilon, knows_only, one_of_three, transposed
@@ -15,6 +16,7 @@ from clip_image_encoder.protocols import Output
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from clip_image_encoder.models._attention import Attend
     from clip_image_encoder.models._towers import VisionTower
 
 __all__ = ["knows", "vision_spec"]
@@ -99,24 +101,43 @@ def _load(model_cfg: Mapping[str, Any], weights: Weights) -> VisionTower:
     if values["no_ln_pre"]:
         model.vision_model.pre_layrnorm = nn.Identity()
     weights.fill(model, prefixes=("visual.",), old_names=_NAMES, part=_part)
-    features = partial(_features, averages=values["pool_type"] == "avg", pools_first=values["final_ln_after_pool"])
-    return VisionTower(model, features, dimension=model_cfg["embed_dim"])
+    pooling = values["pool_type"] == "avg", values["final_ln_after_pool"]
+    return VisionTower(
+        model,
+        partial(_features, *pooling),
+        dimension=model_cfg["embed_dim"],
+        quick_features=partial(_quick_features, *pooling),
+    )
 
 
 def _part(name: str, source: str, tensor: Tensor) -> Tensor:
     return transposed(name, source, tensor) if source == "visual.proj" else one_of_three(name, source, tensor)
 
 
-def _features(model: Any, pixels: Tensor, output: Output, *, averages: bool, pools_first: bool) -> Tensor:
-    tower = model.vision_model
-    tokens = tower(pixel_values=cut_to_image(pixels, model.config.patch_size)).last_hidden_state
-    if output == "pooled":
-        first = _pooled(tokens, averages=averages) if pools_first else tokens
-        normalized = tower.post_layernorm(first)
-        tokens = normalized if pools_first else _pooled(normalized, averages=averages)
+def _features(averages: bool, pools_first: bool, model: Any, pixels: Tensor, output: Output) -> Tensor:
+    tokens = model.vision_model(pixel_values=cut_to_image(pixels, model.config.patch_size)).last_hidden_state
+    return _finished(averages, pools_first, model, tokens, output)
+
+
+def _quick_features(
+    averages: bool, pools_first: bool, attend: Attend, model: Any, pixels: Tensor, output: Output
+) -> Tensor:
+    if output == "pooled" and not averages:
+        token = class_token_or_all(attend, model, pixels, output)  # normalizing and pooling are one there
+        return _finished(averages, pools_first, model, token[:, None], output)
+    return _finished(averages, pools_first, model, class_token_or_all(attend, model, pixels, "tokens"), output)
+
+
+def _finished(averages: bool, pools_first: bool, model: Any, tokens: Tensor, output: Output) -> Tensor:
+    """Return the features of tokens `(n, tokens, width)` after the last layer."""
+    normalize = model.vision_model.post_layernorm
+    if output == "tokens":
+        finished = normalize(tokens)
+    elif pools_first:
+        finished = normalize(_pooled(tokens, averages=averages))
     else:
-        tokens = tower.post_layernorm(tokens)
-    projected: Tensor = model.visual_projection(tokens)
+        finished = _pooled(normalize(tokens), averages=averages)
+    projected: Tensor = model.visual_projection(finished)
     return projected
 
 

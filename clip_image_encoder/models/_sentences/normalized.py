@@ -13,6 +13,7 @@ from clip_image_encoder.protocols import Output
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from clip_image_encoder.models._attention import Attend
     from clip_image_encoder.models._towers import TextTower, VisionTower
 
 __all__ = ["normalized_text", "normalized_vision", "unit"]
@@ -32,6 +33,8 @@ def normalized_vision(spec: VisionSpec) -> VisionSpec:
 def _load_normalized_vision(load: Callable[[Weights], VisionTower], weights: Weights) -> VisionTower:
     tower = load(weights)
     tower.features = partial(_unit_features, tower.features)
+    if tower.quick_features:
+        tower.quick_features = partial(_unit_quick_features, tower.quick_features)
     return tower
 
 
@@ -40,6 +43,16 @@ def _unit_features(
 ) -> Tensor:
     values = features(model, pixels, output)
     return unit(values) if output == "pooled" else values
+
+
+def _unit_quick_features(
+    features: Callable[[Attend, Any, Tensor, Output], Tensor],
+    attend: Attend,
+    model: Any,
+    pixels: Tensor,
+    output: Output,
+) -> Tensor:
+    return _unit_features(partial(features, attend), model, pixels, output)
 
 
 def normalized_text(spec: TextSpec) -> TextSpec:
@@ -51,7 +64,7 @@ def _load_normalized_text(load: Callable[[Weights], TextTower], weights: Weights
     tower = load(weights)
     tower.vectors = partial(_unit_vectors, tower.vectors)
     if tower.quick_vectors:
-        tower.quick_vectors = partial(_unit_vectors, tower.quick_vectors)
+        tower.quick_vectors = partial(_unit_quick_vectors, tower.quick_vectors)
     return tower
 
 
@@ -59,3 +72,13 @@ def _unit_vectors(
     vectors: Callable[[Any, Tensor, Tensor | None], Tensor], model: Any, token_ids: Tensor, mask: Tensor | None
 ) -> Tensor:
     return unit(vectors(model, token_ids, mask))
+
+
+def _unit_quick_vectors(
+    vectors: Callable[[Attend, Any, Tensor, Tensor | None], Tensor],
+    attend: Attend,
+    model: Any,
+    token_ids: Tensor,
+    mask: Tensor | None,
+) -> Tensor:
+    return unit(vectors(attend, model, token_ids, mask))

@@ -67,6 +67,6 @@ def test_a_buffer_may_be_computed_after_the_weights(tmp_path: Path) -> None:
 
 
 def test_a_tower_without_a_linear_layer_is_left_as_it_is() -> None:
-    tower = nn.Sequential(nn.Conv2d(3, 4, 2, 2))
-    make_quick(tower)
-    assert isinstance(tower[0], nn.Conv2d)
+    model = nn.Sequential(nn.Conv2d(3, 4, 2, 2))
+    make_quick(VisionTower(model, features, dimension=4))
+    assert isinstance(model[0], nn.Conv2d)
