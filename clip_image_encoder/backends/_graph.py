@@ -17,7 +17,7 @@ __all__ = ["Graph", "Kind", "Run", "TextGraph", "VisionGraph"]
 Kind: TypeAlias = Literal["vision", "text"]
 """The kind of a tower."""
 
-_VERSION = 5
+_VERSION = 6
 """Version of the export; raise it when the same description is exported to another graph."""
 
 

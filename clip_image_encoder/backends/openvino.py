@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -22,6 +23,7 @@ from clip_image_encoder.backends._fitting import Plan, fit
 from clip_image_encoder.backends._graph import Graph, Kind, Run
 from clip_image_encoder.backends._graph_backend import GraphBackend
 from clip_image_encoder.backends._graph_text import GraphTextBackend
+from clip_image_encoder.backends._openvino_compiled import compiled_in
 from clip_image_encoder.backends._openvino_int8 import in_float, products_are_exact
 from clip_image_encoder.backends._quality import LEAST_COSINE
 from clip_image_encoder.backends._samples import Inputs
@@ -78,14 +80,16 @@ class OpenVino:
         Raises:
             BackendError: This process was forked from one in which OpenVINO ran.
         """
-        settings = _settings(_HINTS[self.dtype])
-        core, name = _CORE.get(), device.upper()
-        model = self._model(file, keep_steps=False) if device == "cpu" else file
+        settings, core, name = _settings(_HINTS[self.dtype]), _CORE.get(), device.upper()
+        if device != "cpu":
+            return _runner(_compiled_by_openvino(core, file, name, settings, kept))
+        model = self._model(file, keep_steps=False)
         if kept is None or not os.access(kept, os.W_OK):
             return _runner(core.compile_model(model, name, settings))
-        # Without a lock, OpenVINO reads a compiled model that another process is still writing.
-        with FileLock(kept / "compiled.lock"):
-            return _runner(core.compile_model(model, name, settings | {"CACHE_DIR": str(kept / "compiled")}))
+        form = file.name if isinstance(model, Path) else f"{file.name} in float"
+        make = partial(core.compile_model, model, name, settings)
+        compiled = compiled_in(kept / "compiled", form, core, settings, make)
+        return _runner(compiled.model, compiled.give_back)
 
     def open_exactly(self, file: Path) -> Run:
         """Load a graph onto the CPU, without storing its compiled form: the graph may still be in a temporary folder.
@@ -251,17 +255,36 @@ def _settings(precision: str) -> dict[str, str]:
     return {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
 
 
-def _runner(compiled: openvino.CompiledModel) -> Run:
+def _compiled_by_openvino(
+    core: openvino.Core, file: Path, name: str, settings: dict[str, str], kept: Path | None
+) -> openvino.CompiledModel:
+    """Compile a graph for a device other than the CPU; OpenVINO stores the compiled form in the folder `kept`."""
+    if kept is None or not os.access(kept, os.W_OK):
+        return core.compile_model(file, name, settings)
+    # Without a lock, OpenVINO reads a compiled model that another process is still writing.
+    with FileLock(kept / "compiled.lock"):
+        return core.compile_model(file, name, settings | {"CACHE_DIR": str(kept / "compiled")})
+
+
+def _runner(compiled: openvino.CompiledModel, laid_out: Callable[[], None] | None = None) -> Run:
+    """Return a function that runs a compiled graph.
+
+    Args:
+        compiled: Compiled graph.
+        laid_out: Function that is called when a request has laid out the weights for itself; None calls nothing.
+    """
     # A request has the memory of one inference, so each call that runs at the same time needs its own. They are not
     # stored in threading.local: a forked process destroys the values of threads that it doesn't have, and hangs.
     idle: list[openvino.InferRequest] = []
 
     def run(*inputs: NDArray[Any]) -> NDArray[np.float32]:
         try:
-            request = idle.pop()
+            request, is_new = idle.pop(), False
         except IndexError:
-            request = compiled.create_infer_request()
+            request, is_new = compiled.create_infer_request(), True
         features: NDArray[np.float32] = request.infer(list(inputs), share_inputs=True)[0]
+        if is_new and laid_out:
+            laid_out()
         idle.append(request)
         return features
 

@@ -18,7 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from clip_image_encoder.models._transformers import own_module
 
-__all__ = ["Attend", "as_mask", "blocked", "causal_mask", "fused", "products", "use_attention", "use_blocked_attention"]
+__all__ = ["Attend", "as_mask", "blocked", "earlier", "fused", "products", "use_attention", "use_blocked_attention"]
 
 _NAME = "clip_image_encoder_blocks"
 
@@ -79,7 +79,7 @@ def products(
 ) -> Tensor:
     """Return the attended values `(n, queries, heads, d)`, computed by two matrix products and a softmax."""
     if is_causal:
-        mask = causal_mask(key.shape[2], query)
+        mask = as_mask(earlier(key.shape[2], query), query)
     scores = query @ key.transpose(-1, -2) * scale
     weights = (scores if mask is None else scores + mask).softmax(-1)
     attended: Tensor = (weights @ value).transpose(1, 2)
@@ -91,13 +91,13 @@ def as_mask(seen: Tensor, like: Tensor) -> Tensor:
 
     Not minus infinity, which would give NaN for a query that sees nothing, such as one of padding.
     """
-    nothing = torch.finfo(like.dtype).min
-    return torch.zeros(seen.shape, dtype=like.dtype, device=like.device).masked_fill(~seen, nothing)
+    everything, nothing = (like.new_tensor(value) for value in (0, torch.finfo(like.dtype).min))
+    return torch.where(seen, everything, nothing)
 
 
-def causal_mask(length: int, like: Tensor) -> Tensor:
-    """Return the mask `(length, length)` with which no token attends to a later one."""
-    return as_mask(torch.ones(length, length, dtype=torch.bool, device=like.device).tril(), like)
+def earlier(length: int, like: Tensor) -> Tensor:
+    """Return which tokens each token may attend to if none attends to a later one, `(length, length)` bool."""
+    return torch.ones(length, length, dtype=torch.bool, device=like.device).tril()
 
 
 def use_attention(tower: nn.Module, name: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clip_image_encoder.models._attention import Attend, causal_mask
+from clip_image_encoder.models._attention import Attend, as_mask, earlier
 
 __all__ = ["all_tokens", "one_token"]
 
@@ -52,54 +52,47 @@ def one_token(
     """
     *before, last = layers
     tokens = _through(before, tokens, attend, mask, is_causal=is_causal)
-    inputs = torch.arange(len(tokens), device=tokens.device)
-    normed = last.layer_norm1(tokens)
+    count, length, _ = tokens.shape
+    inputs = torch.arange(count, device=tokens.device)
     if mask is None and is_causal:
-        mask = causal_mask(tokens.shape[1], tokens)[None, None]
+        mask = as_mask(earlier(length, tokens), tokens)[None, None]
     if mask is not None:  # what the wanted tokens attend to, (n, 1, 1, length)
-        mask = mask.expand(len(tokens), 1, tokens.shape[1], -1)[inputs, :, places, None]
-    attention = last.self_attn
-    query = attention.q_proj(normed[inputs, places])
-    attended = _attended(attention, query, normed.flatten(0, 1), len(tokens), attend, mask)
+        mask = mask.expand(count, 1, length, -1)[inputs, :, places, None]
+    attention, normed = last.self_attn, last.layer_norm1(tokens)
+    query = _heads(attention, attention.q_proj(normed[inputs, places]), (count, 1))
+    attended = _attended(attention, query, normed.flatten(0, 1), (count, length), attend, mask)
     return _with_mlp(last, tokens[inputs, places] + attended)
 
 
 def _through(layers: Iterable[Any], tokens: Tensor, attend: Attend, mask: Tensor | None, *, is_causal: bool) -> Tensor:
-    count = len(tokens)
+    count, length, width = tokens.shape
     rows = tokens.flatten(0, 1)
     for layer in layers:
-        normed = layer.layer_norm1(rows)
-        query = layer.self_attn.q_proj(normed)
-        attended = _attended(layer.self_attn, query, normed, count, attend, mask, is_causal=is_causal)
+        attention, normed = layer.self_attn, layer.layer_norm1(rows)
+        query = _heads(attention, attention.q_proj(normed), (count, length))
+        attended = _attended(attention, query, normed, (count, length), attend, mask, is_causal=is_causal)
         rows = _with_mlp(layer, rows + attended)
-    result: Tensor = rows.unflatten(0, (count, -1))
-    return result
+    return rows.reshape(count, length, width)
+
+
+def _heads(attention: Any, rows: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Return rows `(n * length, width)` of the shape `(n, length)` as `(n, heads, length, width / heads)`."""
+    return rows.reshape(*shape, attention.num_heads, attention.head_dim).transpose(1, 2)
 
 
 def _attended(
     attention: Any,
     query: Tensor,
     rows: Tensor,
-    count: int,
+    shape: tuple[int, int],
     attend: Attend,
     mask: Tensor | None,
     *,
     is_causal: bool = False,
 ) -> Tensor:
-    """Return the output of an attention layer for the queries `(n * queries, width)`, in the same shape."""
-
-    def heads(values: Tensor) -> Tensor:
-        split: Tensor = values.unflatten(0, (count, -1)).unflatten(-1, (attention.num_heads, -1))
-        return split.transpose(1, 2)  # (n, heads, tokens, width / heads)
-
-    values = attend(
-        heads(query),
-        heads(attention.k_proj(rows)),
-        heads(attention.v_proj(rows)),
-        mask,
-        scale=attention.scale,
-        is_causal=is_causal,
-    )
+    """Return the output of an attention layer, `(n * queries, width)`, for queries `(n, heads, queries, d)`."""
+    key, value = (_heads(attention, project(rows), shape) for project in (attention.k_proj, attention.v_proj))
+    values = attend(query, key, value, mask, scale=attention.scale, is_causal=is_causal)
     projected: Tensor = attention.out_proj(values.flatten(2).flatten(0, 1))
     return projected
 

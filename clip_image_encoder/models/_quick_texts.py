@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clip_image_encoder.models._attention import Attend, as_mask, causal_mask
+from clip_image_encoder.models._attention import Attend, as_mask, earlier
 from clip_image_encoder.models._layers import one_token
 
 __all__ = ["token_of_text"]
@@ -58,5 +58,5 @@ def _mask(attention_mask: Tensor | None, tokens: Tensor, *, is_causal: bool) -> 
     """Return the mask of a batch for its attention, `(n, 1, length or 1, length)`; None if nothing is masked."""
     if attention_mask is None:
         return None
-    padding = as_mask(attention_mask[:, None, None, :].bool(), tokens)
-    return torch.minimum(padding, causal_mask(tokens.shape[1], tokens)) if is_causal else padding
+    seen = attention_mask[:, None, None, :].bool()
+    return as_mask(seen & earlier(tokens.shape[1], tokens) if is_causal else seen, tokens)

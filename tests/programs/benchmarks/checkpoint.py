@@ -124,7 +124,12 @@ def save_checkpoint(folder: Path, geometry: Geometry = VIT_B_32) -> None:
         # SigLIP's text tower is not measured, and as small as can be.
         text = _vit(16, width=64, layers=1, heads=1, mlp=64) | {"projection_size": geometry.dimension}
         config = SiglipConfig(vision_config=vision, text_config=text)
-    getattr(transformers, f"{geometry.network}Model")(config).save_pretrained(folder)
+    model = getattr(transformers, f"{geometry.network}Model")(config)
+    with torch.no_grad():
+        for name, values in model.named_parameters():
+            if name.endswith("bias"):  # zeros otherwise, which exporters and runtimes leave out
+                values.normal_(std=0.02)
+    model.save_pretrained(folder)
     for file in BUNDLED.glob("*"):
         if file.name not in ("config.json", "model.safetensors", "README.md"):
             shutil.copy(file, folder)

@@ -18,7 +18,7 @@ from clip_image_encoder.models._attention import (
     Attend,
     as_mask,
     blocked,
-    causal_mask,
+    earlier,
     fused,
     products,
     use_blocked_attention,
@@ -74,7 +74,7 @@ def test_no_token_attends_to_a_later_one_if_so_asked(attend: Attend) -> None:
     given = some()
     expected = scaled_dot_product_attention(*given, is_causal=True, scale=0.3).transpose(1, 2)
     torch.testing.assert_close(attend(*given, None, scale=0.3, is_causal=True), expected)
-    torch.testing.assert_close(attend(*given, causal_mask(5, given[0]), scale=0.3), expected)
+    torch.testing.assert_close(attend(*given, as_mask(earlier(5, given[0]), given[0]), scale=0.3), expected)
 
 
 @all_ways
