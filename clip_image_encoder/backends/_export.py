@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from onnxscript import opset20
 from torch import Tensor, nn
 from torch.export import Dim
 
@@ -93,21 +92,11 @@ def _write(module: nn.Module, file: Path, inputs: dict[str, NDArray[Any]], dynam
             input_names=list(inputs),
             output_names=["features"],
             dynamic_shapes=tuple(dynamic),
-            custom_translation_table={torch.ops.aten.linear.default: _linear},
             external_data=True,
             verbose=False,
         )
     assert program is not None
     program.save(file, external_data=True)
-
-
-def _linear(inputs: Any, weight: Any, bias: Any = None) -> Any:
-    """Return the nodes of a linear layer: MatMul and Add, for matrices, too, of which torch makes Gemm.
-
-    Which products are quantized, and how, is decided for MatMul.
-    """
-    product = opset20.MatMul(inputs, opset20.Transpose(weight, perm=[1, 0]))
-    return product if bias is None else opset20.Add(product, bias)
 
 
 def _example(module: nn.Module, *inputs: NDArray[Any]) -> Example:

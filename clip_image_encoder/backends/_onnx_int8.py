@@ -59,8 +59,7 @@ def int8_options(options: onnxruntime.SessionOptions) -> list[str]:
     """
     if not products_are_exact():
         options.add_session_config_entry("session.x64quantprecision", "1")
-    # The first would undo `give_each_product_its_steps`; the second makes Gemm of products, which stays in float.
-    return ["CommonSubexpressionElimination", "MatMulAddFusion"]
+    return ["CommonSubexpressionElimination"]  # it would undo `give_each_product_its_steps`
 
 
 def give_each_product_its_steps(graph: Any) -> None:

@@ -71,10 +71,7 @@ def open_session(
     options.enable_cpu_mem_arena = False
     # 4 logs fatal errors only. A fallback, which is an error below, would be written to stderr otherwise.
     options.log_severity_level = 4
-    # Where a product and the addition of a bias are joined on the CPU, one thread writes the bias before it begins.
-    left_out = []
-    if device == "cpu":
-        left_out = int8_options(options) if int8 else ["MatMulAddFusion"]
+    left_out = int8_options(options) if int8 and device == "cpu" else []
     session = onnxruntime.InferenceSession(
         graph, options, providers=[provider], enable_fallback=0, disabled_optimizers=left_out
     )

@@ -157,8 +157,8 @@ def test_an_encoder_computes_no_more_tokens_than_its_vectors_depend_on(
     padded = [np.pad(given, ((0, 0), (0, LENGTH - given.shape[1]))) for given in (token_ids, mask) if given is not None]
     encoder.backend(padded[0], padded[1] if mask is not None else None, device="cpu")
     width = tower.model.config.hidden_size
-    assert first == [(2 * read, width)]
-    assert last == [(2, width)]
+    assert first == [(2, read, width)]
+    assert last == [(2, 1, width)]
 
 
 @needs_bfloat16
