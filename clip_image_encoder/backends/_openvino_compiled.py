@@ -11,7 +11,6 @@ import hashlib
 import mmap
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -58,16 +57,32 @@ def compiled_in(
         core: OpenVINO's core.
         settings: Settings to compile with.
         make: Function that compiles the graph with these settings.
+
+    Raises:
+        OSError: The folder can't be written to, or the disk is full.
     """
     machine = core.get_property("CPU", "FULL_DEVICE_NAME"), core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     key = hashlib.sha256(f"{name} {openvino.__version__} {machine} {settings}".encode()).hexdigest()
-    folder.mkdir(exist_ok=True)
     file = folder / f"{key}.blob"
+    if compiled := _read(core, file, settings):
+        return compiled
+    folder.mkdir(exist_ok=True)
     # One process compiles, and the others wait: it takes all cores.
     with FileLock(folder / "compiled.lock"):
-        with suppress(OSError, RuntimeError, ValueError):  # it isn't there, or was cut, or is no compiled graph
-            return Compiled(core, file, settings)
+        if compiled := _read(core, file, settings):
+            return compiled
         unfinished = folder / f"{key}.unfinished"
-        unfinished.write_bytes(make().export_model().getbuffer())
-        unfinished.replace(file)
+        try:
+            unfinished.write_bytes(make().export_model().getbuffer())
+            unfinished.replace(file)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    return Compiled(core, file, settings)
+
+
+def _read(core: openvino.Core, file: Path, settings: dict[str, str]) -> Compiled | None:
+    """Return the compiled graph of a file; None if it isn't there, was cut, or is no compiled graph."""
+    try:
         return Compiled(core, file, settings)
+    except (OSError, RuntimeError, ValueError):
+        return None

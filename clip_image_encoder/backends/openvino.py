@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -84,12 +85,13 @@ class OpenVino:
         if device != "cpu":
             return _runner(_compiled_by_openvino(core, file, name, settings, kept))
         model = self._model(file, keep_steps=False)
-        if kept is None or not os.access(kept, os.W_OK):
-            return _runner(core.compile_model(model, name, settings))
-        form = file.name if isinstance(model, Path) else f"{file.name} in float"
         make = partial(core.compile_model, model, name, settings)
-        compiled = compiled_in(kept / "compiled", form, core, settings, make)
-        return _runner(compiled.model, compiled.give_back)
+        if kept is not None:
+            form = file.name if isinstance(model, Path) else f"{file.name} in float"
+            with suppress(OSError):  # a folder that can't be written to, or a full disk: each start compiles
+                compiled = compiled_in(kept / "compiled", form, core, settings, make)
+                return _runner(compiled.model, compiled.give_back)
+        return _runner(make())
 
     def open_exactly(self, file: Path) -> Run:
         """Load a graph onto the CPU, without storing its compiled form: the graph may still be in a temporary folder.

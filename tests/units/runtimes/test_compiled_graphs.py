@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -69,6 +70,20 @@ def test_a_damaged_file_is_written_anew(core: openvino.Core, tmp_path: Path, har
     file.write_bytes(harm(file.read_bytes()))
     np.testing.assert_array_equal(product_of(compiled_in(tmp_path, "product", core, SETTINGS, make)), expected)
     assert make.calls == 2
+
+
+def test_nothing_unfinished_stays_where_the_disk_is_full(
+    core: openvino.Core, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_half(self: Path, data: memoryview) -> int:
+        with self.open("wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    with pytest.raises(OSError, match="No space left"):
+        compiled_in(tmp_path, "product", core, SETTINGS, Maker(core))
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
 
 
 def resident(file: Path) -> int:
