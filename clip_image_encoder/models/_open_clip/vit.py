@@ -122,10 +122,9 @@ def _features(averages: bool, pools_first: bool, model: Any, pixels: Tensor, out
 def _quick_features(
     averages: bool, pools_first: bool, attend: Attend, model: Any, pixels: Tensor, output: Output
 ) -> Tensor:
-    if output == "pooled" and not averages:  # of all tokens the class token alone is read
-        token = class_token_or_all(attend, model, pixels, "pooled")
-        return _finished(averages, pools_first, model, token[:, None], output)
-    return _finished(averages, pools_first, model, class_token_or_all(attend, model, pixels, "tokens"), output)
+    read: Output = "tokens" if averages else output  # the mean is that of all patches
+    tokens = class_token_or_all(attend, model, pixels, read)
+    return _finished(averages, pools_first, model, tokens if read == "tokens" else tokens[:, None], output)
 
 
 def _finished(averages: bool, pools_first: bool, model: Any, tokens: Tensor, output: Output) -> Tensor:
