@@ -28,7 +28,7 @@ __all__ = ["Calibration", "Quantize", "Quantizer"]
 Quantize = Callable[[Path, Sequence[Inputs], Plan, Path], None]
 """A function that reads a graph, fits it to samples by a plan, and writes it: `(source, samples, plan, target)`."""
 
-_SCHEME = 5
+_SCHEME = 6
 """Version of the way in which int8 graphs are made; raise it when the same inputs become another int8 graph."""
 
 _COMPARED = 64

@@ -33,6 +33,7 @@ class ExportedTower:
         checkpoint: Exported folder that contains the tower.
         kind: Kind of the tower, "vision" or "text".
         dtype: Name of the dtype that the folder was exported in; "auto" means that dtype.
+        patches: Number of patches of an image; None for a text tower.
         known: Known inputs of the tower, each with one row, whose vector is stored in the folder.
         verify: Whether the runtime's vector of the known inputs is compared with the stored one.
 
@@ -43,7 +44,14 @@ class ExportedTower:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, kind: Kind, dtype: str, known: tuple[NDArray[Any], ...], *, verify: bool
+        self,
+        checkpoint: Checkpoint,
+        kind: Kind,
+        dtype: str,
+        *,
+        patches: int | None,
+        known: tuple[NDArray[Any], ...],
+        verify: bool,
     ) -> None:
         exported: str = checkpoint.config["dtype"]
         if dtype not in ("auto", exported):
@@ -54,7 +62,7 @@ class ExportedTower:
         self.runtime: Runtime = find_runtime(checkpoint.config["runtime"])(dtype=exported)
         self.devices = tuple(self.runtime.devices)
         self._checkpoint = checkpoint
-        self._kind = kind
+        self._patches = patches
         self._dtype = exported
         self._reference = Reference(inputs=known, vector=np.array(self.values["reference"], np.float32))
         self._verify = verify
@@ -78,7 +86,7 @@ class ExportedTower:
 
     def _verified(self, device: str) -> Run:
         with self._damage_named():
-            run = self.runtime.open(self._file, device, kind=self._kind, kept=self._kept())
+            run = self.runtime.open(self._file, device, patches=self._patches, kept=self._kept())
         if self._verify:
             self._verification(device).check(partial(self._tried, run))
         return run

@@ -54,6 +54,11 @@ class VisionGraph:
         return self.pixel_format.size
 
     @property
+    def patches(self) -> int:
+        """Number of patches of an image."""
+        return self.checkpoint.vision.patches(self.size)
+
+    @property
     def key(self) -> str:
         """Identifier of the graph: equal strings mean equal graphs."""
         seen = self.pixel_format
@@ -74,6 +79,11 @@ class TextGraph:
     kind: ClassVar[Kind] = "text"
     checkpoint: Checkpoint
     is_masked: bool
+
+    @property
+    def patches(self) -> None:
+        """None, since texts have no patches."""
+        return None
 
     @property
     def key(self) -> str:

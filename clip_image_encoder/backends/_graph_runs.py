@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from clip_image_encoder._messages import first_line
 from clip_image_encoder.backends._apart import run_apart
-from clip_image_encoder.backends._graph import Graph, Kind, Run
+from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_store import find_or_make
 from clip_image_encoder.backends._loaded import Loaded
 from clip_image_encoder.backends._reference import Reference, one_vector
@@ -63,13 +63,14 @@ class Runtime(Protocol):
         """
         ...
 
-    def open(self, file: Path, device: str, *, kind: Kind, kept: Path | None) -> Run:
+    def open(self, file: Path, device: str, *, patches: int | None, kept: Path | None) -> Run:
         """Load a graph onto a device.
 
         Args:
             file: File of the graph, which `prepare` returned.
             device: Name of the device, one of `devices`.
-            kind: Kind of the tower: while a vision tower runs, other threads need the CPU to load images.
+            patches: Number of patches of an image; None for a text tower. While a vision tower runs, other threads
+                need the CPU to load images.
             kept: Folder in which the form compiled for this machine is stored; None stores nothing.
         """
         ...
@@ -141,14 +142,14 @@ class GraphRuns:
 
     def _verified(self, device: str, graph: Graph) -> Run:
         file = self.file(graph)
-        run = self._open(file, device, graph.kind)
+        run = self._open(file, device, graph.patches)
         if self._verify and is_due(self._key(graph), device, self._runtime.dtype):
             self._verification(graph, file, device).check(run)
         return run
 
-    def _open(self, file: Path, device: str, kind: Kind) -> Run:
+    def _open(self, file: Path, device: str, patches: int | None) -> Run:
         try:
-            return self._runtime.open(file, device, kind=kind, kept=file.parent)
+            return self._runtime.open(file, device, patches=patches, kept=file.parent)
         except EncoderError:
             raise
         except Exception as error:

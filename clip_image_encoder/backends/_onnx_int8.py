@@ -1,13 +1,15 @@
-"""Changes to an int8 graph and to the settings of ONNX Runtime, so that all int8 products run in int8 and are exact.
+"""Changes to an int8 graph and to the settings of ONNX Runtime, so that int8 products run in int8, fast and exactly.
 
 Measured on trained weights (a DINOv2-small, batches of 4, one thread): as NNCF writes the graph, int8 takes 0.63 of
 float32's time, because 36 of 73 products, those of queries, keys and values, run in float between two conversions.
-After the change here it takes 0.50.
+After the change here it takes 0.50. One text through a CLIP ViT-B/32 took 6 times as long as in float32, because the
+whole table of 49,408 tokens was turned into float32 at each call; now it takes 0.4 of float32's time.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -18,7 +20,7 @@ from clip_image_encoder.backends._telemetry import without_telemetry
 with without_telemetry():
     import onnxruntime
 
-__all__ = ["give_each_product_its_steps", "int8_options", "products_are_exact"]
+__all__ = ["give_each_product_its_steps", "int8_options", "products_are_exact", "scale_rows_that_are_read"]
 
 _BYTE, _WEIGHT = 255, 127
 """Largest values of a quantized input (uint8) and weight (int8); the sum of two such products overflows 16 bits."""
@@ -93,6 +95,55 @@ def give_each_product_its_steps(graph: Any) -> None:
         nodes.append(node)
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def scale_rows_that_are_read(graph: Any) -> None:
+    """Turn only those rows of a table into float32 that are read from it, which changes no number.
+
+    NNCF quantizes tables of tokens and positions with a scale for each row:
+
+        before:  table (rows, d) int8 - DequantizeLinear -> (rows, d) - Gather -> (n, length, d)
+
+        after:   table (rows, d) int8 - Gather - Cast -+- Mul -> (n, length, d)
+                 scales (rows, 1)     - Gather --------+
+
+    Args:
+        graph: ONNX graph (`onnx.GraphProto`); changed in place.
+    """
+    from onnx import TensorProto, helper
+
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    tables = {node.output[0]: node for node in graph.node if _scales_rows(node, constants)}
+    uses = Counter(name for node in graph.node for name in node.input)
+    nodes = []
+    for node in graph.node:
+        table = tables.get(node.input[0]) if node.op_type == "Gather" else None
+        if table is None or uses[table.output[0]] > 1:
+            nodes.append(node)
+            continue
+        (values, scales, _), (_, places), (result,) = table.input, node.input, node.output
+        constants[scales].dims.append(1)
+        read, numbers, scale = (f"{result}_{part}" for part in ("read", "numbers", "scale"))
+        nodes.remove(table)
+        nodes += [
+            helper.make_node("Gather", [values, places], [read], axis=0),
+            helper.make_node("Cast", [read], [numbers], to=TensorProto.FLOAT),
+            helper.make_node("Gather", [scales, places], [scale], axis=0),
+            helper.make_node("Mul", [numbers, scale], [result]),
+        ]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _scales_rows(node: Any, constants: Mapping[str, Any]) -> bool:
+    """Tell whether a node turns a constant table into float32 by a scale for each row, and zeros as zero points."""
+    from onnx import numpy_helper
+
+    if node.op_type != "DequantizeLinear" or not constants.keys() >= set(node.input) or len(node.input) < 3:
+        return False
+    values, scales, zeros = (constants[name] for name in node.input)
+    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+    return axis == 0 and list(scales.dims) == list(values.dims[:1]) and not numpy_helper.to_array(zeros).any()
 
 
 def _copied(node: Any, suffix: str) -> Any:

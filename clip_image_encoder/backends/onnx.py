@@ -15,10 +15,11 @@ from clip_image_encoder._devices import Devices
 from clip_image_encoder.arrays import PixelFormat
 from clip_image_encoder.backends._calibration import Calibration, Quantizer
 from clip_image_encoder.backends._fitting import Plan, fit
-from clip_image_encoder.backends._graph import Graph, Kind, Run
+from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_backend import GraphBackend
 from clip_image_encoder.backends._graph_text import GraphTextBackend
-from clip_image_encoder.backends._onnx_int8 import give_each_product_its_steps
+from clip_image_encoder.backends._onnx_int8 import give_each_product_its_steps, scale_rows_that_are_read
+from clip_image_encoder.backends._onnx_parts import in_parts
 from clip_image_encoder.backends._onnx_providers import devices, open_session
 from clip_image_encoder.backends._quality import LEAST_COSINE
 from clip_image_encoder.backends._samples import Inputs
@@ -69,24 +70,18 @@ class OnnxRuntime:
             else self._quantizer.quantized(graph, file, self.calibration, self.least_cosine)
         )
 
-    def open(self, file: Path, device: str, *, kind: Kind, kept: Path | None) -> Run:  # noqa: ARG002 - it keeps nothing
+    def open(self, file: Path, device: str, *, patches: int | None, kept: Path | None) -> Run:  # noqa: ARG002 - keeps nothing
         """Load a graph onto a device.
 
         Raises:
             BackendError: ONNX Runtime fell back to another device.
         """
-        session = open_session(file, device, spins=kind == "text", int8=self.dtype == "int8")
-        names = [node.name for node in session.get_inputs()]
-
-        def run(*inputs: NDArray[Any]) -> NDArray[np.float32]:
-            features: NDArray[np.float32] = session.run(None, dict(zip(names, inputs, strict=True)))[0]
-            return features
-
-        return run
+        run = _runner(open_session(file, device, spins=patches is None, int8=self.dtype == "int8"))
+        return in_parts(run, patches) if device == "cpu" else run
 
     def open_exactly(self, file: Path) -> Run:
         """Load a graph onto the CPU."""
-        return self.open(file, "cpu", kind="vision", kept=None)
+        return _runner(open_session(file, "cpu", int8=self.dtype == "int8"))
 
     @property
     def _quantizer(self) -> Quantizer:
@@ -191,10 +186,21 @@ def _checked(dtype: str) -> str:
     return "float32" if dtype == "auto" else dtype
 
 
+def _runner(session: onnxruntime.InferenceSession) -> Run:
+    names = [node.name for node in session.get_inputs()]
+
+    def run(*inputs: NDArray[Any]) -> NDArray[np.float32]:
+        features: NDArray[np.float32] = session.run(None, dict(zip(names, inputs, strict=True)))[0]
+        return features
+
+    return run
+
+
 @without_telemetry()
 def _quantize(file: Path, samples: Sequence[Inputs], plan: Plan, target: Path) -> None:
     import onnx
 
     fitted = fit(onnx.load(file), file, samples, plan)
     give_each_product_its_steps(fitted.graph)
+    scale_rows_that_are_read(fitted.graph)
     onnx.save(fitted, target, save_as_external_data=True, location=f"{target.name}.data")

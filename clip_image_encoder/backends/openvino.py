@@ -21,7 +21,7 @@ from clip_image_encoder._forks import in_forks, never_destroy
 from clip_image_encoder.arrays import PixelFormat
 from clip_image_encoder.backends._calibration import Calibration, Quantizer
 from clip_image_encoder.backends._fitting import Plan, fit
-from clip_image_encoder.backends._graph import Graph, Kind, Run
+from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_backend import GraphBackend
 from clip_image_encoder.backends._graph_text import GraphTextBackend
 from clip_image_encoder.backends._openvino_compiled import compiled_in
@@ -75,7 +75,7 @@ class OpenVino:
             else self._quantizer.quantized(graph, file, self.calibration, self.least_cosine)
         )
 
-    def open(self, file: Path, device: str, *, kind: Kind, kept: Path | None) -> Run:  # noqa: ARG002 - alike for both
+    def open(self, file: Path, device: str, *, patches: int | None, kept: Path | None) -> Run:  # noqa: ARG002 - alike for all
         """Load a graph onto a device; its compiled form is stored in the folder `kept`.
 
         Raises:

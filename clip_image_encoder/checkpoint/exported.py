@@ -40,7 +40,7 @@ def _vision(config: Mapping[str, Any], name: str) -> VisionSpec:
     height, width = values["pixel_format"]["size"]
     return VisionSpec(
         image_size=(height, width),
-        patch_size=1,
+        patch_size=values.get("patch_size", 1),
         outputs=frozenset({values.get("output", "pooled")}),
         prefix_tokens=values.get("prefix_tokens", 0),
         dimension=values["dimension"],

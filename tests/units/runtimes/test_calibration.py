@@ -204,7 +204,7 @@ def test_another_version_of_nncf_makes_another_graph(
 
 def test_both_versions_are_part_of_the_fingerprint_of_int8_only(runtime: str) -> None:
     kind = OnnxRuntime if runtime == "onnx" else OpenVino
-    assert f"scheme 5, nncf {version('nncf')}, {runtime}" in kind(dtype="int8").fingerprint
+    assert f"scheme 6, nncf {version('nncf')}, {runtime}" in kind(dtype="int8").fingerprint
     assert kind(dtype="float32").fingerprint == f"{kind.__name__}(dtype='float32', calibration=None)"
 
 

@@ -26,7 +26,6 @@ from clip_image_encoder import (
     TextEncoder,
 )
 from clip_image_encoder.backends import ExportedBackend, ExportedTextBackend
-from clip_image_encoder.backends._graph import Kind
 from clip_image_encoder.backends.onnx import OnnxRuntime
 from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.export import export
@@ -227,8 +226,8 @@ def test_a_runtime_that_gives_wrong_numbers_is_found_out(
 ) -> None:
     opened = OnnxRuntime.open
 
-    def negated(self: OnnxRuntime, file: Path, device: str, *, kind: Kind, kept: Path | None) -> Any:
-        run = opened(self, file, device, kind=kind, kept=kept)
+    def negated(self: OnnxRuntime, file: Path, device: str, *, patches: int | None, kept: Path | None) -> Any:
+        run = opened(self, file, device, patches=patches, kept=kept)
         return lambda *inputs: -run(*inputs)
 
     monkeypatch.setattr(OnnxRuntime, "open", negated)

@@ -1,4 +1,7 @@
-"""int8 on processors with and without VNNI: products are right on all of them, and none is slower than float32."""
+"""int8 on processors with and without VNNI: products are right on all of them, and none is slower than float32.
+
+What is no product is not computed for a whole table either, where a few of its rows are read.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,11 @@ from numpy.typing import NDArray
 from packaging.version import Version
 from PIL import Image
 
-from clip_image_encoder import PixelFormat
+from clip_image_encoder import PixelFormat, TextEncoder
 from clip_image_encoder.backends import _onnx_int8
 from clip_image_encoder.backends import openvino as openvino_backend
 from clip_image_encoder.backends._calibration import Calibration
-from clip_image_encoder.backends._onnx_int8 import int8_options
+from clip_image_encoder.backends._onnx_int8 import int8_options, scale_rows_that_are_read
 from clip_image_encoder.backends._openvino_int8 import in_float
 from clip_image_encoder.backends._quality import compared
 from clip_image_encoder.backends.onnx import OnnxBackend
@@ -78,6 +81,38 @@ def test_onnx_runtime_computes_every_linear_layer_in_int8(onnx_file: Path, tmp_p
     operators = Counter(node.op_type for node in optimized(onnx_file, tmp_path).node)
     assert operators["MatMulIntegerToFloat"] > len(of_attention)
     assert operators["MatMul"] + operators["FusedMatMul"] == len(of_attention)
+
+
+@pytest.mark.parametrize("kind", ["image", "text"])
+def test_onnx_runtime_scales_only_the_rows_of_a_table_that_are_read(kind: str, onnx_file: Path) -> None:
+    texts: Any = TextEncoder("tiny-shapes", backend="onnx", dtype="int8", device="cpu").backend
+    nodes = graph_of(onnx_file if kind == "image" else texts.file).node
+    scaled = {node.output[0] for node in nodes if node.op_type == "DequantizeLinear"}
+    tables = [node.input[0] for node in nodes if node.op_type == "Gather"]
+    assert tables
+    assert scaled.isdisjoint(tables)
+
+
+def test_rows_that_are_scaled_after_they_are_read_have_the_same_numbers() -> None:
+    random = np.random.default_rng(0)
+    table = random.integers(-128, 128, (50, 8), np.int8)
+    constants = {"table": table, "scales": random.random(50, np.float32), "zeros": np.zeros(50, np.int8)}
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("DequantizeLinear", [*constants], ["scaled"], axis=0),
+            onnx.helper.make_node("Gather", ["scaled", "ids"], ["rows"]),
+        ],
+        "lookup",
+        [onnx.helper.make_tensor_value_info("ids", onnx.TensorProto.INT64, ["n", "length"])],
+        [onnx.helper.make_tensor_value_info("rows", onnx.TensorProto.FLOAT, ["n", "length", 8])],
+        [onnx.numpy_helper.from_array(values, name) for name, values in constants.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+    inputs = {"ids": random.integers(0, 50, (3, 5))}
+    expected = onnxruntime.InferenceSession(model.SerializeToString()).run(None, inputs)[0]
+    scale_rows_that_are_read(model.graph)
+    assert np.array_equal(onnxruntime.InferenceSession(model.SerializeToString()).run(None, inputs)[0], expected)
+    assert "DequantizeLinear" not in {node.op_type for node in model.graph.node}
 
 
 @pytest.mark.skipif(

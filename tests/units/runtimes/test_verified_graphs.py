@@ -11,7 +11,6 @@ import pytest
 
 from clip_image_encoder import BackendError, ImageEncoder, TextEncoder
 from clip_image_encoder.backends import _verification, find_backend, find_text_backend
-from clip_image_encoder.backends._graph import Kind
 from clip_image_encoder.backends._verification import Verification
 from clip_image_encoder.backends.onnx import OnnxRuntime
 from clip_image_encoder.backends.openvino import OpenVino
@@ -33,8 +32,8 @@ def wrong(runtime: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(_verification, "_passed", set())
     opened = RUNTIMES[runtime].open
 
-    def negated(self: Any, file: Path, device: str, *, kind: Kind, kept: Path | None) -> Any:
-        run = opened(self, file, device, kind=kind, kept=kept)
+    def negated(self: Any, file: Path, device: str, *, patches: int | None, kept: Path | None) -> Any:
+        run = opened(self, file, device, patches=patches, kept=kept)
         return lambda *inputs: -run(*inputs)
 
     monkeypatch.setattr(RUNTIMES[runtime], "open", negated)
@@ -59,8 +58,8 @@ def test_float32_on_another_device_than_the_cpu_is_compared_too(kind: Any, monke
     # No GPU is here: the session is the CPU's, under another name.
     opened, compared = OnnxRuntime.open, []
 
-    def elsewhere(self: OnnxRuntime, file: Path, device: str, *, kind: Kind, kept: Path | None) -> Any:
-        return opened(self, file, "cpu", kind=kind, kept=kept)
+    def elsewhere(self: OnnxRuntime, file: Path, device: str, *, patches: int | None, kept: Path | None) -> Any:
+        return opened(self, file, "cpu", patches=patches, kept=kept)
 
     monkeypatch.setattr(OnnxRuntime, "open", elsewhere)
     monkeypatch.setattr(OnnxRuntime, "devices", ("cuda", "cpu"))

@@ -1,0 +1,43 @@
+"""Batches for ONNX Runtime on the CPU: a few rows at a time, so that what a layer computes stays in the caches.
+
+ONNX Runtime takes fresh memory for the result of each operator and gives it back. For large batches the system hands
+out empty pages each time, and the processor fetches from memory what it wrote before. Measured on two cores of an AMD
+EPYC (Zen 5) with a ViT-B/32 and a ViT-B/16: parts of 400 tokens took 0.95 and 0.85 of the time of 1,600 tokens in
+float32, and 0.86 and 0.78 in int8; parts of 100 tokens took 1.1 of it. Texts of 77 tokens in int8: 0.77.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clip_image_encoder._arguments import available_cores
+from clip_image_encoder.backends._graph import Run
+
+__all__ = ["in_parts"]
+
+_TOKENS_PER_CORE = 200
+"""Number of tokens in a part for each core, whose own caches hold its share of a layer's results."""
+
+
+def in_parts(run: Run, patches: int | None) -> Run:
+    """Return a function that runs a graph on a few rows of its inputs at a time, and joins the features.
+
+    Args:
+        run: Function that runs the graph on the CPU.
+        patches: Number of patches of an image; None for texts, whose token ids are `(n, length)`.
+    """
+    room = _TOKENS_PER_CORE * max(2, available_cores())
+
+    def run_in_parts(*inputs: NDArray[Any]) -> NDArray[np.float32]:
+        count, tokens = len(inputs[0]), inputs[0].shape[1] if patches is None else patches
+        size = max(1, room // tokens)
+        if count <= size:
+            return run(*inputs)
+        return np.concatenate(
+            [run(*(values[start : start + size] for values in inputs)) for start in range(0, count, size)]
+        )
+
+    return run_in_parts
