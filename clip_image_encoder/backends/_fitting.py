@@ -46,7 +46,7 @@ PLANS = (
 )
 
 
-def fit(model: Any, file: Path, samples: Sequence[Inputs], plan: Plan) -> Any:
+def fit(model: Any, file: Path, samples: Sequence[Inputs], plan: Plan, in_float: Sequence[str] = ()) -> Any:
     """Return the int8 form of a graph, as an object of the same class.
 
     Args:
@@ -54,6 +54,7 @@ def fit(model: Any, file: Path, samples: Sequence[Inputs], plan: Plan) -> Any:
         file: ONNX file of the same graph, whose nodes have the same names.
         samples: Inputs that the quantization ranges are fitted to, each a batch of one.
         plan: Way to quantize it.
+        in_float: Names of further nodes that stay in float; none by default.
     """
     import nncf
     import onnx
@@ -62,13 +63,14 @@ def fit(model: Any, file: Path, samples: Sequence[Inputs], plan: Plan) -> Any:
 
     graph = onnx.load(file, load_external_data=False).graph
     inputs = {value.name for value in graph.input}
-    in_float = [*_attention_products(graph.node, inputs), *(_second_layers(graph.node) if plan.narrow_in_float else ())]
+    narrow = _second_layers(graph.node) if plan.narrow_in_float else ()
+    ignored = {*in_float, *_attention_products(graph.node, inputs), *narrow}
     return nncf.quantize(
         model,
         nncf.Dataset(samples),
         model_type=nncf.ModelType.TRANSFORMER,
         subset_size=len(samples),
-        ignored_scope=nncf.IgnoredScope(names=sorted(set(in_float))),
+        ignored_scope=nncf.IgnoredScope(names=sorted(ignored)),
         advanced_parameters=AdvancedQuantizationParameters(
             # The full range of int8. NNCF's other settings use half of it for weights, because of processors without
             # VNNI, whose kernels add two products in 16 bits; here the runtimes avoid these kernels.

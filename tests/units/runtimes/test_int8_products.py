@@ -10,6 +10,7 @@ import platform
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ from clip_image_encoder.backends.onnx import OnnxBackend
 from clip_image_encoder.backends.openvino import OpenVino, OpenVinoBackend
 from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.tiny_shapes.draw import draw, random_scenes
+from tests.units.backends.conftest import Saved
+from tests.units.backends.conftest import save as save
+from tests.units.backends.families import IMAGE_SIZE, MEAN, STD
 
 PIXEL_FORMAT = PixelFormat(size=(64, 64), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 PIXELS = np.stack([np.asarray(draw(scene)) for scene in random_scenes(32, canvas=(64, 64))])
@@ -91,6 +95,17 @@ def test_onnx_runtime_scales_only_the_rows_of_a_table_that_are_read(kind: str, o
     tables = [node.input[0] for node in nodes if node.op_type == "Gather"]
     assert tables
     assert scaled.isdisjoint(tables)
+
+
+def test_onnx_runtime_convolves_in_float_without_conversions(save: Callable[..., Saved]) -> None:
+    pixel_format = PixelFormat(size=(IMAGE_SIZE, IMAGE_SIZE), mean=MEAN, std=STD)
+    checkpoint = open_checkpoint(save("align").folder)
+    backend = OnnxBackend(checkpoint, pixel_format=pixel_format, dtype="int8", device="cpu")
+    nodes = graph_of(backend.file).node
+    scaled = {node.output[0] for node in nodes if node.op_type == "DequantizeLinear"}
+    convolutions = [node for node in nodes if node.op_type == "Conv"]
+    assert convolutions
+    assert all(scaled.isdisjoint(node.input) for node in convolutions)
 
 
 def test_rows_that_are_scaled_after_they_are_read_have_the_same_numbers() -> None:
