@@ -56,14 +56,7 @@ class ExportedBackend:
         self._requested = device
         self._verify = verify
         self._size = checkpoint.vision.image_size
-        self._tower = ExportedTower(
-            checkpoint,
-            "vision",
-            dtype,
-            patches=checkpoint.vision.patches(self._size),
-            known=(reference_pixels(self._size),),
-            verify=verify,
-        )
+        self._tower = ExportedTower(checkpoint, "vision", dtype, (reference_pixels(self._size),), verify=verify)
         self._exported = self._exported_format()
         if pixel_format not in (self._exported, _normalized_already(self._size)):
             raise ConfigurationError(
@@ -171,7 +164,7 @@ class ExportedTextBackend:
         self._verify = verify
         token_ids = np.array([checkpoint.config["text"]["token_ids"]], np.int64)
         known = (token_ids, np.ones_like(token_ids)) if self._is_masked else (token_ids,)
-        self._tower = ExportedTower(checkpoint, "text", dtype, patches=None, known=known, verify=verify)
+        self._tower = ExportedTower(checkpoint, "text", dtype, known, verify=verify)
         self._tower.on(resolve_devices(device, self.devices)[0])
 
     @property

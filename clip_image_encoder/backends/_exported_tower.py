@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clip_image_encoder._messages import first_line
-from clip_image_encoder.backends._graph import Kind, Run
+from clip_image_encoder.backends._graph import Run
 from clip_image_encoder.backends._graph_runs import Runtime
 from clip_image_encoder.backends._graph_store import find_or_make
 from clip_image_encoder.backends._loaded import Loaded
@@ -33,7 +33,6 @@ class ExportedTower:
         checkpoint: Exported folder that contains the tower.
         kind: Kind of the tower, "vision" or "text".
         dtype: Name of the dtype that the folder was exported in; "auto" means that dtype.
-        patches: Number of patches of an image; None for a text tower.
         known: Known inputs of the tower, each with one row, whose vector is stored in the folder.
         verify: Whether the runtime's vector of the known inputs is compared with the stored one.
 
@@ -46,11 +45,10 @@ class ExportedTower:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        kind: Kind,
+        kind: Literal["vision", "text"],
         dtype: str,
-        *,
-        patches: int | None,
         known: tuple[NDArray[Any], ...],
+        *,
         verify: bool,
     ) -> None:
         exported: str = checkpoint.config["dtype"]
@@ -62,7 +60,7 @@ class ExportedTower:
         self.runtime: Runtime = find_runtime(checkpoint.config["runtime"])(dtype=exported)
         self.devices = tuple(self.runtime.devices)
         self._checkpoint = checkpoint
-        self._patches = patches
+        self._kind = kind
         self._dtype = exported
         self._reference = Reference(inputs=known, vector=np.array(self.values["reference"], np.float32))
         self._verify = verify
@@ -85,8 +83,10 @@ class ExportedTower:
         return f"{self.runtime}, {self._quality}" if self._quality else f"{self.runtime}"
 
     def _verified(self, device: str) -> Run:
+        vision = self._checkpoint.vision if self._kind == "vision" else None
+        patches = vision.patches(vision.image_size) if vision else None
         with self._damage_named():
-            run = self.runtime.open(self._file, device, patches=self._patches, kept=self._kept())
+            run = self.runtime.open(self._file, device, patches=patches, kept=self._kept())
         if self._verify:
             self._verification(device).check(partial(self._tried, run))
         return run

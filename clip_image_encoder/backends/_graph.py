@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,7 @@ from clip_image_encoder.arrays import PixelFormat
 from clip_image_encoder.checkpoint import Checkpoint
 from clip_image_encoder.protocols import Output
 
-__all__ = ["Graph", "Kind", "Run", "TextGraph", "VisionGraph"]
-
-Kind: TypeAlias = Literal["vision", "text"]
-"""The kind of a tower."""
+__all__ = ["Graph", "Run", "TextGraph", "VisionGraph"]
 
 _VERSION = 6
 """Version of the export; raise it when the same description is exported to another graph."""
@@ -41,7 +38,6 @@ class VisionGraph:
             that is normalized already.
     """
 
-    kind: ClassVar[Kind] = "vision"
     checkpoint: Checkpoint
     pixel_format: PixelFormat
     output: Output
@@ -76,7 +72,6 @@ class TextGraph:
             any length, and without one it has the full length of the tower.
     """
 
-    kind: ClassVar[Kind] = "text"
     checkpoint: Checkpoint
     is_masked: bool
 

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from clip_image_encoder._arguments import available_cores
 from clip_image_encoder.backends._graph import Run
 
-__all__ = ["in_parts"]
+__all__ = ["split_batches"]
 
 _TOKENS_PER_CORE = 200
 """Number of tokens in a part for each core, whose own caches hold its share of a layer's results."""
 
 
-def in_parts(run: Run, patches: int | None) -> Run:
+def split_batches(run: Run, patches: int | None) -> Run:
     """Return a function that runs a graph on a few rows of its inputs at a time, and joins the features.
 
     Args:

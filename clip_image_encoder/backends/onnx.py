@@ -19,7 +19,7 @@ from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_backend import GraphBackend
 from clip_image_encoder.backends._graph_text import GraphTextBackend
 from clip_image_encoder.backends._onnx_int8 import give_each_product_its_steps, scale_rows_that_are_read
-from clip_image_encoder.backends._onnx_parts import in_parts
+from clip_image_encoder.backends._onnx_parts import split_batches
 from clip_image_encoder.backends._onnx_providers import devices, open_session
 from clip_image_encoder.backends._quality import LEAST_COSINE
 from clip_image_encoder.backends._samples import Inputs
@@ -77,7 +77,7 @@ class OnnxRuntime:
             BackendError: ONNX Runtime fell back to another device.
         """
         run = _runner(open_session(file, device, spins=patches is None, int8=self.dtype == "int8"))
-        return in_parts(run, patches) if device == "cpu" else run
+        return split_batches(run, patches) if device == "cpu" else run
 
     def open_exactly(self, file: Path) -> Run:
         """Load a graph onto the CPU."""

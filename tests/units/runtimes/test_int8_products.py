@@ -1,6 +1,6 @@
 """int8 on processors with and without VNNI: products are right on all of them, and none is slower than float32.
 
-What is no product is not computed for a whole table either, where a few of its rows are read.
+In ONNX Runtime, of a table only the rows that are read become float, and convolutions stay in float.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import platform
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,13 @@ def onnx_file() -> Path:
 
 
 @pytest.fixture(scope="module")
+def onnx_text_file() -> Path:
+    backend: Any = TextEncoder("tiny-shapes", backend="onnx", dtype="int8", device="cpu").backend
+    file: Path = backend.file
+    return file
+
+
+@pytest.fixture(scope="module")
 def openvino_file() -> Path:
     file: Path = load(OpenVinoBackend, "int8").file
     return file
@@ -78,23 +85,26 @@ def graph_of(file: Path) -> Any:
     return onnx.load(file, load_external_data=False).graph
 
 
+def dequantized(nodes: Iterable[Any]) -> set[str]:
+    """Return the names of the values that are turned from int8 into float."""
+    return {node.output[0] for node in nodes if node.op_type == "DequantizeLinear"}
+
+
 def test_onnx_runtime_computes_every_linear_layer_in_int8(onnx_file: Path, tmp_path: Path) -> None:
     nodes = graph_of(onnx_file).node
-    fitted = {node.output[0] for node in nodes if node.op_type == "DequantizeLinear"}
+    fitted = dequantized(nodes)
     of_attention = [node for node in nodes if node.op_type == "MatMul" and fitted.isdisjoint(node.input)]
     operators = Counter(node.op_type for node in optimized(onnx_file, tmp_path).node)
     assert operators["MatMulIntegerToFloat"] > len(of_attention)
     assert operators["MatMul"] + operators["FusedMatMul"] == len(of_attention)
 
 
-@pytest.mark.parametrize("kind", ["image", "text"])
-def test_onnx_runtime_scales_only_the_rows_of_a_table_that_are_read(kind: str, onnx_file: Path) -> None:
-    texts: Any = TextEncoder("tiny-shapes", backend="onnx", dtype="int8", device="cpu").backend
-    nodes = graph_of(onnx_file if kind == "image" else texts.file).node
-    scaled = {node.output[0] for node in nodes if node.op_type == "DequantizeLinear"}
+@pytest.mark.parametrize("file", ["onnx_file", "onnx_text_file"])
+def test_onnx_runtime_scales_only_the_rows_of_a_table_that_are_read(file: str, request: pytest.FixtureRequest) -> None:
+    nodes = graph_of(request.getfixturevalue(file)).node
     tables = [node.input[0] for node in nodes if node.op_type == "Gather"]
     assert tables
-    assert scaled.isdisjoint(tables)
+    assert dequantized(nodes).isdisjoint(tables)
 
 
 def test_onnx_runtime_convolves_in_float_without_conversions(save: Callable[..., Saved]) -> None:
@@ -102,10 +112,9 @@ def test_onnx_runtime_convolves_in_float_without_conversions(save: Callable[...,
     checkpoint = open_checkpoint(save("align").folder)
     backend = OnnxBackend(checkpoint, pixel_format=pixel_format, dtype="int8", device="cpu")
     nodes = graph_of(backend.file).node
-    scaled = {node.output[0] for node in nodes if node.op_type == "DequantizeLinear"}
     convolutions = [node for node in nodes if node.op_type == "Conv"]
     assert convolutions
-    assert all(scaled.isdisjoint(node.input) for node in convolutions)
+    assert all(dequantized(nodes).isdisjoint(node.input) for node in convolutions)
 
 
 def test_rows_that_are_scaled_after_they_are_read_have_the_same_numbers() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from clip_image_encoder import ImageEncoder
 from clip_image_encoder.backends import _onnx_parts
-from clip_image_encoder.backends._onnx_parts import in_parts
+from clip_image_encoder.backends._onnx_parts import split_batches
 from clip_image_encoder.checkpoint import open_checkpoint
 from clip_image_encoder.export import export
 
@@ -43,7 +43,7 @@ class Recorded:
 @given(count=st.integers(1, 40), patches=st.integers(1, 1000))
 def test_images_pass_in_parts_of_so_many_tokens_in_their_order(count: int, patches: int) -> None:
     images, run = np.arange(count * 12, dtype=np.uint8).reshape(count, 2, 2, 3), Recorded()
-    features = in_parts(run, patches)(images)
+    features = split_batches(run, patches)(images)
     assert np.array_equal(features, Recorded()(images))
     assert max(run.rows) == min(count, max(1, TOKENS // patches))
 
@@ -51,7 +51,7 @@ def test_images_pass_in_parts_of_so_many_tokens_in_their_order(count: int, patch
 @given(count=st.integers(1, 40), length=st.integers(1, 100))
 def test_texts_pass_with_the_rows_of_their_masks(count: int, length: int) -> None:
     token_ids, run = np.arange(count * length).reshape(count, length), Recorded()
-    features = in_parts(run, None)(token_ids, -token_ids)
+    features = split_batches(run, None)(token_ids, -token_ids)
     assert not features.any()
     assert max(run.rows) == min(count, max(1, TOKENS // length))
 
