@@ -401,6 +401,7 @@ def bench_gpu(session: nox.Session) -> None:
     """Measure the torch backend on a CUDA GPU, if there is one: nox -s bench_gpu [-- --images FOLDER]."""
     # Not the pinned CPU build: torch's own for the CUDA that is here.
     install(session)
+    session.install("sentence-transformers")
     session.run("python", "-m", "tests.programs.benchmarks.gpu", *session.posargs)
 
 

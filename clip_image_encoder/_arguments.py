@@ -24,6 +24,7 @@ __all__ = [
     "check_duration",
     "check_each",
     "check_flag",
+    "check_load_in",
     "check_num_workers",
     "check_number",
     "check_on_error",
@@ -195,6 +196,22 @@ def check_num_workers(num_workers: int | None) -> int:
         ConfigurationError: The value is neither None nor an integer from 0.
     """
     return available_cores() if num_workers is None else check_count(num_workers, name="num_workers", least=0)
+
+
+def check_load_in(load_in: str, *, num_workers: int) -> None:
+    """Check where an encoder loads its images.
+
+    Args:
+        load_in: Value that the caller passed.
+        num_workers: Number of loading threads, each of which needs a process if `load_in` is "processes".
+
+    Raises:
+        ConfigurationError: The value is neither "threads" nor "processes", or there would be no process.
+    """
+    if load_in not in ("threads", "processes"):
+        raise ConfigurationError(f"load_in must be 'threads' or 'processes', not {reprlib.repr(load_in)}")
+    if load_in == "processes" and not num_workers:
+        raise ConfigurationError("load_in='processes' needs num_workers of at least 1")
 
 
 def _plain(value: object) -> object:

@@ -22,12 +22,13 @@ class LoadedBatch:
 
     Attributes:
         start: Place of the batch's first input among all inputs, from 0.
-        items: Pixels of each input, or the error of an input that could not be loaded.
+        items: Pixels of each input, or the error of an input that could not be loaded; or the pixels of all inputs in
+            one array `(n, H, W, 3)`.
         loading_seconds: Time that loading took, in seconds, summed over the threads.
     """
 
     start: int
-    items: Sequence[Pixels | ImageError]
+    items: Sequence[Pixels | ImageError] | Pixels
     loading_seconds: float
 
     @property

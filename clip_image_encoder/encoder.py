@@ -12,8 +12,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from PIL.Image import Image
 
-from clip_image_encoder._arguments import check_num_workers
-from clip_image_encoder._computing import check_pixels
+from clip_image_encoder._arguments import check_load_in, check_num_workers
 from clip_image_encoder._defaults import DEFAULT_MODEL
 from clip_image_encoder._devices import Devices, resolve_devices
 from clip_image_encoder._fingerprint import fingerprint
@@ -27,12 +26,14 @@ from clip_image_encoder._fit import (
 )
 from clip_image_encoder._left_alone import LeftAlone
 from clip_image_encoder._prepared import LoadedImage, are_prepared
+from clip_image_encoder._processes import LoadingProcesses
 from clip_image_encoder._progress import progress
+from clip_image_encoder._to_pixels import ToPixels
 from clip_image_encoder.arrays import Pixels, Vectors
 from clip_image_encoder.backends import Load, load_of
 from clip_image_encoder.batches import EncodedBatch, gather
 from clip_image_encoder.checkpoint import Checkpoint, open_checkpoint
-from clip_image_encoder.errors import ConfigurationError, ContractError, ImageError
+from clip_image_encoder.errors import ConfigurationError
 from clip_image_encoder.images import ImageInput, ImageLoader
 from clip_image_encoder.images.several import Inputs, inputs_of
 from clip_image_encoder.pipeline import run
@@ -72,6 +73,10 @@ class ImageEncoder:
             process may use, by its affinity and its container's quota; 0 loads on the caller's thread. With at
             most one thread for each core, loading pauses while a model computes on the CPU. More threads, for
             images that come over a network, go on meanwhile.
+        load_in: Where files are decoded. "threads", the default, are those of `num_workers`. "processes" are as many
+            Python processes, one for each thread, which wait less for each other: load in them where a GPU waits
+            for images and the machine has more than eight cores. The first is started at once, others when they are
+            needed. They end with the encoder, take about 70 MB each, and don't run the application's script.
         revision: Branch, tag or commit on the hub; None means the newest commit.
         token: Access token of the hub, for private and gated repositories; None means the stored one, if any.
         cache_dir: Folder for downloaded files; None means the hub's own cache.
@@ -102,6 +107,7 @@ class ImageEncoder:
         device: Devices = None,
         dtype: str = "auto",
         num_workers: int | None = None,
+        load_in: Literal["threads", "processes"] = "threads",
         revision: str | None = None,
         token: str | bool | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
@@ -111,6 +117,7 @@ class ImageEncoder:
         self._loader = ImageLoader() if loader is None else loader
         self._pooling: Pooling = PretrainedPooling() if pooling is None else pooling
         self._num_workers = check_num_workers(num_workers)
+        check_load_in(load_in, num_workers=self._num_workers)
         self._device = device
         self._checkpoint: Checkpoint | None = None
         self._model: str | None = None
@@ -140,8 +147,10 @@ class ImageEncoder:
             )
         check_backend_fits(self._preprocess, self._backend, self._pooling)
         self._left_alone = LeftAlone.by(self._loader, self._preprocess)
-        # Asked once and not for each image: isinstance() of a protocol looks up its members one by one.
-        self._has_pixel_format = isinstance(self._preprocess, Preprocess)
+        to_pixels = ToPixels(loader=self._loader, preprocess=self._preprocess, size=self._backend.image_size)
+        self._to_pixels: Callable[[object], Pixels] = (
+            LoadingProcesses(to_pixels, self._num_workers) if load_in == "processes" else to_pixels
+        )
         devices = resolve_devices(device, self._backend.devices)
         _logger.info("%r on %s, loaded in %.1f s", self._backend, ", ".join(devices), time.perf_counter() - start)
 
@@ -249,7 +258,9 @@ class ImageEncoder:
             ContractError: A component of your own broke its protocol.
         """
         inputs = inputs_of(images)
-        batches = self._encode(inputs, batch_size, device, normalize, on_error, show_progress)
+        # Pixels are not copied: their caller waits for the vectors, and writes to them afterwards at the earliest.
+        load = None if self._left_alone.has_all(inputs.images) else self._pixels_of
+        batches = self._encode(inputs, load, batch_size, device, normalize, on_error, show_progress)
         vectors = gather(batches, dimension=self.dimension)
         return vectors[0] if inputs.is_single else vectors
 
@@ -295,11 +306,12 @@ class ImageEncoder:
             >>> [batch.embeddings.shape[0] for batch in ImageEncoder("tiny-shapes").stream(images, batch_size=2)]
             [2, 2, 1]
         """
-        return self._encode(inputs_of(images), batch_size, device, normalize, "nan", show_progress)
+        return self._encode(inputs_of(images), self._pixels_of, batch_size, device, normalize, "nan", show_progress)
 
     def _encode(
         self,
         inputs: Inputs,
+        load: Callable[[object], Pixels] | None,
         batch_size: int | None,
         device: Devices,
         normalize: bool,
@@ -311,7 +323,7 @@ class ImageEncoder:
         takes_no_time = inputs.total == 1 or are_prepared(images) or self._left_alone.has_all(images)
         batches = run(
             images,
-            self._pixels_of,
+            load,
             backend=self._backend,
             pooling=self._pooling,
             device=self._device if device is None else device,
@@ -333,19 +345,4 @@ class ImageEncoder:
         """Turn one input into pixels; runs on the loading threads."""
         if item in self._left_alone:
             return np.array(item)  # a copy, since the caller may write to the array before it is encoded
-        size = self._backend.image_size
-        image = self._loader(item, model_size=size)
-        name = getattr(self._preprocess, "__name__", type(self._preprocess).__name__)
-        try:
-            pixels = np.asarray(self._preprocess(image))
-        except ImageError:
-            raise
-        except Exception as error:
-            raise ContractError(f"preprocess {name} raised {type(error).__name__}: {error}") from error
-        check_pixels(pixels, size, name=f"preprocess {name}")
-        if pixels.dtype == np.uint8 and not self._has_pixel_format:
-            raise ContractError(
-                f"preprocess {name} returned uint8 and has no pixel_format, by which the backend normalizes them; "
-                "add one, or return normalized float32"
-            )
-        return pixels
+        return self._to_pixels(item)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence, Sized
 from contextlib import closing, nullcontext
 from queue import SimpleQueue
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 
@@ -39,7 +39,7 @@ _AHEAD = 4
 
 def run(
     images: Iterable[object],
-    load: Callable[[object], Pixels],
+    load: Callable[[object], Pixels] | None,
     *,
     backend: Backend,
     pooling: Pooling,
@@ -57,7 +57,8 @@ def run(
 
     Args:
         images: Any iterable of inputs; it may be endless.
-        load: Function that turns one input into pixels, or raises ImageError; called on the loading threads.
+        load: Function that turns one input into pixels, or raises ImageError; called on the loading threads. None
+            means that `images` are pixels already: an array of 4 axes, whose rows are not copied, or a list.
         backend: Backend that computes features of pixels.
         pooling: Pooling that turns features into vectors.
         device: Name of a device of the backend, or a list of names to split the batches over; None means the
@@ -111,7 +112,7 @@ def run(
 
 def _run(
     images: Iterable[object],
-    load: Callable[[object], Pixels],
+    load: Callable[[object], Pixels] | None,
     *,
     backend: Backend,
     pooling: Pooling,
@@ -142,7 +143,11 @@ def _run(
         )
 
     is_one = isinstance(images, Sized) and len(images) <= batch_size
-    loading = _load_batches(images, load, gate=gate, size=batch_size, workers=num_workers)
+    loading = (
+        _load_batches(images, load, gate=gate, size=batch_size, workers=num_workers)
+        if load
+        else _batches_of_pixels(cast("Sequence[Pixels] | Pixels", images), size=batch_size)
+    )
     with closing(loading) as loaded:
         batches = until_failure(loaded) if on_error == "raise" else loaded
         with closing(on_devices(encode, batches, devices, is_one=is_one)) as encoded:
@@ -179,6 +184,11 @@ def on_devices(
     # Results come in order: while a slow device computes the next one to be yielded, fast ones compute those after.
     ahead = len(places) if len(set(places)) == 1 else _AHEAD * len(places)
     return in_order(encode_where_free, batches, workers=workers, ahead=ahead)
+
+
+def _batches_of_pixels(pixels: Sequence[Pixels] | Pixels, *, size: int) -> Generator[LoadedBatch]:
+    for start in range(0, len(pixels), size):
+        yield LoadedBatch(start=start, items=pixels[start : start + size], loading_seconds=0.0)
 
 
 def _load_batches(
@@ -219,7 +229,7 @@ def _embeddings(
         raise ContractError("the preprocess returned uint8 and float32 pixels in one batch; return one dtype only")
     for rows in groups.values():
         pixels: Any = [batch.items[row] for row in rows]  # all of one shape and dtype, without the errors
-        stacked: Pixels = np.stack(pixels)
+        stacked: Any = np.ascontiguousarray(batch.items) if isinstance(batch.items, np.ndarray) else np.stack(pixels)
         features = _features(stacked, backend=backend, pooling=pooling, device=device, room=room)
         vectors = _pooled(features, pooling=pooling, dimension=backend.dimension)
         places = [batch.start + row for row in rows]

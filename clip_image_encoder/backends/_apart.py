@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from huggingface_hub import constants
 
+from clip_image_encoder._interpreter import command_of
 from clip_image_encoder._messages import first_line
 from clip_image_encoder.backends._telemetry import ONNX_RUNTIME_SWITCH
 from clip_image_encoder.errors import BackendError, ConfigurationError, EncoderError
@@ -47,14 +48,19 @@ def run_apart(job: Callable[[], _Result], *, near: Path) -> _Result:
         BackendError: The job raised another exception, or the process was killed.
         ConfigurationError: There is no Python interpreter to start.
     """
-    program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import _answer; _answer()"
+    command = command_of(_answer)
+    if command is None:
+        raise ConfigurationError(
+            "no Python interpreter was found to export the graph with; make the encoder once in Python, and start this "
+            "program with the same HF_HOME"
+        )
     with TemporaryDirectory(dir=near) as name:
         folder = Path(name)
         (folder / _JOB).write_bytes(pickle.dumps(job))
         with (
             (folder / _LOG).open("wb") as log,
             subprocess.Popen(  # noqa: S603 - this Python, our own module
-                [_interpreter(), "-W", "ignore", "-c", program, name],
+                [*command, name],
                 # The pipe closes when this process ends in any way, killed included; `_end_with_parent` waits for it.
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -81,22 +87,6 @@ def run_apart(job: Callable[[], _Result], *, near: Path) -> _Result:
 def _quiet_environment() -> dict[str, str]:
     """Return environment variables for a process without network access: its files are in the hub's cache already."""
     return {ONNX_RUNTIME_SWITCH: "1", "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": constants.HF_HUB_CACHE}
-
-
-def _interpreter() -> str:
-    """Return the path of the Python interpreter to start.
-
-    Raises:
-        ConfigurationError: There is none.
-    """
-    # If Python is embedded in another program, such as uWSGI, sys.executable is that program.
-    for path in map(Path, (sys.executable or "", f"{sys.prefix}/bin/python3", f"{sys.prefix}/python.exe")):
-        if path.name.lower().startswith(("python", "pypy")) and path.is_file() and not getattr(sys, "frozen", False):
-            return str(path)
-    raise ConfigurationError(
-        "no Python interpreter was found to export the graph with; make the encoder once in Python, and start this "
-        "program with the same HF_HOME"
-    )
 
 
 def _answer() -> None:

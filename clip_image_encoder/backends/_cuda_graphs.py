@@ -47,9 +47,9 @@ class _Recording:
 class GraphedTower(nn.Module):
     """A tower on a CUDA device whose kernels are recorded for batches of 1, 2, 4 and so on to 256 images.
 
-    A batch is padded to the next of these sizes; a larger one is computed without a recording. Each stream of a device
-    has its own recordings, so that two batches can be computed at once. The recordings of a stream share one pool of
-    memory, since a stream computes one batch at a time. A tower that can't be recorded, since it reads a value back
+    A batch is padded to the next of these sizes; a larger one is computed without a recording. All recordings share one
+    pool of memory, so that the device replays them one after the other, whatever the streams of their batches: only
+    copies of one batch run beside the kernels of another. A tower that can't be recorded, since it reads a value back
     from the device or since the memory is full, is computed without recordings, and a warning is logged.
 
     Args:
@@ -61,8 +61,11 @@ class GraphedTower(nn.Module):
         self.tower = tower
         self.dimension = tower.dimension
         self._recordings: dict[tuple[object, ...], _Recording] = {}
-        self._pools: dict[int, Any] = {}
+        self._pool: Any = None
         self._is_recordable = True
+        # Held while a replay is launched, not while it runs.
+        self._launching = Lock()
+        self._replayed = torch.cuda.Event()
 
     def forward(self, pixels: Tensor, output: Output) -> Tensor:
         """Return the features of a batch, computed on the current stream, which must not be the default stream.
@@ -74,22 +77,31 @@ class GraphedTower(nn.Module):
         Raises:
             BackendError: The features of the recording differ from those of the tower.
         """
+        if len(pixels) <= _LARGEST and self._is_recordable:
+            with self._launching:
+                features = self._replay(pixels, output)
+            if features is not None:
+                return features
+        return cast("Tensor", self.tower(pixels, output))
+
+    def _replay(self, pixels: Tensor, output: Output) -> Tensor | None:
+        """Return the features by a recording, which is made if there is none; None if the tower can't be recorded."""
         count = len(pixels)
-        if count > _LARGEST or not self._is_recordable:
-            return cast("Tensor", self.tower(pixels, output))
         stream = torch.cuda.current_stream(pixels.device)
+        stream.wait_event(self._replayed)  # the replay before may run on another stream, in the same memory
         size = 1 << (count - 1).bit_length()
-        key = (stream.cuda_stream, size, pixels.dtype, output)
-        # No lock is needed: only the thread that has a stream reads and writes the recordings of that stream.
+        key = (size, pixels.dtype, output)
         if key not in self._recordings:
             recorded = self._record(pixels, size, output, stream)
             if recorded is None:
-                return cast("Tensor", self.tower(pixels, output))
+                return None
             self._recordings[key] = recorded
         recording = self._recordings[key]
         recording.pixels[:count].copy_(pixels)
         recording.graph.replay()
-        return recording.features[:count].clone()  # the next replay writes there
+        features = recording.features[:count].clone()  # the next replay writes there
+        self._replayed.record(stream)
+        return features
 
     def _record(self, pixels: Tensor, size: int, output: Output, stream: torch.cuda.Stream) -> _Recording | None:
         """Return a recording for batches of a size; None if the tower can't be recorded."""
@@ -102,6 +114,7 @@ class GraphedTower(nn.Module):
         except RuntimeError as error:
             _logger.warning("the tower can't be recorded as a CUDA graph, and runs without: %s", first_line(error))
             self._is_recordable = False
+            torch.cuda.synchronize(pixels.device)  # a replay may still run
             self._recordings.clear()  # batches need their memory
             return None
         recording.graph.replay()
@@ -113,11 +126,10 @@ class GraphedTower(nn.Module):
 
     def _capture(self, padded: Tensor, output: Output, stream: torch.cuda.Stream) -> _Recording:
         with _RECORDING:
-            if stream.cuda_stream not in self._pools:
-                self._pools[stream.cuda_stream] = torch.cuda.graph_pool_handle()
-            pool = self._pools[stream.cuda_stream]
+            if self._pool is None:
+                self._pool = torch.cuda.graph_pool_handle()
             graph = torch.cuda.CUDAGraph()
             # "thread_local": other threads may allocate memory on this device during the recording.
-            with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
                 features = self.tower(padded, output)
         return _Recording(graph=graph, pixels=padded, features=features)

@@ -11,6 +11,7 @@ from torch import nn
 
 from clip_image_encoder._forks import in_forks
 from clip_image_encoder.backends._loaded import Loaded
+from clip_image_encoder.backends._torch_compiled import CompiledTower
 from clip_image_encoder.backends._torch_context import loading
 from clip_image_encoder.backends._torch_devices import let_forks_compute
 
@@ -61,4 +62,4 @@ class Towers(Generic[_Tower]):
 
 def _not_compiled(tower: _Tower) -> _Tower:
     """Return a tower without its compiled kernels, which use several threads; a forked process can't."""
-    return cast("_Tower", getattr(tower, "_orig_mod", tower))
+    return cast("_Tower", tower.plain) if isinstance(tower, CompiledTower) else tower

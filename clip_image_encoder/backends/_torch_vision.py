@@ -15,6 +15,7 @@ from clip_image_encoder.backends._cpu import PIXELS_AT_ONCE, TOKENS_AT_ONCE, mak
 from clip_image_encoder.backends._cuda import join_kernels
 from clip_image_encoder.backends._cuda_graphs import GraphedTower
 from clip_image_encoder.backends._reference import Reference, one_vector, reference_pixels
+from clip_image_encoder.backends._torch_compiled import CompiledTower
 from clip_image_encoder.backends._torch_context import inference
 from clip_image_encoder.backends._torch_devices import name_of
 from clip_image_encoder.backends._verification import Verification, kept
@@ -69,7 +70,7 @@ class TorchVision:
         if verification:
             verification.check(partial(self.features, moved, output=self._pooled, device=device))
         if self.compile:
-            return cast("VisionTower", torch.compile(moved))
+            moved = cast("VisionTower", CompiledTower(moved))
         return cast("VisionTower", GraphedTower(moved)) if self._is_graphed_on(device) else moved
 
     def features(self, tower: VisionTower, pixels: Pixels, *, output: Output, device: str) -> Tokens | Vectors:
@@ -85,8 +86,7 @@ class TorchVision:
             moved = self._as_bytes(pixels, device)
             height, width = moved.shape[1:3]
             parts = moved.split(self._at_once((height, width))) if device == "cpu" else (moved,)
-            run = partial(_compiled, tower) if self.compile else tower
-            features = [run(part, output).to("cpu", torch.float32) for part in parts]
+            features = [tower(part, output).to("cpu", torch.float32) for part in parts]
             joined: Vectors = (features[0] if len(features) == 1 else torch.cat(features)).numpy()
         return joined
 
@@ -122,15 +122,3 @@ class TorchVision:
         pixels = reference_pixels(self.pixel_format.size or self.checkpoint.vision.image_size)
         features = exact.features(exact.load("cpu"), pixels, output=self._pooled, device="cpu")
         return Reference(inputs=(pixels,), vector=one_vector(features))
-
-
-def _compiled(tower: VisionTower, pixels: Tensor, output: Output) -> Tensor:
-    """Run a compiled tower, with one compilation for all batch sizes.
-
-    torch compiles once for the first batch size and once more for all others, unless the size is marked as dynamic. It
-    always compiles a batch of 1 separately, so that is doubled here.
-    """
-    batch = pixels if len(pixels) > 1 else torch.cat([pixels, pixels])
-    torch._dynamo.mark_dynamic(batch, 0)
-    features: Tensor = tower(batch, output)
-    return features[: len(pixels)]

@@ -36,7 +36,7 @@ class TorchBackend:
             faster on most GPUs. It needs a C++ compiler on the CPU, and Triton on GPUs.
         cuda_graphs: Whether the kernels of a batch are recorded on CUDA devices as a CUDA graph, and launched together
             from then on; True by default. Batches are padded to 1, 2, 4 and so on to 256 images. It changes nothing
-            with `compile`, for models of several image sizes, and for networks of other libraries.
+            for models of several image sizes, and for networks of other libraries.
         verify: Whether the vector of a known image is compared with that of float32 on the CPU, once in a process for
             each other device and dtype. The vector of float32 is computed once on a machine, and stored below HF_HOME.
 

@@ -64,6 +64,12 @@ def add_encode(commands: Commands) -> None:
         metavar="N",
         help="Number of threads that load images ahead of the model; default: one for each core.",
     )
+    parser.add_argument(
+        "--load-in",
+        choices=("threads", "processes"),
+        default="threads",
+        help="Where files are decoded; processes feed a GPU on a machine with more than eight cores; default: threads.",
+    )
     _add_choices(parser)
     once = parser.add_mutually_exclusive_group()
     once.add_argument(
@@ -131,6 +137,7 @@ def _encode(options: argparse.Namespace) -> Answer:
         dtype=options.dtype,
         loader=loader,
         num_workers=options.num_workers,
+        load_in=options.load_in,
     )
     try:
         summary = embed_images(

@@ -1,7 +1,8 @@
 """The torch backend on a CUDA GPU, in eight minutes at most: `nox -s bench_gpu [-- --images FOLDER]`.
 
 Ready batches show what the model reaches of the device's matrix rate, arrays what handing them over leaves of it, files
-what decoding leaves, single images from threads what a server gets. Each of the backend's ways is a column.
+what decoding leaves, single images from threads what a server gets. Each of the backend's ways is a column. The last
+table says how much more threads and processes load than one thread.
 The script itself is tried with a tiny tower by
 `python -m tests.programs.benchmarks.gpu --device cpu --runs 1 --output /tmp/gpu`.
 """
@@ -17,7 +18,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
+from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -27,6 +30,8 @@ from clip_image_encoder import ImageEncoder
 from clip_image_encoder.backends.torch import TorchBackend
 from clip_image_encoder.serving import MicroBatcher
 from tests.programs.benchmarks.checkpoint import VIT_B_32, VIT_L_14, Geometry, draw_pictures, jpegs, save_checkpoint
+from tests.programs.benchmarks.loading import loading_table
+from tests.programs.benchmarks.systems import sentence_transformers
 
 TINY = Geometry(
     name="tiny",
@@ -103,12 +108,22 @@ class Bench:
             for what, measure in self._measures(kept[0]).items():
                 add(what, measure)
             if way == "as it is":
-                work = partial(kept[0].encode, self.photos, show_progress=False)
-                add("encode(files)", partial(self._images, len(self.photos), work))
+                add("encode(files)", partial(self._files, way, "threads"))
+                add('encode(files), load_in="processes"', partial(self._files, way, "processes"))
+                add(f"sentence-transformers {version('sentence-transformers')}, files", self._sentence_transformers)
         return figures
 
-    def _encoder(self, way: str) -> ImageEncoder:
-        return ImageEncoder(self.checkpoint, backend=WAYS[way], device=self.device, dtype=self.dtype)
+    def _encoder(self, way: str, load_in: Literal["threads", "processes"] = "threads") -> ImageEncoder:
+        return ImageEncoder(self.checkpoint, backend=WAYS[way], device=self.device, dtype=self.dtype, load_in=load_in)
+
+    def _files(self, way: str, load_in: Literal["threads", "processes"]) -> str:
+        work = partial(self._encoder(way, load_in).encode, self.photos, show_progress=False)
+        return self._images(len(self.photos), work, runs=1)
+
+    def _sentence_transformers(self) -> str:
+        system = sentence_transformers(self.checkpoint, self.dtype, images=True, device=self.device)
+        photos = self.photos[: len(self.photos) // 4]  # it takes long
+        return self._images(len(photos), partial(system.encode, photos, 128), runs=1)
 
     def _measures(self, encoder: ImageEncoder) -> dict[str, Callable[[], str]]:
         count = len(self.pixels)
@@ -170,8 +185,8 @@ class Bench:
         encoder = ImageEncoder(self.checkpoint, device="cpu", dtype="float32")
         return encoder.encode(self.pixels[:32], show_progress=False)
 
-    def _images(self, count: int, work: Callable[[], object]) -> str:
-        rate = count / seconds(work, self.runs)
+    def _images(self, count: int, work: Callable[[], object], runs: int | None = None) -> str:
+        rate = count / seconds(work, runs or self.runs)
         return f"{rate:.0f} images/s, {rate * self.geometry.gflop / 1000 / self.limit:.0%} of the limit"
 
 
@@ -217,10 +232,11 @@ def main() -> None:
     dtype = "float16" if on_cuda else "bfloat16"
     limit = matrix_limit(options.device, getattr(torch, dtype), options.runs)
     name = torch.cuda.get_device_name() if on_cuda else options.device
+    cores = os.cpu_count() or 1
     lines = [
         "# On a GPU",
         "",
-        f"{name}, {os.cpu_count()} cores, torch {torch.__version__}; random weights in {dtype}; matrix products "
+        f"{name}, {cores} cores, torch {torch.__version__}; random weights in {dtype}; matrix products "
         f"reach {limit:.1f} TFLOP/s here, which is the limit that is meant. `nox -s bench_gpu` writes this page.",
     ]
     options.output.mkdir(parents=True, exist_ok=True)
@@ -246,6 +262,9 @@ def main() -> None:
             )
             lines += ["", f"## {geometry.name}", "", *bench.table()]
             (options.output / "gpu.md").write_text("\n".join(lines) + "\n", "utf-8")
+        lines += ["", "## Loading", "", "The same files in memory, and a model that costs nothing.", ""]
+        lines += loading_table([file.read_bytes() for file in sorted(set(jpegs(images, 1000)))], cores, runs=1)
+        (options.output / "gpu.md").write_text("\n".join(lines) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -33,13 +33,14 @@ class System:
 Load: TypeAlias = Callable[[Path], System]
 
 
-def _sentence_transformers(checkpoint: Path, dtype: str, *, images: bool) -> System:
+def sentence_transformers(checkpoint: Path, dtype: str, *, images: bool, device: str = "cpu") -> System:
+    """Load a checkpoint's image or text encoder as sentence-transformers has it."""
     import torch
     from PIL import Image
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Transformer
 
-    model = SentenceTransformer(modules=[Transformer(str(checkpoint))], device="cpu").to(getattr(torch, dtype))
+    model = SentenceTransformer(modules=[Transformer(str(checkpoint))], device=device).to(getattr(torch, dtype))
 
     def encode(inputs: Sequence[Any], batch: int) -> NDArray[np.float32]:
         vectors: NDArray[np.float32] = model.encode(
@@ -116,8 +117,8 @@ EXACT = "torch float32 exact"
 
 IMAGES: Mapping[str, Load] = MappingProxyType(
     {
-        FIRST: partial(_sentence_transformers, dtype="float32", images=True),
-        "sentence-transformers bfloat16": partial(_sentence_transformers, dtype="bfloat16", images=True),
+        FIRST: partial(sentence_transformers, dtype="float32", images=True),
+        "sentence-transformers bfloat16": partial(sentence_transformers, dtype="bfloat16", images=True),
         "transformers float32": _transformers,
         "fastembed float32": _fastembed,
         EXACT: partial(_ours, backend="torch", dtype="float32", exact=True),
@@ -133,8 +134,8 @@ IMAGES: Mapping[str, Load] = MappingProxyType(
 
 TEXTS: Mapping[str, Load] = MappingProxyType(
     {
-        FIRST: partial(_sentence_transformers, dtype="float32", images=False),
-        "sentence-transformers bfloat16": partial(_sentence_transformers, dtype="bfloat16", images=False),
+        FIRST: partial(sentence_transformers, dtype="float32", images=False),
+        "sentence-transformers bfloat16": partial(sentence_transformers, dtype="bfloat16", images=False),
         "fastembed float32": _fastembed_texts,
         "torch float32": partial(_our_texts, backend="torch", dtype="float32"),
         "torch bfloat16": partial(_our_texts, backend="torch", dtype="bfloat16"),

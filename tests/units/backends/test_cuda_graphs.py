@@ -54,11 +54,28 @@ class Graph(TorchDispatchMode):
                 before.copy_(now)
 
 
+class Event:
+    """An event, by the stream whose work it stands for."""
+
+    def __init__(self) -> None:
+        self.stream: Stream | None = None
+
+    def record(self, stream: Stream) -> None:
+        """Stand for what the stream has been given until now."""
+        self.stream = stream
+
+
 class Stream:
-    """A stream by its number."""
+    """A stream by its number, with the numbers of the streams that it has waited for."""
 
     def __init__(self, number: int) -> None:
-        self.cuda_stream = number
+        self.number = number
+        self.waited_for: list[int] = []
+
+    def wait_event(self, event: Event) -> None:
+        """Do nothing more before the event."""
+        if event.stream:
+            self.waited_for.append(event.stream.number)
 
 
 class Cuda:
@@ -72,7 +89,7 @@ class Cuda:
     def record(self, graph: Graph, *, pool: str, stream: Stream, capture_error_mode: str) -> Iterator[None]:
         """Stand in for `torch.cuda.graph`."""
         assert capture_error_mode == "thread_local"
-        self.recorded.append((graph, stream.cuda_stream, pool))
+        self.recorded.append((graph, stream.number, pool))
         with graph:
             yield
 
@@ -83,6 +100,8 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Cuda:
     cuda, pools = Cuda(), iter(f"pool {number}" for number in range(99))
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph", cuda.record)
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _device: None)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: next(pools))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: cuda.stream)
     return cuda
@@ -126,18 +145,15 @@ def test_a_larger_batch_passes_the_tower_as_it_is(cuda: Cuda, plain: VisionTower
     assert not cuda.recorded
 
 
-def test_a_stream_has_recordings_of_its_own_in_one_pool(cuda: Cuda, plain: VisionTower) -> None:
-    graphed, other = GraphedTower(plain), Stream(2)
-    for stream in (cuda.stream, other, cuda.stream):
+def test_streams_share_the_recordings_and_their_memory_one_after_the_other(cuda: Cuda, plain: VisionTower) -> None:
+    graphed, first, second = GraphedTower(plain), cuda.stream, Stream(2)
+    for stream in (first, second, second, first):
         cuda.stream = stream
         for count in (2, 1):
             features(graphed, images(count))
-    assert [(stream, pool) for _, stream, pool in cuda.recorded] == [
-        (1, "pool 0"),
-        (1, "pool 0"),
-        (2, "pool 1"),
-        (2, "pool 1"),
-    ]
+    assert [(stream, pool) for _, stream, pool in cuda.recorded] == [(1, "pool 0"), (1, "pool 0")]
+    # Each replay waits for the one before, which may be its own stream's; the first has none before it.
+    assert (first.waited_for, second.waited_for) == ([1, 2, 1], [1, 2, 2, 2])
 
 
 def test_features_stay_when_the_next_batch_comes(cuda: Cuda, plain: VisionTower) -> None:
@@ -202,14 +218,13 @@ def test_recordings_are_given_up_where_the_memory_is_full(
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's, of itself, where its compiler is imported
 @pytest.mark.parametrize(
     ("settings", "is_graphed"),
-    [({}, True), ({"cuda_graphs": False}, False), ({"compile": True}, False), ({"pixel_format": ANY_SIZE}, False)],
+    [({}, True), ({"cuda_graphs": False}, False), ({"compile": True}, True), ({"pixel_format": ANY_SIZE}, False)],
 )
 def test_towers_are_recorded_on_cuda_devices_unless_they_can_not_be(
-    clip: Saved, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], is_graphed: bool
+    cuda: Cuda, clip: Saved, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], is_graphed: bool
 ) -> None:
     # The tower stays on the CPU; `load` alone is told otherwise.
     monkeypatch.setattr(nn.Module, "to", lambda module, _device: module)
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda _device: None)
     default: dict[str, Any] = {
         "checkpoint": open_checkpoint(clip.folder),
         "pixel_format": PIXEL_FORMAT,

@@ -95,10 +95,15 @@ def test_threads_with_batches_of_several_sizes_get_their_own_vectors(
         np.testing.assert_allclose(part, expected[start : start + 1 + start % 20], atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's, of itself, where its compiler is imported
 @pytest.mark.parametrize(
     "backend",
-    [partial(TorchBackend, cuda_graphs=False), partial(TorchBackend, compile=True)],
-    ids=["plain", "compiled"],
+    [
+        partial(TorchBackend, cuda_graphs=False),
+        partial(TorchBackend, compile=True),
+        partial(TorchBackend, compile=True, cuda_graphs=False),
+    ],
+    ids=["plain", "compiled and recorded", "compiled"],
 )
 def test_other_ways_give_the_same_vectors(
     images: NDArray[np.uint8], expected: NDArray[np.float32], backend: Callable[..., TorchBackend]
