@@ -32,9 +32,8 @@ from clip_image_encoder.images.encoded import EncodedImage
 
 __all__ = ["LoadingProcesses"]
 
-# What a process answers: pixels or the error, and the warnings of the loader.
-_Answer: TypeAlias = "tuple[Pixels | EncoderError, list[tuple[str, type[Warning]]]]"
-
+# What a process answers: pixels, or an error and its cause; and the warnings of the loader.
+_Answer: TypeAlias = "tuple[Pixels | tuple[EncoderError, BaseException | None], list[tuple[str, type[Warning]]]]"
 
 _Result = TypeVar("_Result")
 
@@ -75,8 +74,9 @@ class LoadingProcesses:
         answer, warned = self._lend(lambda process: process.ask(read))
         for message, category in warned:
             warnings.warn(message, category, stacklevel=2)
-        if isinstance(answer, EncoderError):
-            raise answer
+        if isinstance(answer, tuple):
+            error, cause = answer
+            raise error from cause
         return answer
 
     def __reduce__(self) -> tuple[Callable[..., LoadingProcesses], tuple[ToPixels, int]]:
@@ -114,7 +114,13 @@ class _Process:
         command = command_of(_serve)
         if command is None:
             raise ConfigurationError("no Python interpreter was found to start processes with; load in threads")
-        self._popen = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - this Python, our own function
+        self._popen = subprocess.Popen(  # noqa: S603 - this Python, our own function
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # One thread in each, for a preprocess that computes with torch or OpenCV: there is a process for each core.
+            env={"OMP_NUM_THREADS": "1"} | os.environ,
+        )
         weakref.finalize(self, _end, self._popen)
         try:
             why = self._exchange(pickled)
@@ -209,11 +215,20 @@ def _serve() -> None:
 def _load(to_pixels: ToPixels, image: EncodedImage) -> _Answer:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        loaded: Pixels | EncoderError
+        loaded: Pixels | tuple[EncoderError, BaseException | None]
         try:
             loaded = to_pixels(image)
         except EncoderError as error:
-            loaded = error
+            loaded = error, _that_pickles(error.__cause__)
         except Exception as error:  # noqa: BLE001 - the parent raises it
-            loaded = ContractError(f"the loader raised {_told(error)}")
+            loaded = ContractError(f"the loader raised {_told(error)}"), _that_pickles(error)
     return loaded, [(str(warning.message), warning.category) for warning in caught]
+
+
+def _that_pickles(cause: BaseException | None) -> BaseException | None:
+    """Return an exception, or one that says the same, if exceptions of its class can't be pickled."""
+    try:
+        copy: BaseException | None = pickle.loads(pickle.dumps(cause))  # noqa: S301 - our own
+    except Exception:  # noqa: BLE001 - whatever a class of another package raises
+        return RuntimeError(f"{type(cause).__name__}: {cause}")
+    return copy

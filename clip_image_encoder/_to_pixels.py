@@ -1,4 +1,4 @@
-"""From one input to pixels: a loader, and then a preprocess, whose result is checked.
+"""An input becomes pixels by a loader, and then a preprocess, whose result is checked.
 
 ```text
 input ─loader─▶ upright RGB image ─preprocess─▶ pixels (H, W, 3) uint8 or (3, H, W) float32
@@ -8,8 +8,7 @@ input ─loader─▶ upright RGB image ─preprocess─▶ pixels (H, W, 3) uin
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,6 +36,11 @@ class ToPixels:
     loader: ImageLoader
     preprocess: Preprocess | Callable[[Image], Any]
     size: tuple[int, int] | None
+    _has_pixel_format: bool = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Asked once and not for each image: isinstance() of a protocol looks up its members one by one.
+        object.__setattr__(self, "_has_pixel_format", isinstance(self.preprocess, Preprocess))
 
     def __call__(self, item: object, /) -> Pixels:
         """Return the pixels of an input.
@@ -63,8 +67,3 @@ class ToPixels:
     @property
     def _name(self) -> str:
         return f"preprocess {getattr(self.preprocess, '__name__', type(self.preprocess).__name__)}"
-
-    @cached_property
-    def _has_pixel_format(self) -> bool:
-        # Asked once and not for each image: isinstance() of a protocol looks up its members one by one.
-        return isinstance(self.preprocess, Preprocess)

@@ -73,10 +73,10 @@ class ImageEncoder:
             process may use, by its affinity and its container's quota; 0 loads on the caller's thread. With at
             most one thread for each core, loading pauses while a model computes on the CPU. More threads, for
             images that come over a network, go on meanwhile.
-        load_in: Where files are decoded. "threads", the default, are those of `num_workers`. "processes" are as many
-            Python processes, one for each thread, which wait less for each other: load in them where a GPU waits
-            for images and the machine has more than eight cores. The first is started at once, others when they are
-            needed. They end with the encoder, take about 70 MB each, and don't run the application's script.
+        load_in: "threads", the default, decodes files on the threads of `num_workers`; "processes" in a Python
+            process for each of them, which feeds a GPU faster on a machine with more than eight cores. The first
+            process is started at once, others when they are needed. They end with the encoder, take 60 MB each, and
+            don't run the application's script.
         revision: Branch, tag or commit on the hub; None means the newest commit.
         token: Access token of the hub, for private and gated repositories; None means the stored one, if any.
         cache_dir: Folder for downloaded files; None means the hub's own cache.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-__all__ = ["Answer", "Commands", "add_command", "add_runtime"]
+__all__ = ["Answer", "Commands", "add_command", "add_load_in", "add_runtime"]
 
 if TYPE_CHECKING:
     Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -71,4 +71,19 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="Type of the numbers: float32, bfloat16, float16 or int8, where the backend has it; default: auto, which "
         "is float16 on cuda and float32 elsewhere.",
+    )
+
+
+def add_load_in(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says where files are decoded: `--load-in`.
+
+    Args:
+        parser: Parser of the command.
+    """
+    parser.add_argument(
+        "--load-in",
+        choices=("threads", "processes"),
+        default="threads",
+        help="Where files are decoded: processes feed a GPU on a machine with more than eight cores, and a file that "
+        "crashes its decoder is only an error there; default: threads.",
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from clip_image_encoder._defaults import DEFAULT_MODEL
-from clip_image_encoder.commands._command import Answer, Commands, add_command, add_runtime
+from clip_image_encoder.commands._command import Answer, Commands, add_command, add_load_in, add_runtime
 from clip_image_encoder.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -64,12 +64,7 @@ def add_encode(commands: Commands) -> None:
         metavar="N",
         help="Number of threads that load images ahead of the model; default: one for each core.",
     )
-    parser.add_argument(
-        "--load-in",
-        choices=("threads", "processes"),
-        default="threads",
-        help="Where files are decoded; processes feed a GPU on a machine with more than eight cores; default: threads.",
-    )
+    add_load_in(parser)
     _add_choices(parser)
     once = parser.add_mutually_exclusive_group()
     once.add_argument(

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from importlib.util import find_spec
 
-from clip_image_encoder.commands._command import Answer, Commands, add_command, add_runtime
+from clip_image_encoder.commands._command import Answer, Commands, add_command, add_load_in, add_runtime
 from clip_image_encoder.errors import MissingExtraError
 
 __all__ = ["add_serve"]
@@ -45,6 +45,7 @@ def add_serve(commands: Commands) -> None:
     )
     parser.add_argument("--name", help="Model that requests ask for; default: MODEL, or the name of its folder.")
     add_runtime(parser)
+    add_load_in(parser)
     parser.add_argument("--revision", metavar="NAME", help="Branch, tag or commit on the hub; default: the newest.")
     parser.add_argument(
         "--images-only", action="store_true", help="Leave the text tower out; default: encode texts, too."
@@ -111,7 +112,7 @@ def _serve(options: argparse.Namespace) -> Answer:
     settings = {name: getattr(options, name) for name in ("backend", "device", "dtype", "revision")}
     loader = replace(STRICT_LOADER, urls=UrlPolicy()) if options.urls else STRICT_LOADER
     app = create_app(
-        ImageEncoder(options.model, loader=loader, **settings),
+        ImageEncoder(options.model, loader=loader, load_in=options.load_in, **settings),
         None if options.images_only else TextEncoder(options.model, **settings),
         name=options.name or name_of(options.model),
         limits=limits,

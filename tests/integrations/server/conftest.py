@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from clip_image_encoder import ImageEncoder, TextEncoder
-from tests.integrations.server.server_process import Server, serving
+from tests.integrations.server.server_process import LIMITS, Server, serving
 
 
 @pytest.fixture(scope="session")
@@ -25,5 +25,5 @@ def texts() -> TextEncoder:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """A server of tiny-shapes, which takes bodies of up to 1,000,000 bytes and refuses what it can't queue."""
-    with serving("--max-body", "1000000", "--max-waiting", "256") as running:
+    with serving(*LIMITS) as running:
         yield running

@@ -35,6 +35,9 @@ class Server:
         return float(found[0]) if found else 0.0
 
 
+LIMITS = ("--max-body", "1000000", "--max-waiting", "256")
+
+
 @contextmanager
 def serving(*options: str) -> Iterator[Server]:
     """Serve tiny-shapes at a free port; at the end the process is gone."""

@@ -16,7 +16,7 @@ import pytest
 from clip_image_encoder import ImageEncoder, TextEncoder
 from tests.integrations.server.client import MODEL, data_uri, embed, image_part, run, vectors_of
 from tests.integrations.server.load import TOO_LARGE, Cases, Outcomes, send
-from tests.integrations.server.server_process import Server, serving
+from tests.integrations.server.server_process import LIMITS, Server, serving
 
 
 @pytest.fixture
@@ -47,15 +47,17 @@ def test_openais_client_raises_its_own_errors(client: openai.OpenAI) -> None:
     assert too_large.value.status_code == 413
 
 
+@pytest.mark.parametrize("load_in", ["threads", "processes"])
 def test_of_a_crowd_of_good_and_bad_requests_each_gets_its_own_answer(
-    server: Server, images: ImageEncoder, texts: TextEncoder
+    images: ImageEncoder, texts: TextEncoder, load_in: str
 ) -> None:
     outcomes = Outcomes()
-    run(send(server.address, list(islice(Cases(images, texts), 400)), outcomes))
+    with serving(*LIMITS, "--load-in", load_in) as server:
+        run(send(server.address, list(islice(Cases(images, texts), 400)), outcomes))
+        assert httpx.get(f"{server.address}/health").json() == {"status": "ready"}
     assert outcomes.wrong == []
     assert outcomes.right.total() == 400
     assert len(outcomes.right) == 14
-    assert httpx.get(f"{server.address}/health").json() == {"status": "ready"}
 
 
 def test_many_requests_share_batches(server: Server) -> None:

@@ -47,13 +47,12 @@ def loading_table(photos: Sequence[bytes], cores: int, *, runs: int) -> list[str
         cores: Largest number of workers.
         runs: Measurements of each figure, of which the median is taken.
     """
-    one = _rate(photos, 1, load_in="threads", runs=runs)
     lines = ["| workers | threads | processes |", "| --- | --- | --- |"]
+    one = None
     for workers in itertools.takewhile(lambda count: count <= cores, (2**power for power in itertools.count())):
-        cells = []
-        for load_in in ("threads", "processes"):
-            rate = _rate(photos, workers, load_in=load_in, runs=runs)
-            cells.append(f"{rate:.0f} images/s, {rate / one:.1f}x")
+        rates = [_rate(photos, workers, load_in=load_in, runs=runs) for load_in in ("threads", "processes")]
+        one = one or rates[0]
+        cells = (f"{rate:.0f} images/s, {rate / one:.1f}x" for rate in rates)
         lines.append(f"| {workers} | {' | '.join(cells)} |")
     return lines
 

@@ -149,6 +149,7 @@ def test_two_devices_share_the_batches(images: NDArray[np.uint8], expected: NDAr
     np.testing.assert_allclose(encoder.encode(images, 16), expected, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:The CUDA Graph is empty")  # torch's, of a recording that the memory ends
 def test_a_batch_too_large_for_the_memory_is_halved(
     images: NDArray[np.uint8],
     expected: NDArray[np.float32],

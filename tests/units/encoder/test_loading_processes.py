@@ -56,13 +56,13 @@ def processes_of(encoder: ImageEncoder) -> list[subprocess.Popen[bytes]]:
 
 
 class Darkest:
-    """A preprocess for images of which one is black; what it does with that one, a subclass says."""
+    """A preprocess that a black image surprises; what it does with that one, a subclass says."""
 
     def __call__(self, image: Image.Image) -> NDArray[np.float32]:
         pixels = np.asarray(image.resize((SIDE, SIDE)), np.float32).transpose(2, 0, 1)
         if not pixels.any():
             self.meet_black()
-        return pixels / 255
+        return pixels / np.float32(255)
 
     def meet_black(self) -> None:
         raise NotImplementedError
@@ -92,7 +92,7 @@ def with_black(files: list[Path], tmp_path: Path) -> list[Path]:
 
 def test_vectors_are_those_of_threads(files: list[Path], photos: list[Image.Image]) -> None:
     file = io.BytesIO(files[5].read_bytes())
-    inputs = [*files[:3], files[3].read_bytes(), str(files[4]), file, photos[6], np.asarray(photos[7])]
+    inputs: list[Any] = [*files[:3], files[3].read_bytes(), str(files[4]), file, photos[6], np.asarray(photos[7])]
     vectors = encoder().encode(inputs, batch_size=3)
     np.testing.assert_array_equal(vectors, encoder(load_in="threads").encode(inputs, batch_size=3))
     np.testing.assert_array_equal(encoder().encode(files[0]), vectors[0])
@@ -110,13 +110,16 @@ def test_files_are_decoded_in_as_many_processes_as_workers(files: list[Path]) ->
 
 
 def test_an_error_is_that_of_threads(files: list[Path]) -> None:
-    inputs = [files[0], "missing.jpg", b"\x89PNG\r\n\x1a\n, and then nothing", files[1]]
+    inputs: list[Any] = [files[0], "missing.jpg", b"\x89PNG\r\n\x1a\n, and then nothing", files[1]]
     batch = next(encoder().stream(inputs))
     expected = next(encoder(load_in="threads").stream(inputs))
     assert [(type(failure), str(failure)) for failure in batch.failures] == [
         (type(failure), str(failure)) for failure in expected.failures
     ]
     assert [type(failure) for failure in batch.failures] == [ImageNotFoundError, CorruptImageError]
+    assert [type(failure.__cause__) for failure in batch.failures] == [
+        type(failure.__cause__) for failure in expected.failures
+    ]
     np.testing.assert_array_equal(batch.embeddings, expected.embeddings)
 
 
@@ -129,6 +132,23 @@ def test_a_warning_of_the_loader_is_given(files: list[Path]) -> None:
     assert [str(warning.message).partition(": ")[2] for warning in caught] == [
         "the end of its JPEG data is missing; what is left of it is used"
     ]
+
+
+class TellsThreads(Darkest):
+    def meet_black(self) -> None:
+        raise ValueError(os.environ["OMP_NUM_THREADS"])
+
+
+def test_a_process_has_one_thread_for_products_unless_the_user_says_otherwise(
+    with_black: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for said, threads in ((None, "1"), ("3", "3")):
+        if said:
+            monkeypatch.setenv("OMP_NUM_THREADS", said)
+        else:
+            monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        with pytest.raises(ContractError, match=f"ValueError: {threads}"):
+            encoder(TellsThreads()).encode(with_black[2])
 
 
 def test_an_image_that_ends_its_process_is_an_error_of_its_own(with_black: list[Path]) -> None:
@@ -150,6 +170,22 @@ def test_a_process_that_has_ended_is_replaced(files: list[Path]) -> None:
 def test_a_preprocess_that_raises_is_named(with_black: list[Path]) -> None:
     with pytest.raises(ContractError, match="preprocess Raises raised ZeroDivisionError: all is black"):
         encoder(Raises()).encode(with_black)
+
+
+class UnpicklableError(Exception):
+    def __init__(self, *, what: str) -> None:
+        super().__init__(what)
+
+
+class RaisesUnpicklable(Darkest):
+    def meet_black(self) -> None:
+        raise UnpicklableError(what="all is black")
+
+
+def test_a_cause_that_can_not_be_pickled_is_told(with_black: list[Path]) -> None:
+    with pytest.raises(ContractError, match="RaisesUnpicklable raised UnpicklableError: all is black") as caught:
+        encoder(RaisesUnpicklable()).encode(with_black)
+    assert repr(caught.value.__cause__) == "RuntimeError('UnpicklableError: all is black')"
 
 
 def test_what_a_preprocess_prints_is_no_answer(with_black: list[Path]) -> None:

@@ -29,6 +29,15 @@ def test_it_writes_the_vectors_of_a_folder_and_says_what_it_did(gallery: Gallery
     assert pq.read_table(tmp_path / "vectors.parquet").num_rows == 7
 
 
+def test_vectors_are_the_same_where_files_are_decoded_in_processes(gallery: Gallery, tmp_path: Path) -> None:
+    root, tables = gallery(5), []
+    for load_in in ("threads", "processes"):
+        assert encode(root, tmp_path / load_in, "--load-in", load_in, "--num-workers", "2") == 0
+        tables.append(pq.read_table(tmp_path / load_in / "vectors.parquet"))
+    assert tables[0].num_rows == 5
+    assert tables[0].equals(tables[1])
+
+
 def test_the_last_line_counts_what_is_left_out_by_its_ending(
     gallery: Gallery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
