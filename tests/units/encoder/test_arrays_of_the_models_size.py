@@ -55,6 +55,11 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return items
 
 
+@pytest.fixture(scope="module", params=["torch", "onnx", "openvino"])
+def tiny_shapes(request: pytest.FixtureRequest) -> ImageEncoder:
+    return ImageEncoder("tiny-shapes", backend=request.param, device="cpu")
+
+
 def encoder(preprocess: Any = None, **settings: Any) -> ImageEncoder:
     return ImageEncoder(backend=ToyBackend(image_size=(SIDE, SIDE)), preprocess=preprocess, **settings)
 
@@ -77,6 +82,17 @@ def test_neither_loader_nor_preprocess_is_called(preprocess: Any, decoded: list[
     made.encode(ARRAYS)
     made.encode(list(ARRAYS))
     assert not decoded
+
+
+class Watched(ToyBackend):
+    """A toy that keeps the pixels that it is called with."""
+
+    def __call__(self, pixels: Pixels, /, **asked: Any) -> Any:
+        PIXELS.append(pixels)
+        return super().__call__(pixels, **asked)
+
+
+PIXELS: list[Pixels] = []
 
 
 class Watching(ToyBackend):
@@ -132,15 +148,9 @@ def normalized(image: Image.Image) -> NDArray[np.float32]:
     ids=repr,
 )
 def test_whatever_could_change_them_is_called(settings: dict[str, Any]) -> None:
-    pixels = []
-
-    class Watched(ToyBackend):
-        def __call__(self, batch: Any, /, **asked: Any) -> Any:
-            pixels.append(batch)
-            return super().__call__(batch, **asked)
-
+    PIXELS.clear()
     ImageEncoder(backend=Watched(image_size=(SIDE, SIDE)), **settings).encode(ARRAYS)
-    assert not np.array_equal(np.concatenate(pixels), ARRAYS)
+    assert not np.array_equal(np.concatenate(PIXELS), ARRAYS)
 
 
 def test_images_that_keep_their_aspect_ratio_have_no_one_size_that_is_left_alone() -> None:
@@ -191,3 +201,42 @@ def test_rows_of_a_file_that_is_mapped_and_not_contiguous_are_read(tmp_path: Any
     made = encoder()
     np.testing.assert_array_equal(made.encode(mapped), made.encode(ARRAYS))
     np.testing.assert_array_equal(made.encode(list(ARRAYS[:, ::-1, ::-1])), made.encode(ARRAYS[:, ::-1, ::-1].copy()))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda array: array,
+        lambda array: array[:, ::-1, ::-1],
+        lambda array: np.asfortranarray(array),
+        lambda array: array[::2],
+        lambda array: np.require(array.copy(), requirements="O"),
+    ],
+    ids=["plain", "flipped", "in Fortran's order", "every second", "own"],
+)
+@pytest.mark.parametrize("is_writable", [True, False], ids=["writable", "read-only"])
+def test_arrays_reach_each_runtime_as_they_are_and_stay_so(
+    tiny_shapes: ImageEncoder, change: Callable[[Any], Any], is_writable: bool
+) -> None:
+    array = np.random.default_rng(1).integers(0, 256, (6, 64, 64, 3), np.uint8)
+    images = change(array)
+    images.flags.writeable = is_writable
+    before = images.copy()
+    vectors = tiny_shapes.encode(images, 4)
+    np.testing.assert_array_equal(images, before)
+    np.testing.assert_allclose(vectors, tiny_shapes.encode([Image.fromarray(image) for image in before], 4), atol=1e-6)
+
+
+def pixels_of(images: Any) -> list[Pixels]:
+    """Return the pixels that a backend is called with."""
+    PIXELS.clear()
+    ImageEncoder(backend=Watched(image_size=(SIDE, SIDE))).encode(images, 3)
+    return PIXELS
+
+
+def test_an_array_is_not_copied() -> None:
+    assert [np.shares_memory(pixels, ARRAYS) for pixels in pixels_of(ARRAYS)] == [True] * 3
+
+
+def test_a_backend_gets_pixels_in_the_order_of_c() -> None:
+    assert all(pixels.flags.c_contiguous for pixels in pixels_of(ARRAYS[:, ::-1]))

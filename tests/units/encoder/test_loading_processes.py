@@ -10,6 +10,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -279,18 +280,31 @@ def test_ctrl_c_leaves_the_processes_to_the_program(files: list[Path]) -> None:
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_fork_loads_in_processes_of_its_own(files: list[Path]) -> None:
-    made = encoder()
+    made = encoder(num_workers=1)
     expected = made.encode(files, batch_size=4)
-    before = processes_of(made)
-    fork = multiprocessing.get_context("fork")
-    results = fork.SimpleQueue()
-    child = fork.Process(target=lambda: results.put(made.encode(files, batch_size=4)))
-    child.start()
-    np.testing.assert_array_equal(results.get(), expected)
-    child.join()
+    before = {process.pid for process in processes_of(made)}
+    asked, answered = threading.Event(), threading.Event()
+
+    def encode() -> None:
+        np.testing.assert_array_equal(made.encode(files, batch_size=4), expected)
+        assert not before & {process.pid for process in processes_of(made)}
+
+    def hold(_process: object) -> None:
+        asked.set()
+        answered.wait()
+
+    # While it forks, a thread of the parent has the only process.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(made._to_pixels._lend, hold)  # type: ignore[attr-defined]
+        asked.wait()
+        child = multiprocessing.get_context("fork").Process(target=encode)
+        child.start()
+        child.join(60)
+        child.kill()
+        answered.set()
     assert child.exitcode == 0
-    assert [process.poll() for process in before] == [None] * len(before)
     np.testing.assert_array_equal(made.encode(files, batch_size=4), expected)
+    assert before == {process.pid for process in processes_of(made)}
 
 
 def test_a_pickle_loads_in_processes_too(files: list[Path]) -> None:
