@@ -83,8 +83,8 @@ class LoadingProcesses:
         return LoadingProcesses, (self._to_pixels, self._most)
 
     def _begin(self) -> None:
-        # A fork begins anew: its parent's processes answer to the parent, and one may be lent at that moment. The last in
-        # is the first out, so that none is started while another is idle.
+        # A fork begins anew: its parent's processes answer to the parent, and one may be lent at that moment. The last
+        # in is the first out, so that none is started while another is idle.
         self._idle: LifoQueue[_Process | None] = LifoQueue()
         for _ in range(self._most):
             self._idle.put(None)
