@@ -15,6 +15,7 @@ import numpy as np
 from PIL.Image import Image
 
 from clip_image_encoder._computing import check_pixels
+from clip_image_encoder._left_alone import LeftAlone
 from clip_image_encoder.arrays import Pixels
 from clip_image_encoder.errors import ContractError, ImageError
 from clip_image_encoder.images import ImageLoader
@@ -31,11 +32,13 @@ class ToPixels:
         loader: Loader of an encoder.
         preprocess: Preprocess of an encoder.
         size: Size `(height, width)` of the pixels that its backend takes; None allows any size.
+        left_alone: Arrays that are pixels already.
     """
 
     loader: ImageLoader
     preprocess: Preprocess | Callable[[Image], Any]
     size: tuple[int, int] | None
+    left_alone: LeftAlone
     _has_pixel_format: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -49,6 +52,8 @@ class ToPixels:
             ImageError: The input can't be loaded.
             ContractError: The preprocess raised another error, or returned what the backend does not take.
         """
+        if item in self.left_alone:
+            return np.array(item)  # a copy, since the caller may write to the array before it is encoded
         image = self.loader(item, model_size=self.size)
         try:
             pixels = np.asarray(self.preprocess(image))

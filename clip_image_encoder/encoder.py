@@ -9,7 +9,6 @@ from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import numpy as np
 from PIL.Image import Image
 
 from clip_image_encoder._arguments import check_load_in, check_num_workers
@@ -147,7 +146,12 @@ class ImageEncoder:
             )
         check_backend_fits(self._preprocess, self._backend, self._pooling)
         self._left_alone = LeftAlone.by(self._loader, self._preprocess)
-        to_pixels = ToPixels(loader=self._loader, preprocess=self._preprocess, size=self._backend.image_size)
+        to_pixels = ToPixels(
+            loader=self._loader,
+            preprocess=self._preprocess,
+            size=self._backend.image_size,
+            left_alone=self._left_alone,
+        )
         self._to_pixels: Callable[[object], Pixels] = (
             LoadingProcesses(to_pixels, self._num_workers) if load_in == "processes" else to_pixels
         )
@@ -336,13 +340,7 @@ class ImageEncoder:
 
     def _prepare(self, item: object, /) -> LoadedImage:
         """Load an image on the caller's thread; `encode` and `stream` take the result in the image's place."""
-        return LoadedImage(self._load(item))
+        return LoadedImage(self._to_pixels(item))
 
     def _pixels_of(self, item: object) -> Pixels:
-        return item.pixels if isinstance(item, LoadedImage) else self._load(item)
-
-    def _load(self, item: object) -> Pixels:
-        """Turn one input into pixels; runs on the loading threads."""
-        if item in self._left_alone:
-            return np.array(item)  # a copy, since the caller may write to the array before it is encoded
-        return self._to_pixels(item)
+        return item.pixels if isinstance(item, LoadedImage) else self._to_pixels(item)
