@@ -38,6 +38,7 @@ class Encoders:
         dtype: Type that both encoders compute in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
         loader: Loader that reads the images; None means `ImageLoader()`.
         num_workers: Number of threads that load images; None means one for each core, 0 loads on the caller's thread.
+        load_in: "threads", the default, decodes files on loading threads; "processes" in a Python process for each of them.
         token: Access token of the hub; None means the stored one, if any. It is not shown in the repr.
         cache_dir: Folder for downloaded files; None means the hub's own cache.
         local_files_only: Whether only files on this machine are used, without a request to the network.
@@ -56,6 +57,7 @@ class Encoders:
     dtype: str = "auto"
     loader: ImageLoader | None = None
     num_workers: int | None = None
+    load_in: Literal["threads", "processes"] = "threads"
     token: str | bool | None = field(default=None, repr=False)
     cache_dir: str | os.PathLike[str] | None = None
     local_files_only: bool = False
@@ -118,6 +120,7 @@ class Encoders:
             dtype=self.dtype,
             loader=self.loader,
             num_workers=self.num_workers,
+            load_in=self.load_in,
             token=self.token,
             cache_dir=self.cache_dir,
             local_files_only=self.local_files_only,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from chromadb.api.types import DataLoader, Embeddable, EmbeddingFunction, Embeddings, Space
@@ -26,6 +26,7 @@ _SETTINGS = (
     "device",
     "dtype",
     "num_workers",
+    "load_in",
     "cache_dir",
     "local_files_only",
     "batch_size",
@@ -53,6 +54,7 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
         device: Name of a device, such as "cuda"; None means the best available.
         dtype: Type that both models compute in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
         num_workers: Number of threads that load images; None means one for each core, 0 loads on the caller's thread.
+        load_in: "threads", the default, decodes files on loading threads; "processes" in a Python process for each of them.
         cache_dir: Folder for downloaded files; None means the hub's own cache.
         local_files_only: Whether only files on this machine are used, without a request to the network.
         batch_size: Number of images or texts in a forward pass; None means 128 on CUDA devices and 32 on others.
@@ -81,6 +83,7 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
         device: str | None = None,
         dtype: str = "auto",
         num_workers: int | None = None,
+        load_in: Literal["threads", "processes"] = "threads",
         cache_dir: str | None = None,
         local_files_only: bool = False,
         batch_size: int | None = None,
@@ -93,6 +96,7 @@ class ClipEmbeddingFunction(EmbeddingFunction[Embeddable]):  # type: ignore[misc
             device=device,
             dtype=dtype,
             num_workers=num_workers,
+            load_in=load_in,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             batch_size=batch_size,

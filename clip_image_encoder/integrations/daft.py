@@ -43,6 +43,7 @@ class ClipProvider(Provider):  # type: ignore[misc]  # Daft is not seen by the t
         dtype: Type that both models compute in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
         loader: Loader that reads the images; None means `ImageLoader(channels="last")`, which suits Daft's images.
         num_workers: Number of threads that load images; None means one for each core, 0 loads on the caller's thread.
+        load_in: "threads", the default, decodes files on loading threads; "processes" in a Python process for each of them.
         token: Access token of the hub; None means the stored one, if any.
         cache_dir: Folder for downloaded files; None means the hub's own cache.
         local_files_only: Whether only files on this machine are used, without a request to the network.
@@ -74,6 +75,7 @@ class ClipProvider(Provider):  # type: ignore[misc]  # Daft is not seen by the t
         dtype: str = "auto",
         loader: ImageLoader | None = None,
         num_workers: int | None = None,
+        load_in: Literal["threads", "processes"] = "threads",
         token: str | bool | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
@@ -89,6 +91,7 @@ class ClipProvider(Provider):  # type: ignore[misc]  # Daft is not seen by the t
             dtype=dtype,
             loader=ImageLoader(channels="last") if loader is None else loader,
             num_workers=num_workers,
+            load_in=load_in,
             token=token,
             cache_dir=cache_dir,
             local_files_only=local_files_only,

@@ -6,7 +6,7 @@ import asyncio
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from haystack import Document, component, default_from_dict, default_to_dict
 
@@ -27,7 +27,7 @@ _SETTINGS = (
     "local_files_only",
     "normalize",
 )
-_IMAGE_SETTINGS = (*_SETTINGS, "num_workers", "batch_size")
+_IMAGE_SETTINGS = (*_SETTINGS, "num_workers", "load_in", "batch_size")
 
 
 @component
@@ -46,6 +46,7 @@ class ClipDocumentImageEmbedder:
         device: Name of a device, such as "cuda"; None means the best available.
         dtype: Type that the model computes in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
         num_workers: Number of threads that load images; None means one for each core, 0 loads on the caller's thread.
+        load_in: "threads", the default, decodes files on loading threads; "processes" in a Python process for each of them.
         cache_dir: Folder for downloaded files; None means the hub's own cache.
         local_files_only: Whether only files on this machine are used, without a request to the network.
         batch_size: Number of images in a forward pass; None means 128 on CUDA devices and 32 on others.
@@ -74,6 +75,7 @@ class ClipDocumentImageEmbedder:
         device: str | None = None,
         dtype: str = "auto",
         num_workers: int | None = None,
+        load_in: Literal["threads", "processes"] = "threads",
         cache_dir: str | None = None,
         local_files_only: bool = False,
         batch_size: int | None = None,
@@ -86,6 +88,7 @@ class ClipDocumentImageEmbedder:
             device=device,
             dtype=dtype,
             num_workers=num_workers,
+            load_in=load_in,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             batch_size=batch_size,

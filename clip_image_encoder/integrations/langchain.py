@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Literal
 
 from langchain_core.embeddings import Embeddings
 
@@ -33,6 +34,7 @@ class ClipEmbeddings(Embeddings):  # type: ignore[misc]  # LangChain is not seen
         loader: Loader that reads the images; None means `ImageLoader()`. With `ImageLoader(urls=UrlPolicy())` images
             may be URLs.
         num_workers: Number of threads that load images; None means one for each core, 0 loads on the caller's thread.
+        load_in: "threads", the default, decodes files on loading threads; "processes" in a Python process for each of them.
         token: Access token of the hub; None means the stored one, if any.
         cache_dir: Folder for downloaded files; None means the hub's own cache.
         local_files_only: Whether only files on this machine are used, without a request to the network.
@@ -60,6 +62,7 @@ class ClipEmbeddings(Embeddings):  # type: ignore[misc]  # LangChain is not seen
         dtype: str = "auto",
         loader: ImageLoader | None = None,
         num_workers: int | None = None,
+        load_in: Literal["threads", "processes"] = "threads",
         token: str | bool | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
@@ -75,6 +78,7 @@ class ClipEmbeddings(Embeddings):  # type: ignore[misc]  # LangChain is not seen
             dtype=dtype,
             loader=loader,
             num_workers=num_workers,
+            load_in=load_in,
             token=token,
             cache_dir=cache_dir,
             local_files_only=local_files_only,

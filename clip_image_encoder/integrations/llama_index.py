@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from io import BytesIO
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from llama_index.core.embeddings import MultiModalEmbedding
 from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, PrivateAttr
@@ -31,6 +31,7 @@ class ClipEmbedding(MultiModalEmbedding):  # type: ignore[misc]  # LlamaIndex is
         device: Name of a device, such as "cuda"; None means the best available.
         dtype: Type that both models compute in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
         num_workers: Number of threads that load images; None means one for each core, 0 loads on the caller's thread.
+        load_in: "threads", the default, decodes files on loading threads; "processes" in a Python process for each of them.
         cache_dir: Folder for downloaded files; None means the hub's own cache.
         local_files_only: Whether only files on this machine are used, without a request to the network.
         batch_size: Number of images or texts in a forward pass; None means 128 on CUDA devices and 32 on others.
@@ -59,6 +60,7 @@ class ClipEmbedding(MultiModalEmbedding):  # type: ignore[misc]  # LlamaIndex is
     dtype: str = "auto"
     # Checked before pydantic, which would convert strings and True to int; its error quotes our message.
     num_workers: Annotated[int, BeforeValidator(partial(check_count, name="num_workers", least=0))] | None = None
+    load_in: Literal["threads", "processes"] = "threads"
     cache_dir: str | None = None
     local_files_only: bool = False
     batch_size: Annotated[int, BeforeValidator(partial(check_count, name="batch_size"))] | None = None
@@ -76,6 +78,7 @@ class ClipEmbedding(MultiModalEmbedding):  # type: ignore[misc]  # LlamaIndex is
             device=self.device,
             dtype=self.dtype,
             num_workers=self.num_workers,
+            load_in=self.load_in,
             cache_dir=self.cache_dir,
             local_files_only=self.local_files_only,
             batch_size=self.batch_size,

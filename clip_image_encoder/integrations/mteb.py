@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mteb.models import ModelMeta
 from mteb.models.abs_encoder import AbsEncoder
@@ -34,6 +34,7 @@ class ClipEncoder(AbsEncoder):  # type: ignore[misc]  # MTEB is not seen by the 
         dtype: Type that both models compute in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
         loader: Loader that turns MTEB's images into RGB; None means `ImageLoader()`.
         num_workers: Number of threads that load images; None means one for each core, 0 loads on the caller's thread.
+        load_in: "threads", the default, decodes files on loading threads; "processes" in a Python process for each of them.
         token: Access token of the hub; None means the stored one, if any.
         cache_dir: Folder for downloaded files; None means the hub's own cache.
         local_files_only: Whether only files on this machine are used, without a request to the network.
@@ -64,6 +65,7 @@ class ClipEncoder(AbsEncoder):  # type: ignore[misc]  # MTEB is not seen by the 
         dtype: str = "auto",
         loader: ImageLoader | None = None,
         num_workers: int | None = None,
+        load_in: Literal["threads", "processes"] = "threads",
         token: str | bool | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
@@ -77,6 +79,7 @@ class ClipEncoder(AbsEncoder):  # type: ignore[misc]  # MTEB is not seen by the 
             dtype=dtype,
             loader=loader,
             num_workers=num_workers,
+            load_in=load_in,
             token=token,
             cache_dir=cache_dir,
             local_files_only=local_files_only,

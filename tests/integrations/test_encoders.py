@@ -55,6 +55,7 @@ def test_all_settings_reach_both_encoders(monkeypatch: pytest.MonkeyPatch) -> No
         "dtype": "int8",
         "loader": ImageLoader(exact=True),
         "num_workers": 3,
+        "load_in": "processes",
         "token": "secret",
         "cache_dir": "here",
         "local_files_only": True,
@@ -63,7 +64,8 @@ def test_all_settings_reach_both_encoders(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(_encoders, "TextEncoder", recorded)
     encoders = Encoders(**given)  # type: ignore[arg-type]
     encoders.images, encoders.texts  # noqa: B018
-    assert seen == [given, {name: given[name] for name in given if name not in ("loader", "num_workers")}]
+    of_images = ("loader", "num_workers", "load_in")
+    assert seen == [given, {name: given[name] for name in given if name not in of_images}]
 
 
 def test_a_token_is_not_shown() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.fs
@@ -34,6 +34,7 @@ class EmbedImages:
         loader: Loader that reads the images; None means `ImageLoader()`.
         num_workers: Number of threads that load images; None means as many as the CPUs that Ray gives to the actor,
             or one for each core if Ray gives none. Images that come over a network need more.
+        load_in: "threads", the default, decodes files on loading threads; "processes" in a Python process for each of them.
         token: Access token of the hub, which travels to the actors; None means the one stored on their machines, if
             any.
         cache_dir: Folder for downloaded files; None means the hub's own cache.
@@ -72,6 +73,7 @@ class EmbedImages:
         dtype: str = "auto",
         loader: ImageLoader | None = None,
         num_workers: int | None = None,
+        load_in: Literal["threads", "processes"] = "threads",
         token: str | bool | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
@@ -92,6 +94,7 @@ class EmbedImages:
             dtype=dtype,
             loader=loader,
             num_workers=num_workers,
+            load_in=load_in,
             token=token,
             cache_dir=cache_dir,
             local_files_only=local_files_only,

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.fs
@@ -63,6 +63,7 @@ def embed_images(
     dtype: str = "auto",
     loader: ImageLoader | None = None,
     num_workers: int | None = None,
+    load_in: Literal["threads", "processes"] = "threads",
     token: str | bool | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
@@ -90,6 +91,7 @@ def embed_images(
         dtype: Type that the model computes in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
         loader: Loader that reads the images; None means `ImageLoader()`.
         num_workers: Number of threads of each actor that load images; None means as many as its CPUs.
+        load_in: "threads", the default, decodes files on loading threads; "processes" in a Python process for each of them.
         token: Access token of the hub, which travels to the actors; None means the one stored on their machines, if
             any.
         cache_dir: Folder for downloaded files; None means the hub's own cache.
@@ -118,6 +120,7 @@ def embed_images(
         "dtype": dtype,
         "loader": loader,
         "num_workers": num_workers,
+        "load_in": load_in,
         "token": token,
         "cache_dir": cache_dir if cache_dir is None else Path(cache_dir).absolute(),
         "local_files_only": local_files_only,

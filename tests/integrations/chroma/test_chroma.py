@@ -82,7 +82,14 @@ def test_all_settings_are_stored_but_for_the_loader_and_a_token(function: ClipEm
 
 
 def test_settings_that_are_stored_are_those_of_the_encoders() -> None:
-    given = {"num_workers": 2, "cache_dir": "cache", "local_files_only": True, "batch_size": 3, "normalize": False}
+    given = {
+        "num_workers": 2,
+        "load_in": "processes",
+        "cache_dir": "cache",
+        "local_files_only": True,
+        "batch_size": 3,
+        "normalize": False,
+    }
     stored = ClipEmbeddingFunction("tiny-shapes", **given).get_config()  # type: ignore[arg-type]
     encoders = ClipEmbeddingFunction.build_from_config(stored)._encoders
     assert {name: getattr(encoders, name) for name in given} == given

@@ -95,6 +95,7 @@ def test_a_table_stores_all_settings_but_the_loader_and_a_token(gallery: dict[st
     given: dict[str, Any] = {
         "device": "cpu",
         "num_workers": 2,
+        "load_in": "processes",
         "cache_dir": "cache",
         "local_files_only": True,
         "normalize": False,
