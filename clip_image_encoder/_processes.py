@@ -22,18 +22,20 @@ from contextlib import suppress
 from queue import LifoQueue
 from typing import Any, TypeAlias, TypeVar
 
-from clip_image_encoder._forks import in_forks
+from clip_image_encoder._forks import in_forks, never_destroy
 from clip_image_encoder._interpreter import command_of
 from clip_image_encoder._messages import first_line
 from clip_image_encoder._to_pixels import ToPixels
 from clip_image_encoder.arrays import Pixels
 from clip_image_encoder.errors import ConfigurationError, ContractError, EncoderError, ImageError
 from clip_image_encoder.images.encoded import EncodedImage
+from clip_image_encoder.images.formats import check_format_names
 
 __all__ = ["LoadingProcesses"]
 
-# What a process answers: pixels, or an error and its cause; and the warnings of the loader.
-_Answer: TypeAlias = "tuple[Pixels | tuple[EncoderError, BaseException | None], list[tuple[str, type[Warning]]]]"
+# What a process answers: pixels, or an error and its cause; and the warnings of the loader with their places.
+_Warned: TypeAlias = "tuple[str, type[Warning], str, int]"
+_Answer: TypeAlias = "tuple[Pixels | tuple[EncoderError, BaseException | None], list[_Warned]]"
 
 _Result = TypeVar("_Result")
 
@@ -59,7 +61,7 @@ class LoadingProcesses:
             raise _not_sent(_told(error)) from error
         self._begin()
         in_forks(self, LoadingProcesses._begin)
-        self._lend(bool)  # starts one, for the errors that all would raise
+        self._lend(lambda _process: None)  # starts one now, for the errors that starting any of them would raise
 
     def __call__(self, item: object, /) -> Pixels:
         """Return the pixels of an input.
@@ -72,12 +74,15 @@ class LoadingProcesses:
         if not isinstance(read, EncodedImage):
             return self._to_pixels(read)
         answer, warned = self._lend(lambda process: process.ask(read))
-        for message, category in warned:
-            warnings.warn(message, category, stacklevel=2)
-        if isinstance(answer, tuple):
-            error, cause = answer
+        for message, category, filename, line in warned:
+            warnings.warn_explicit(message, category, filename, line)
+        if not isinstance(answer, tuple):
+            return answer
+        error, cause = answer
+        try:
             raise error from cause
-        return answer
+        finally:
+            del error, cause, answer  # breaks a cycle: the error's traceback keeps this frame, and that the file
 
     def __reduce__(self) -> tuple[Callable[..., LoadingProcesses], tuple[ToPixels, int]]:
         return LoadingProcesses, (self._to_pixels, self._most)
@@ -114,14 +119,19 @@ class _Process:
         command = command_of(_serve)
         if command is None:
             raise ConfigurationError("no Python interpreter was found to start processes with; load in threads")
-        self._popen = subprocess.Popen(  # noqa: S603 - this Python, our own function
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # One thread in each, for a preprocess that computes with torch or OpenCV: there is a process for each core.
-            env={"OMP_NUM_THREADS": "1"} | os.environ,
-        )
-        weakref.finalize(self, _end, self._popen)
+        try:
+            self._popen = subprocess.Popen(  # noqa: S603 - this Python, our own function
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                # One thread in each, for a preprocess that computes with torch: there is a process for each core.
+                env={"OMP_NUM_THREADS": "1"} | os.environ,
+                start_new_session=True,  # Ctrl-C in a terminal reaches all processes of a session; the first ends these
+            )
+        except OSError as error:
+            raise ConfigurationError(f"no process can be started to load images in ({_told(error)})") from error
+        self._finalizer = weakref.finalize(self, _end, self._popen)
+        in_forks(self, _Process._leave_to_parent)
         try:
             why = self._exchange(pickled)
         except _ENDED as error:
@@ -154,14 +164,30 @@ class _Process:
             self._popen.stdin.write(question)
             self._popen.stdin.flush()
             return pickle.load(self._popen.stdout)  # noqa: S301 - from our own process
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, _ENDED):
+                with suppress(subprocess.TimeoutExpired):
+                    self._popen.wait(_LONGEST_WAIT)  # for a status of its own
             self._popen.kill()  # its answer would be taken for the next one's
             self._popen.wait()
             raise
 
+    def _leave_to_parent(self) -> None:
+        """Let go of the process in a fork, without a lock that a thread of the parent may have held."""
+        self._finalizer.detach()
+        never_destroy(self._popen)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for pipe in (self._popen.stdin, self._popen.stdout):
+            assert pipe
+            os.dup2(nothing, pipe.fileno(), inheritable=False)
+        os.close(nothing)
+
 
 _ENDED = (EOFError, OSError, pickle.UnpicklingError)
 """Errors of an exchange with a process that has ended."""
+
+_LONGEST_WAIT = 1.0
+"""Seconds that a process has to end when it has closed its pipe."""
 
 
 def _not_sent(why: str) -> ConfigurationError:
@@ -176,11 +202,10 @@ def _told(error: Exception) -> str:
 
 
 def _end(popen: subprocess.Popen[bytes]) -> None:
-    """End a process; in a fork, whose parent's process it is, close the pipes alone."""
     assert popen.stdin
     assert popen.stdout
     popen.kill()
-    with suppress(BrokenPipeError):  # the rest of a question that was broken off is written when its pipe is closed
+    with suppress(OSError):  # the rest of a question that was broken off is written when its pipe is closed
         popen.stdin.close()
     popen.stdout.close()
     popen.wait()
@@ -191,7 +216,7 @@ def _serve() -> None:
     # What a preprocess prints must not come between the answers.
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches all processes; the first ends us
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Windows, which has no sessions
         questions = sys.stdin.buffer
 
         def answer(value: object) -> None:
@@ -200,16 +225,15 @@ def _serve() -> None:
 
         try:
             to_pixels: ToPixels = pickle.load(questions)  # noqa: S301 - from our own parent
+            check_format_names(to_pixels.loader.formats)  # the script may have registered one with its own Pillow
         except Exception as error:  # noqa: BLE001 - the parent raises it
             answer(_told(error))
             return
         answer(None)
-        while True:
-            try:
+        with suppress(EOFError, BrokenPipeError, pickle.UnpicklingError):  # the parent has ended
+            while True:
                 image: EncodedImage = pickle.load(questions)  # noqa: S301 - from our own parent
-            except EOFError:
-                return
-            answer(_load(to_pixels, image))
+                answer(_load(to_pixels, image))
 
 
 def _load(to_pixels: ToPixels, image: EncodedImage) -> _Answer:
@@ -219,16 +243,26 @@ def _load(to_pixels: ToPixels, image: EncodedImage) -> _Answer:
         try:
             loaded = to_pixels(image)
         except EncoderError as error:
-            loaded = error, _that_pickles(error.__cause__)
+            whole = error if _pickles(error) else ContractError(_told(error))
+            loaded = whole, _cause(error.__cause__)
         except Exception as error:  # noqa: BLE001 - the parent raises it
-            loaded = ContractError(f"the loader raised {_told(error)}"), _that_pickles(error)
-    return loaded, [(str(warning.message), warning.category) for warning in caught]
+            loaded = ContractError(f"the loader raised {_told(error)}"), _cause(error)
+    return loaded, [_warned(warning) for warning in caught]
 
 
-def _that_pickles(cause: BaseException | None) -> BaseException | None:
-    """Return an exception, or one that says the same, if exceptions of its class can't be pickled."""
+def _cause(error: BaseException | None) -> BaseException | None:
+    return error if _pickles(error) else RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _warned(warning: warnings.WarningMessage) -> _Warned:
+    category = warning.category if _pickles(warning.category) else UserWarning
+    return str(warning.message), category, warning.filename, warning.lineno
+
+
+def _pickles(value: object) -> bool:
+    """Return whether a value can be pickled and unpickled: an exception, or a class, of another package may not."""
     try:
-        copy: BaseException | None = pickle.loads(pickle.dumps(cause))  # noqa: S301 - our own
-    except Exception:  # noqa: BLE001 - whatever a class of another package raises
-        return RuntimeError(f"{type(cause).__name__}: {cause}")
-    return copy
+        pickle.loads(pickle.dumps(value))  # noqa: S301 - our own
+    except Exception:  # noqa: BLE001 - whatever that class raises
+        return False
+    return True

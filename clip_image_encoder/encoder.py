@@ -152,8 +152,9 @@ class ImageEncoder:
             size=self._backend.image_size,
             left_alone=self._left_alone,
         )
+        # At least two, since a MicroBatcher has two threads at least: a slow image must not hold up the others.
         self._to_pixels: Callable[[object], Pixels] = (
-            LoadingProcesses(to_pixels, self._num_workers) if load_in == "processes" else to_pixels
+            LoadingProcesses(to_pixels, max(2, self._num_workers)) if load_in == "processes" else to_pixels
         )
         devices = resolve_devices(device, self._backend.devices)
         _logger.info("%r on %s, loaded in %.1f s", self._backend, ", ".join(devices), time.perf_counter() - start)
@@ -324,7 +325,7 @@ class ImageEncoder:
     ) -> Generator[EncodedBatch]:
         images = inputs.images
         # Threads take longer than loading a single image, which is what a server sends, or than copying arrays.
-        takes_no_time = inputs.total == 1 or are_prepared(images) or self._left_alone.has_all(images)
+        takes_no_time = inputs.total == 1 or load is None or are_prepared(images) or self._left_alone.has_all(images)
         batches = run(
             images,
             load,

@@ -26,7 +26,7 @@ from clip_image_encoder._gate import Gate
 from clip_image_encoder._threads import in_order, in_parts
 from clip_image_encoder.arrays import Pixels, Tokens, Vectors
 from clip_image_encoder.batches import EncodedBatch, LoadedBatch, until_failure
-from clip_image_encoder.errors import ContractError, EncoderError, ImageError
+from clip_image_encoder.errors import ConfigurationError, ContractError, EncoderError, ImageError
 from clip_image_encoder.protocols import Backend, Output, Pooling
 
 __all__ = ["on_devices", "run"]
@@ -58,7 +58,7 @@ def run(
     Args:
         images: Any iterable of inputs; it may be endless.
         load: Function that turns one input into pixels, or raises ImageError; called on the loading threads. None
-            means that `images` are pixels already: an array of 4 axes, whose rows are not copied, or a list.
+            means that `images` are pixels already, in a list, or in an array of 4 axes, which is not copied.
         backend: Backend that computes features of pixels.
         pooling: Pooling that turns features into vectors.
         device: Name of a device of the backend, or a list of names to split the batches over; None means the
@@ -96,6 +96,10 @@ def run(
         [2, 1]
     """
     check_on_error(on_error)
+    if load is None and not isinstance(images, (list, np.ndarray)):
+        raise ConfigurationError(
+            f"without load, images must be a list or an array of pixels, not {type(images).__name__}"
+        )
     devices = resolve_devices(device, backend.devices)
     return _run(
         images,
@@ -228,9 +232,12 @@ def _embeddings(
     if len(dtypes) > 1:
         raise ContractError("the preprocess returned uint8 and float32 pixels in one batch; return one dtype only")
     for rows in groups.values():
-        pixels: Any = [batch.items[row] for row in rows]  # all of one shape and dtype, without the errors
-        stacked: Any = np.ascontiguousarray(batch.items) if isinstance(batch.items, np.ndarray) else np.stack(pixels)
-        features = _features(stacked, backend=backend, pooling=pooling, device=device, room=room)
+        pixels: Any = (
+            np.ascontiguousarray(batch.items)
+            if isinstance(batch.items, np.ndarray)
+            else np.stack([batch.items[row] for row in rows])  # type: ignore[misc]  # without the errors
+        )
+        features = _features(pixels, backend=backend, pooling=pooling, device=device, room=room)
         vectors = _pooled(features, pooling=pooling, dimension=backend.dimension)
         places = [batch.start + row for row in rows]
         embeddings[rows] = finish_rows(vectors, normalize=normalize, describe=lambda row: f"image {places[row]}")  # noqa: B023

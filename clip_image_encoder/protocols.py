@@ -77,7 +77,7 @@ class Backend(Protocol):
 
         Tokens have passed the final layer norm and the projection, so that a pooling works in the
         joint space of images and texts. `pixels` is `(n, H, W, 3)` uint8 or `(n, 3, H, W)`
-        float32 and must not be changed.
+        float32; it may be read-only, and must not be changed.
         """
         ...
 

@@ -137,8 +137,10 @@ def check_backend(backend: Backend) -> None:
     assert backend.prefix_tokens >= 0, f"prefix_tokens must be 0 or more, not {backend.prefix_tokens}"
     generator = np.random.default_rng(0)
     pixels = generator.integers(0, 256, (5, height, width, 3), dtype=np.uint8)
+    before = pixels.copy()
     for output in sorted(backend.outputs):
         features = backend(pixels, output=output, device=backend.devices[0])
+        assert np.array_equal(pixels, before), f"{output}: the pixels were changed"
         assert isinstance(features, np.ndarray), f"{output}: {type(features).__name__}, not a numpy array"
         assert features.dtype == np.float32, f"{output}: {features.dtype}, not float32"
         assert features.ndim == (2 if output == "pooled" else 3), f"{output}: shape {features.shape}"

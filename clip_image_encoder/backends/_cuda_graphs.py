@@ -49,8 +49,10 @@ class GraphedTower(nn.Module):
 
     A batch is padded to the next of these sizes; a larger one is computed without a recording. All recordings share one
     pool of memory, so that the device replays them one after the other, whatever the streams of their batches: only
-    copies of one batch run beside the kernels of another. A tower that can't be recorded, since it reads a value back
-    from the device or since the memory is full, is computed without recordings, and a warning is logged.
+    copies of one batch run beside the kernels of another. They are made on a stream of their own, whose scratch memory
+    of cuBLAS is a part of them: on a lent stream, other kernels would write there, too. A tower that can't be recorded,
+    since it reads a value back from the device or since the memory is full, is computed without recordings, and a
+    warning is logged.
 
     Args:
         tower: Vision tower on a CUDA device, for images of one size.
@@ -61,7 +63,7 @@ class GraphedTower(nn.Module):
         self.tower = tower
         self.dimension = tower.dimension
         self._recordings: dict[tuple[object, ...], _Recording] = {}
-        self._pool: Any = None
+        self._recorder: tuple[torch.cuda.Stream, Any] | None = None
         self._is_recordable = True
         # Held while a replay is launched, not while it runs.
         self._launching = Lock()
@@ -77,9 +79,14 @@ class GraphedTower(nn.Module):
         Raises:
             BackendError: The features of the recording differ from those of the tower.
         """
-        if len(pixels) <= _LARGEST and self._is_recordable:
+        if len(pixels) <= _LARGEST:
+            stream = torch.cuda.current_stream(pixels.device)
             with self._launching:
-                features = self._replay(pixels, output)
+                stream.wait_event(self._replayed)  # the replay before may run on another stream, in the same memory
+                try:
+                    features = self._replay(pixels, output) if self._is_recordable else None
+                finally:
+                    self._replayed.record(stream)  # also if the memory was full after a replay began
             if features is not None:
                 return features
         return cast("Tensor", self.tower(pixels, output))
@@ -87,30 +94,40 @@ class GraphedTower(nn.Module):
     def _replay(self, pixels: Tensor, output: Output) -> Tensor | None:
         """Return the features by a recording, which is made if there is none; None if the tower can't be recorded."""
         count = len(pixels)
-        stream = torch.cuda.current_stream(pixels.device)
-        stream.wait_event(self._replayed)  # the replay before may run on another stream, in the same memory
         size = 1 << (count - 1).bit_length()
         key = (size, pixels.dtype, output)
         if key not in self._recordings:
-            recorded = self._record(pixels, size, output, stream)
+            recorded = self._record_aside(pixels, size, output)
             if recorded is None:
                 return None
             self._recordings[key] = recorded
         recording = self._recordings[key]
         recording.pixels[:count].copy_(pixels)
         recording.graph.replay()
-        features = recording.features[:count].clone()  # the next replay writes there
-        self._replayed.record(stream)
-        return features
+        return recording.features[:count].clone()  # the next replay writes there
 
-    def _record(self, pixels: Tensor, size: int, output: Output, stream: torch.cuda.Stream) -> _Recording | None:
+    def _record_aside(self, pixels: Tensor, size: int, output: Output) -> _Recording | None:
+        """Return a recording that is made on the tower's own stream, or None, as `_record` does."""
+        if self._recorder is None:
+            self._recorder = torch.cuda.Stream(pixels.device), torch.cuda.graph_pool_handle()
+        lent, (own, pool) = torch.cuda.current_stream(pixels.device), self._recorder
+        own.wait_stream(lent)
+        try:
+            with torch.cuda.stream(own):
+                return self._record(pixels, size, output, own, pool)
+        finally:
+            lent.wait_stream(own)
+
+    def _record(
+        self, pixels: Tensor, size: int, output: Output, stream: torch.cuda.Stream, pool: Any
+    ) -> _Recording | None:
         """Return a recording for batches of a size; None if the tower can't be recorded."""
         padded = pixels.new_zeros((size, *pixels.shape[1:]))
         padded[: len(pixels)].copy_(pixels)
         for _ in range(_WARM_UPS):
             expected = self.tower(padded, output)
         try:
-            recording = self._capture(padded, output, stream)
+            recording = self._capture(padded, output, stream, pool)
         except RuntimeError as error:
             _logger.warning("the tower can't be recorded as a CUDA graph, and runs without: %s", first_line(error))
             self._is_recordable = False
@@ -124,12 +141,10 @@ class GraphedTower(nn.Module):
             raise BackendError(f"a CUDA graph gives features that are {off:.1%} off; pass cuda_graphs=False")
         return recording
 
-    def _capture(self, padded: Tensor, output: Output, stream: torch.cuda.Stream) -> _Recording:
+    def _capture(self, padded: Tensor, output: Output, stream: torch.cuda.Stream, pool: Any) -> _Recording:
         with _RECORDING:
-            if self._pool is None:
-                self._pool = torch.cuda.graph_pool_handle()
             graph = torch.cuda.CUDAGraph()
             # "thread_local": other threads may allocate memory on this device during the recording.
-            with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
                 features = self.tower(padded, output)
         return _Recording(graph=graph, pixels=padded, features=features)

@@ -46,7 +46,7 @@ class ClipDocumentImageEmbedder:
         device: Name of a device, such as "cuda"; None means the best available.
         dtype: Type that the model computes in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
         num_workers: Number of threads that load images; None means one for each core, 0 loads on the caller's thread.
-        load_in: "threads", the default, decodes files on loading threads; "processes" in a Python process for each of them.
+        load_in: "threads", the default, decodes files on loading threads; "processes" decodes them in Python processes.
         cache_dir: Folder for downloaded files; None means the hub's own cache.
         local_files_only: Whether only files on this machine are used, without a request to the network.
         batch_size: Number of images in a forward pass; None means 128 on CUDA devices and 32 on others.

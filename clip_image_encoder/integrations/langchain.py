@@ -34,7 +34,7 @@ class ClipEmbeddings(Embeddings):  # type: ignore[misc]  # LangChain is not seen
         loader: Loader that reads the images; None means `ImageLoader()`. With `ImageLoader(urls=UrlPolicy())` images
             may be URLs.
         num_workers: Number of threads that load images; None means one for each core, 0 loads on the caller's thread.
-        load_in: "threads", the default, decodes files on loading threads; "processes" in a Python process for each of them.
+        load_in: "threads", the default, decodes files on loading threads; "processes" decodes them in Python processes.
         token: Access token of the hub; None means the stored one, if any.
         cache_dir: Folder for downloaded files; None means the hub's own cache.
         local_files_only: Whether only files on this machine are used, without a request to the network.

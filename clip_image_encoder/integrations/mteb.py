@@ -34,7 +34,7 @@ class ClipEncoder(AbsEncoder):  # type: ignore[misc]  # MTEB is not seen by the 
         dtype: Type that both models compute in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
         loader: Loader that turns MTEB's images into RGB; None means `ImageLoader()`.
         num_workers: Number of threads that load images; None means one for each core, 0 loads on the caller's thread.
-        load_in: "threads", the default, decodes files on loading threads; "processes" in a Python process for each of them.
+        load_in: "threads", the default, decodes files on loading threads; "processes" decodes them in Python processes.
         token: Access token of the hub; None means the stored one, if any.
         cache_dir: Folder for downloaded files; None means the hub's own cache.
         local_files_only: Whether only files on this machine are used, without a request to the network.

@@ -34,7 +34,7 @@ class EmbedImages:
         loader: Loader that reads the images; None means `ImageLoader()`.
         num_workers: Number of threads that load images; None means as many as the CPUs that Ray gives to the actor,
             or one for each core if Ray gives none. Images that come over a network need more.
-        load_in: "threads", the default, decodes files on loading threads; "processes" in a Python process for each of them.
+        load_in: "threads", the default, decodes files on loading threads; "processes" decodes them in Python processes.
         token: Access token of the hub, which travels to the actors; None means the one stored on their machines, if
             any.
         cache_dir: Folder for downloaded files; None means the hub's own cache.

@@ -91,7 +91,7 @@ def embed_images(
         dtype: Type that the model computes in, such as "float32"; "auto" means float16 on cuda, float32 elsewhere.
         loader: Loader that reads the images; None means `ImageLoader()`.
         num_workers: Number of threads of each actor that load images; None means as many as its CPUs.
-        load_in: "threads", the default, decodes files on loading threads; "processes" in a Python process for each of them.
+        load_in: "threads", the default, decodes files on loading threads; "processes" decodes them in Python processes.
         token: Access token of the hub, which travels to the actors; None means the one stored on their machines, if
             any.
         cache_dir: Folder for downloaded files; None means the hub's own cache.

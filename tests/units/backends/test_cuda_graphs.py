@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,27 +57,32 @@ class Graph(TorchDispatchMode):
 
 
 class Event:
-    """An event, by the stream whose work it stands for."""
+    """An event, by the stream whose work it stands for, and how much of it."""
 
     def __init__(self) -> None:
         self.stream: Stream | None = None
+        self.done = 0
 
     def record(self, stream: Stream) -> None:
         """Stand for what the stream has been given until now."""
-        self.stream = stream
+        self.stream, self.done = stream, len(stream.work)
 
 
 class Stream:
-    """A stream by its number, with the numbers of the streams that it has waited for."""
+    """A stream by its number, and what it has been given to do."""
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.waited_for: list[int] = []
+        self.work: list[str] = []
 
     def wait_event(self, event: Event) -> None:
         """Do nothing more before the event."""
         if event.stream:
-            self.waited_for.append(event.stream.number)
+            self.work.append(f"wait for {event.done} of {event.stream.number}")
+
+    def wait_stream(self, other: Stream) -> None:
+        """Do nothing more before what another stream has been given until now."""
+        self.work.append(f"wait for {len(other.work)} of {other.number}")
 
 
 class Cuda:
@@ -83,15 +90,29 @@ class Cuda:
 
     def __init__(self) -> None:
         self.stream = Stream(1)
+        self.made: list[Stream] = []
         self.recorded: list[tuple[Graph, int, str]] = []
 
     @contextmanager
     def record(self, graph: Graph, *, pool: str, stream: Stream, capture_error_mode: str) -> Iterator[None]:
         """Stand in for `torch.cuda.graph`."""
         assert capture_error_mode == "thread_local"
+        assert stream is self.stream
         self.recorded.append((graph, stream.number, pool))
         with graph:
             yield
+
+    def make(self, _device: object) -> Stream:
+        """Stand in for `torch.cuda.Stream`; those that towers make have numbers from 10 on."""
+        self.made.append(Stream(10 + len(self.made)))
+        return self.made[-1]
+
+    @contextmanager
+    def use(self, stream: Stream) -> Iterator[None]:
+        """Stand in for `torch.cuda.stream`."""
+        before, self.stream = self.stream, stream
+        yield
+        self.stream = before
 
 
 @pytest.fixture
@@ -101,6 +122,15 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Cuda:
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph", cuda.record)
     monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "Stream", cuda.make)
+    monkeypatch.setattr(torch.cuda, "stream", cuda.use)
+    replay = Graph.replay
+
+    def replayed(graph: Graph) -> None:
+        cuda.stream.work.append("replay")
+        replay(graph)
+
+    monkeypatch.setattr(Graph, "replay", replayed)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda _device: None)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: next(pools))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: cuda.stream)
@@ -145,15 +175,53 @@ def test_a_larger_batch_passes_the_tower_as_it_is(cuda: Cuda, plain: VisionTower
     assert not cuda.recorded
 
 
-def test_streams_share_the_recordings_and_their_memory_one_after_the_other(cuda: Cuda, plain: VisionTower) -> None:
-    graphed, first, second = GraphedTower(plain), cuda.stream, Stream(2)
-    for stream in (first, second, second, first):
+def test_streams_share_recordings_that_are_made_on_a_stream_of_their_own(cuda: Cuda, plain: VisionTower) -> None:
+    graphed = GraphedTower(plain)
+    for stream in (cuda.stream, Stream(2)):
         cuda.stream = stream
         for count in (2, 1):
             features(graphed, images(count))
-    assert [(stream, pool) for _, stream, pool in cuda.recorded] == [(1, "pool 0"), (1, "pool 0")]
-    # Each replay waits for the one before, which may be its own stream's; the first has none before it.
-    assert (first.waited_for, second.waited_for) == ([1, 2, 1], [1, 2, 2, 2])
+    assert [(stream, pool) for _, stream, pool in cuda.recorded] == [(10, "pool 0"), (10, "pool 0")]
+
+
+def test_a_replay_waits_for_the_one_before(cuda: Cuda, plain: VisionTower) -> None:
+    graphed, first, second = GraphedTower(plain), cuda.stream, Stream(2)
+    for stream in (first, second, first):
+        cuda.stream = stream
+        features(graphed, images(2))
+    (own,) = cuda.made
+    # The recording waits for the pixels, which are first's, and first for the recording.
+    assert own.work == ["wait for 0 of 1", "replay"]
+    assert first.work == ["wait for 2 of 10", "replay", "wait for 2 of 2", "replay"]
+    assert second.work == ["wait for 2 of 1", "replay"]
+
+
+def test_a_replay_waits_for_one_whose_features_found_no_memory(
+    cuda: Cuda, plain: VisionTower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graphed, first, second = GraphedTower(plain), cuda.stream, Stream(2)
+    features(graphed, images(2))
+
+    def fill(_tensor: Tensor) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as full:
+        full.setattr(Tensor, "clone", fill)
+        with pytest.raises(torch.OutOfMemoryError):
+            features(graphed, images(2))
+    cuda.stream = second
+    features(graphed, images(2))
+    assert second.work[0] == f"wait for {len(first.work)} of 1"
+
+
+def test_threads_get_the_features_of_their_own_batches(cuda: Cuda, plain: VisionTower) -> None:
+    graphed = GraphedTower(plain)
+    batches = [images(count, seed) for seed, count in enumerate((2, 1, 4, 2, 3, 1) * 4)]
+    expected = [features(plain, batch) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(partial(features, graphed), batches))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_features_stay_when_the_next_batch_comes(cuda: Cuda, plain: VisionTower) -> None:

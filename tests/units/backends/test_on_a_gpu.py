@@ -95,6 +95,18 @@ def test_threads_with_batches_of_several_sizes_get_their_own_vectors(
         np.testing.assert_allclose(part, expected[start : start + 1 + start % 20], atol=1e-4)
 
 
+def test_encoders_that_share_the_streams_get_their_own_vectors(images: NDArray[np.uint8]) -> None:
+    encoders = [ImageEncoder("tiny-shapes", device=CUDA) for _ in range(2)]
+    # Recorded batches beside some that are too large for it, all of which use cuBLAS's scratch memory.
+    starts = [(number % 2, 5 * number, 300 if number % 7 == 0 else 1 + number % 8) for number in range(58)]
+    alone = [encoders[which].encode(images[start : start + count], 512) for which, start, count in starts]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            work = lambda part: encoders[part[0]].encode(images[part[1] : part[1] + part[2]], 512)  # noqa: E731
+            for found, expected in zip(pool.map(work, starts), alone, strict=True):
+                np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's, of itself, where its compiler is imported
 @pytest.mark.parametrize(
     "backend",

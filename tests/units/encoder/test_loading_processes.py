@@ -11,9 +11,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,6 +58,25 @@ def encoder(preprocess: Any = None, *, load_in: Any = "processes", **settings: A
 
 def processes_of(encoder: ImageEncoder) -> list[subprocess.Popen[bytes]]:
     return [process._popen for process in encoder._to_pixels._idle.queue if process]  # type: ignore[attr-defined]
+
+
+@contextmanager
+def held(encoder: ImageEncoder, count: int) -> Iterator[None]:
+    """Let other threads have so many of an encoder's processes."""
+    taken, done = threading.Semaphore(0), threading.Event()
+
+    def hold(_process: object) -> None:
+        taken.release()
+        done.wait()
+
+    with ThreadPoolExecutor(count) as pool:
+        for _ in range(count):
+            pool.submit(encoder._to_pixels._lend, hold)  # type: ignore[attr-defined]
+        try:
+            assert all(taken.acquire(timeout=60) for _ in range(count))
+            yield
+        finally:
+            done.set()
 
 
 class Darkest:
@@ -99,15 +122,39 @@ def test_vectors_are_those_of_threads(files: list[Path], photos: list[Image.Imag
     np.testing.assert_array_equal(encoder().encode(files[0]), vectors[0])
 
 
-def test_files_are_decoded_in_as_many_processes_as_workers(files: list[Path]) -> None:
-    made = encoder(num_workers=3)
+@dataclass
+class Meets:
+    """A preprocess that waits until three processes have called it; each leaves a file of its name."""
+
+    folder: Path
+
+    def __call__(self, image: Image.Image) -> NDArray[np.float32]:
+        (self.folder / str(os.getpid())).touch()
+        latest = time.monotonic() + 60
+        while len(list(self.folder.iterdir())) < 3:
+            assert time.monotonic() < latest
+            time.sleep(0.01)
+        return np.zeros((3, SIDE, SIDE), np.float32)
+
+
+def test_files_are_decoded_in_as_many_processes_as_workers(
+    files: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("met")
+    made = encoder(Meets(folder), num_workers=3)
     first = processes_of(made)
     made.encode(files * 3, batch_size=11)
     used = {process.pid for process in processes_of(made)}
     assert len(first) == 1
     assert {first[0].pid} <= used
-    assert len(used) <= 3
+    assert {int(file.name) for file in folder.iterdir()} == used
     assert os.getpid() not in used
+
+
+def test_a_slow_image_leaves_a_process_for_the_others_of_a_batcher(files: list[Path]) -> None:
+    made = encoder(num_workers=1)
+    with ThreadPoolExecutor(1) as pool, held(made, 1):
+        assert pool.submit(made.encode, files[0]).result(timeout=60).shape == (made.dimension,)
 
 
 def test_an_error_is_that_of_threads(files: list[Path]) -> None:
@@ -173,6 +220,42 @@ def test_a_preprocess_that_raises_is_named(with_black: list[Path]) -> None:
         encoder(Raises()).encode(with_black)
 
 
+class RaisesOddError(Darkest):
+    def meet_black(self) -> None:
+        raise OddError
+
+
+class OddError(ImageError):
+    def __init__(self) -> None:
+        super().__init__("all is black", source="somewhere")
+
+
+def test_an_error_of_this_package_that_can_not_be_pickled_is_told(with_black: list[Path]) -> None:
+    with pytest.raises(ContractError, match="OddError: somewhere: all is black"):
+        encoder(RaisesOddError()).encode(with_black)
+
+
+class Warns(Darkest):
+    def meet_black(self) -> None:
+        warnings.warn("all is black", type("OddWarning", (UserWarning,), {}), stacklevel=1)
+
+
+def test_a_warning_that_can_not_be_pickled_is_told(with_black: list[Path]) -> None:
+    with pytest.warns(UserWarning, match="all is black"):
+        encoder(Warns()).encode(with_black)
+
+
+def test_an_error_is_freed_with_its_file_when_it_has_been_handled() -> None:
+    made = encoder()
+    gc.disable()
+    try:
+        made._prepare(b"no image")
+    except ImageError as error:
+        handled = weakref.ref(error)
+    assert handled() is None
+    gc.enable()
+
+
 class UnpicklableError(Exception):
     def __init__(self, *, what: str) -> None:
         super().__init__(what)
@@ -225,6 +308,21 @@ def test_a_frozen_program_is_told_to_load_in_threads(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     with pytest.raises(ConfigurationError, match="no Python interpreter was found to start processes with"):
         encoder()
+
+
+def test_a_system_that_starts_no_more_processes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object, **_settings: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(ConfigurationError, match=r"no process can be started .*Too many open files"):
+        encoder()
+
+
+def test_a_format_that_only_this_process_knows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(Image.OPEN, "ODD", (lambda *_arguments: None, None))
+    with pytest.raises(ConfigurationError, match=r"can't be sent to other processes .*ODD"):
+        encoder(loader=ImageLoader(formats=("JPEG", "ODD")))
 
 
 def test_processes_end_with_the_encoder(files: list[Path]) -> None:
@@ -280,31 +378,54 @@ def test_ctrl_c_leaves_the_processes_to_the_program(files: list[Path]) -> None:
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_fork_loads_in_processes_of_its_own(files: list[Path]) -> None:
-    made = encoder(num_workers=1)
+    made = encoder()
     expected = made.encode(files, batch_size=4)
-    before = {process.pid for process in processes_of(made)}
-    asked, answered = threading.Event(), threading.Event()
 
     def encode() -> None:
         np.testing.assert_array_equal(made.encode(files, batch_size=4), expected)
-        assert not before & {process.pid for process in processes_of(made)}
+        assert all(process.poll() is None for process in processes_of(made))
 
-    def hold(_process: object) -> None:
-        asked.set()
-        answered.wait()
-
-    # While it forks, a thread of the parent has the only process.
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(made._to_pixels._lend, hold)  # type: ignore[attr-defined]
-        asked.wait()
+    with held(made, 2):  # all that there are
         child = multiprocessing.get_context("fork").Process(target=encode)
         child.start()
         child.join(60)
         child.kill()
-        answered.set()
+    before = {process.pid for process in processes_of(made)}
     assert child.exitcode == 0
     np.testing.assert_array_equal(made.encode(files, batch_size=4), expected)
     assert before == {process.pid for process in processes_of(made)}
+
+
+FORK = """
+import os, pickle, sys, threading
+from clip_image_encoder import ClipPreprocess, ImageEncoder
+from clip_image_encoder.testing import ToyBackend
+
+preprocess = ClipPreprocess(resize=32, crop=(32, 32))
+encoder = ImageEncoder(backend=ToyBackend(), preprocess=preprocess, num_workers=1, load_in="processes")
+asked, load = threading.Event(), pickle.load
+
+def ask(file):
+    asked.set()
+    return load(file)
+
+pickle.load = ask
+# Nothing is asked, so that the thread waits for an answer, with the lock of the pipe.
+threading.Thread(target=encoder._to_pixels._lend, args=[lambda process: process._exchange(b"")], daemon=True).start()
+asked.wait()
+child = os.fork()
+if child == 0:
+    sys.exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork")
+def test_a_fork_ends_while_a_thread_of_its_parent_waits_for_an_answer() -> None:
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK], stdout=subprocess.PIPE, text=True, timeout=100, check=True
+    )
+    assert result.stdout == "7\n"
 
 
 def test_a_pickle_loads_in_processes_too(files: list[Path]) -> None:
