@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TypeVar
 
-__all__ = ["first_line", "missing_package", "without_tracebacks"]
+__all__ = ["first_line", "in_one_line", "missing_package", "without_tracebacks"]
 
 _Error = TypeVar("_Error", bound=Exception)
 
@@ -41,6 +41,19 @@ def first_line(error: BaseException) -> str:
         'the disk is full'
     """
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def in_one_line(error: BaseException) -> str:
+    r"""Return the name of an error's class and the first line of its message.
+
+    Args:
+        error: Any error.
+
+    Example:
+        >>> in_one_line(OSError("the disk is full\nsee the log"))
+        'OSError: the disk is full'
+    """
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def missing_package(error: ImportError) -> str | None:

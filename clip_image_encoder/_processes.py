@@ -20,11 +20,11 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from queue import LifoQueue
-from typing import Any, TypeAlias, TypeVar
+from typing import IO, Any, TypeAlias, TypeVar
 
 from clip_image_encoder._forks import in_forks, never_destroy
 from clip_image_encoder._interpreter import command_of
-from clip_image_encoder._messages import first_line
+from clip_image_encoder._messages import in_one_line
 from clip_image_encoder._to_pixels import ToPixels
 from clip_image_encoder.arrays import Pixels
 from clip_image_encoder.errors import ConfigurationError, ContractError, EncoderError, ImageError
@@ -38,6 +38,12 @@ _Warned: TypeAlias = "tuple[str, type[Warning], str, int]"
 _Answer: TypeAlias = "tuple[Pixels | tuple[EncoderError, BaseException | None], list[_Warned]]"
 
 _Result = TypeVar("_Result")
+
+_ENDED = (EOFError, OSError, pickle.UnpicklingError)
+"""Errors of an exchange with a process that has ended."""
+
+_LONGEST_WAIT = 1.0
+"""Seconds that a process has to end when it has closed its pipe."""
 
 
 class LoadingProcesses:
@@ -58,7 +64,7 @@ class LoadingProcesses:
         try:
             self._pickled = pickle.dumps(to_pixels)
         except Exception as error:
-            raise _not_sent(_told(error)) from error
+            raise _not_sent(in_one_line(error)) from error
         self._begin()
         in_forks(self, LoadingProcesses._begin)
         self._lend(lambda _process: None)  # starts one now, for the errors that starting any of them would raise
@@ -129,8 +135,11 @@ class _Process:
                 start_new_session=True,  # Ctrl-C in a terminal reaches all processes of a session; the first ends these
             )
         except OSError as error:
-            raise ConfigurationError(f"no process can be started to load images in ({_told(error)})") from error
-        self._finalizer = weakref.finalize(self, _end, self._popen)
+            raise ConfigurationError(f"no process can be started to load images in ({in_one_line(error)})") from error
+        assert self._popen.stdin
+        assert self._popen.stdout
+        self._questions, self._answers = self._popen.stdin, self._popen.stdout
+        self._finalizer = weakref.finalize(self, _end, self._popen, self._questions, self._answers)
         in_forks(self, _Process._leave_to_parent)
         try:
             why = self._exchange(pickled)
@@ -158,12 +167,10 @@ class _Process:
         return answer
 
     def _exchange(self, question: bytes) -> Any:
-        assert self._popen.stdin
-        assert self._popen.stdout
         try:
-            self._popen.stdin.write(question)
-            self._popen.stdin.flush()
-            return pickle.load(self._popen.stdout)  # noqa: S301 - from our own process
+            self._questions.write(question)
+            self._questions.flush()
+            return pickle.load(self._answers)  # noqa: S301 - from our own process
         except BaseException as error:
             if isinstance(error, _ENDED):
                 with suppress(subprocess.TimeoutExpired):
@@ -177,17 +184,9 @@ class _Process:
         self._finalizer.detach()
         never_destroy(self._popen)
         nothing = os.open(os.devnull, os.O_RDWR)
-        for pipe in (self._popen.stdin, self._popen.stdout):
-            assert pipe
+        for pipe in (self._questions, self._answers):
             os.dup2(nothing, pipe.fileno(), inheritable=False)
         os.close(nothing)
-
-
-_ENDED = (EOFError, OSError, pickle.UnpicklingError)
-"""Errors of an exchange with a process that has ended."""
-
-_LONGEST_WAIT = 1.0
-"""Seconds that a process has to end when it has closed its pipe."""
 
 
 def _not_sent(why: str) -> ConfigurationError:
@@ -197,17 +196,11 @@ def _not_sent(why: str) -> ConfigurationError:
     )
 
 
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {first_line(error)}"
-
-
-def _end(popen: subprocess.Popen[bytes]) -> None:
-    assert popen.stdin
-    assert popen.stdout
+def _end(popen: subprocess.Popen[bytes], questions: IO[bytes], answers: IO[bytes]) -> None:
     popen.kill()
     with suppress(OSError):  # the rest of a question that was broken off is written when its pipe is closed
-        popen.stdin.close()
-    popen.stdout.close()
+        questions.close()
+    answers.close()
     popen.wait()
 
 
@@ -227,7 +220,7 @@ def _serve() -> None:
             to_pixels: ToPixels = pickle.load(questions)  # noqa: S301 - from our own parent
             check_format_names(to_pixels.loader.formats)  # the script may have registered one with its own Pillow
         except Exception as error:  # noqa: BLE001 - the parent raises it
-            answer(_told(error))
+            answer(in_one_line(error))
             return
         answer(None)
         with suppress(EOFError, BrokenPipeError, pickle.UnpicklingError):  # the parent has ended
@@ -243,10 +236,10 @@ def _load(to_pixels: ToPixels, image: EncodedImage) -> _Answer:
         try:
             loaded = to_pixels(image)
         except EncoderError as error:
-            whole = error if _pickles(error) else ContractError(_told(error))
+            whole = error if _pickles(error) else ContractError(in_one_line(error))
             loaded = whole, _cause(error.__cause__)
         except Exception as error:  # noqa: BLE001 - the parent raises it
-            loaded = ContractError(f"the loader raised {_told(error)}"), _cause(error)
+            loaded = ContractError(f"the loader raised {in_one_line(error)}"), _cause(error)
     return loaded, [_warned(warning) for warning in caught]
 
 

@@ -21,7 +21,7 @@ from typing import TypeVar
 from huggingface_hub import constants
 
 from clip_image_encoder._interpreter import command_of
-from clip_image_encoder._messages import first_line
+from clip_image_encoder._messages import in_one_line
 from clip_image_encoder.backends._telemetry import ONNX_RUNTIME_SWITCH
 from clip_image_encoder.errors import BackendError, ConfigurationError, EncoderError
 
@@ -100,7 +100,7 @@ def _answer() -> None:
         answer = error
     except Exception as error:  # noqa: BLE001 - the parent process raises it
         traceback.print_exc()
-        answer = BackendError(f"{type(error).__name__}: {first_line(error)}")
+        answer = BackendError(in_one_line(error))
     unfinished = folder / f"{_ANSWER}.unfinished"
     unfinished.write_bytes(pickle.dumps(answer))
     unfinished.rename(folder / _ANSWER)

@@ -63,7 +63,8 @@ class GraphedTower(nn.Module):
         self.tower = tower
         self.dimension = tower.dimension
         self._recordings: dict[tuple[object, ...], _Recording] = {}
-        self._recorder: tuple[torch.cuda.Stream, Any] | None = None
+        self._stream = torch.cuda.Stream(next(tower.parameters()).device)
+        self._pool: Any = torch.cuda.graph_pool_handle()
         self._is_recordable = True
         # Held while a replay is launched, not while it runs.
         self._launching = Lock()
@@ -108,26 +109,22 @@ class GraphedTower(nn.Module):
 
     def _record_aside(self, pixels: Tensor, size: int, output: Output) -> _Recording | None:
         """Return a recording that is made on the tower's own stream, or None, as `_record` does."""
-        if self._recorder is None:
-            self._recorder = torch.cuda.Stream(pixels.device), torch.cuda.graph_pool_handle()
-        lent, (own, pool) = torch.cuda.current_stream(pixels.device), self._recorder
-        own.wait_stream(lent)
+        lent = torch.cuda.current_stream(pixels.device)
+        self._stream.wait_stream(lent)
         try:
-            with torch.cuda.stream(own):
-                return self._record(pixels, size, output, own, pool)
+            with torch.cuda.stream(self._stream):
+                return self._record(pixels, size, output)
         finally:
-            lent.wait_stream(own)
+            lent.wait_stream(self._stream)
 
-    def _record(
-        self, pixels: Tensor, size: int, output: Output, stream: torch.cuda.Stream, pool: Any
-    ) -> _Recording | None:
+    def _record(self, pixels: Tensor, size: int, output: Output) -> _Recording | None:
         """Return a recording for batches of a size; None if the tower can't be recorded."""
         padded = pixels.new_zeros((size, *pixels.shape[1:]))
         padded[: len(pixels)].copy_(pixels)
         for _ in range(_WARM_UPS):
             expected = self.tower(padded, output)
         try:
-            recording = self._capture(padded, output, stream, pool)
+            recording = self._capture(padded, output)
         except RuntimeError as error:
             _logger.warning("the tower can't be recorded as a CUDA graph, and runs without: %s", first_line(error))
             self._is_recordable = False
@@ -141,10 +138,10 @@ class GraphedTower(nn.Module):
             raise BackendError(f"a CUDA graph gives features that are {off:.1%} off; pass cuda_graphs=False")
         return recording
 
-    def _capture(self, padded: Tensor, output: Output, stream: torch.cuda.Stream, pool: Any) -> _Recording:
+    def _capture(self, padded: Tensor, output: Output) -> _Recording:
         with _RECORDING:
             graph = torch.cuda.CUDAGraph()
             # "thread_local": other threads may allocate memory on this device during the recording.
-            with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
                 features = self.tower(padded, output)
         return _Recording(graph=graph, pixels=padded, features=features)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_image_encoder._messages import first_line
+from clip_image_encoder._messages import in_one_line
 from clip_image_encoder.backends._apart import run_apart
 from clip_image_encoder.backends._graph import Graph, Run
 from clip_image_encoder.backends._graph_store import find_or_make
@@ -154,7 +154,7 @@ class GraphRuns:
             raise
         except Exception as error:
             raise BackendError(
-                f"{self._runtime} can't load its graph on {device}: {type(error).__name__}: {first_line(error)}; "
+                f"{self._runtime} can't load its graph on {device}: {in_one_line(error)}; "
                 f"if the file is damaged, delete {file.parent}, and the graph is made again"
             ) from error
 

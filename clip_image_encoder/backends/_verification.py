@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip_image_encoder._forks import no_fork
-from clip_image_encoder._messages import first_line
+from clip_image_encoder._messages import in_one_line
 from clip_image_encoder.backends._graph_store import find_or_make
 from clip_image_encoder.backends._reference import REFERENCE_TEXT, Reference, one_vector
 from clip_image_encoder.checkpoint import Checkpoint
@@ -86,7 +86,7 @@ class Verification:
             raise
         except Exception as error:
             raise BackendError(
-                f"{self.name} can't run in {self.dtype} on {self.device}: {type(error).__name__}: {first_line(error)}"
+                f"{self.name} can't run in {self.dtype} on {self.device}: {in_one_line(error)}"
             ) from error
 
     @property
