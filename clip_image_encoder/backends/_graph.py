@@ -14,7 +14,7 @@ from clip_image_encoder.protocols import Output
 
 __all__ = ["Graph", "Run", "TextGraph", "VisionGraph"]
 
-_VERSION = 6
+_VERSION = 7
 """Version of the export; raise it when the same description is exported to another graph."""
 
 

@@ -183,7 +183,7 @@ def main() -> None:
             ("images", "", bench.images[: bench.count], (*OURS, THEIRS), {}),
             ("images", many, bench.images[:_IN_MEMORY], (*OURS, THEIRS), parallel),
             ("texts", " in batches of 32", bench.texts[: bench.count], SYSTEMS, {}),
-            ("texts", " one by one", bench.texts[:64], SYSTEMS, {"batch": 1}),
+            ("texts", " one by one", bench.texts[: bench.count], SYSTEMS, {"batch": 1}),
         )
         for kind, how, inputs, systems, other in rows:
             rates, computing = bench.rates(kind, inputs, systems, **other)
