@@ -181,6 +181,7 @@ def main() -> None:
                 checkpoint = save_models(step, folder)
                 environment = hold_to_avx2(folder / "held") if step.held else {}
                 Measurement(step, checkpoint, photos, scratch, environment).run(results, name, rounds)
+    results = Results(results.file)  # as they are stored: rounded
     write_page(options.output / "cpu.md", results)
     write_plot(options.output / "cpu.png", results)
     if options.output == _DOCS:
